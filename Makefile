@@ -1,0 +1,71 @@
+# The tools of a developer's machine without the Science Pipelines. Everything
+# goes into .venv; `make PYTHON=/path/to/python3` chooses the interpreter.
+
+DIR ?= demo
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Candidates are run, not only looked for: a shim may exist and yet fail.
+PYTHON = $(shell for python in python3.13 python3.12 python3 "$$HOME"/.pyenv/versions/3.1[2-9]*/bin/python3; do \
+	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
+	echo "$$python"; break; fi; done)
+
+.PHONY: help demo test test-all lint format types bench scons wheel clean
+
+help:
+	@echo "make demo [DIR=demo]  run the pipeline on a simulated survey, print what is wrong with it"
+	@echo "make test             run the tests that take seconds"
+	@echo "make test-all         run all tests"
+	@echo "make lint types       check style and types"
+	@echo "make format           put the code in style"
+	@echo "make bench            measure how fast it is; ratios are what to look at"
+	@echo "make scons            build and test as EUPS packages are"
+	@echo "make wheel            build a wheel in dist/"
+	@echo "make clean            remove what make made, but for the demo"
+
+demo: $(INSTALLED)
+	@$(BIN)/bgqa demo $(DIR)
+
+test: $(INSTALLED)
+	$(BIN)/pytest -n 2
+
+test-all: $(INSTALLED)
+	$(BIN)/pytest -n 2 -m "slow or not slow"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED)
+	$(BIN)/mypy python
+	$(BIN)/mypy --disable-error-code union-attr --disable-error-code misc tests benchmarks
+
+bench: $(INSTALLED)
+	@$(BIN)/python benchmarks/bench.py --json bench.json
+
+scons: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/scons
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) dist build bin tests/.tests .sconf_temp .sconsign.dblite config.log
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis python/lsst/bgqa/version.py
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+	echo "bgqa needs Python 3.12 or newer; none was found (make PYTHON=/path/to/python3 uses another)" >&2; exit 1; fi; \
+	echo "Installing into $(VENV) with $$python (once; this takes a minute or two)"; \
+	"$$python" -m venv $(VENV) || { \
+	echo "$$python cannot make a virtual environment; Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,report,bps]" || { \
+	echo "pip could not install what bgqa needs from PyPI (see above); is PyPI reachable from here?" >&2; exit 1; }
+	@touch $@

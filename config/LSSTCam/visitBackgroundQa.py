@@ -1,0 +1,1 @@
+config.load("resource://lsst.bgqa/config/LSSTCam/backgroundQa.py")
