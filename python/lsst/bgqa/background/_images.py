@@ -1,0 +1,541 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Backgrounds that are fields of ``lsst.images``, evaluated as it does.
+
+The surfaces repeat the definitions of ``lsst.images.fields`` in a form that
+can be evaluated block by block, anywhere on a grid; ``SplineField`` is not
+the spline of afw: it follows scipy's Akima interpolation, which continues the
+outermost cubics beyond the outermost points.
+"""
+
+from __future__ import annotations
+
+__all__ = ("FieldLayer", "differences_of_images", "layers_from_images")
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import astropy.units as u
+import numpy as np
+
+from ._errors import BackgroundError
+from ._layer import Box, InterpStyle
+from ._surfaces import SplineSurface, Surface
+
+if TYPE_CHECKING:
+    from lsst.images import BackgroundMap
+    from lsst.images.fields import Field
+
+# Changes of slope less than this share of the largest are none to scipy.
+_AKIMA_CUTOFF = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class FieldLayer:
+    """A term of a background that is a field of ``lsst.images``.
+
+    Attributes
+    ----------
+    surface : `Surface`
+        The function of position.
+    bbox : `Box`
+        The pixels that it covers.
+    values : `numpy.ndarray`
+        The points that a spline interpolates, ``float64``, shape (ny, nx),
+        in the background's unit, NaN where one is missing; of shape (0, 0)
+        where nothing is interpolated.
+    bin_centers_x, bin_centers_y : `numpy.ndarray`
+        Where those points are, in the parent's coordinates, ``float64``,
+        shapes (nx,) and (ny,).
+    kind : `str`
+        Name of the field's type.
+    """
+
+    surface: Surface = field(repr=False)
+    bbox: Box
+    values: np.ndarray = field(repr=False)
+    bin_centers_x: np.ndarray = field(repr=False)
+    bin_centers_y: np.ndarray = field(repr=False)
+    kind: str
+
+    dtype: ClassVar[type] = np.float64
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of points in y and x (`tuple` [`int`, `int`])."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def x_edges(self) -> np.ndarray:
+        """Where columns of points meet half-way, and the borders, local
+        (`numpy.ndarray`).
+        """
+        return _edges_between(self.bin_centers_x - self.bbox.x0, self.bbox.width)
+
+    @property
+    def y_edges(self) -> np.ndarray:
+        """Where rows of points meet half-way, and the borders, local
+        (`numpy.ndarray`).
+        """
+        return _edges_between(self.bin_centers_y - self.bbox.y0, self.bbox.height)
+
+    def render(self, bbox: Box | None = None) -> np.ndarray:
+        """Make the layer's pixels, as ``lsst.images`` does.
+
+        Parameters
+        ----------
+        bbox : `Box`, optional
+            The pixels wanted, by default all.
+
+        Returns
+        -------
+        image : `numpy.ndarray`
+            ``float64``, shape (height, width), in the background's unit.
+
+        Raises
+        ------
+        BackgroundError
+            Raised if ``bbox`` is not inside the layer's box.
+        """
+        from ._render import render
+
+        return render((self,), bbox or self.bbox)
+
+
+def _edges_between(centers: np.ndarray, size: int) -> np.ndarray:
+    # As for bins, the edge before a pixel is called by its number.
+    return np.concatenate([[0.0], 0.5 * (centers[1:] + centers[:-1]) + 0.5, [float(size)]])
+
+
+def layers_from_images(
+    background: Field | BackgroundMap, name: str | None, unit: u.UnitBase
+) -> tuple[tuple[FieldLayer, ...], u.UnitBase]:
+    """Take over a field of ``lsst.images``, or one out of a map.
+
+    Parameters
+    ----------
+    background : `lsst.images.fields.BaseField` or `lsst.images.BackgroundMap`
+        The field, or named fields.
+    name : `str` or `None`
+        Which of a map's fields; `None` for the one that was subtracted.
+    unit : `astropy.units.UnitBase`
+        Unit of a field that has none.
+
+    Returns
+    -------
+    layers : `tuple` [`FieldLayer`, ...]
+        The terms of a sum, or the one field.
+    unit : `astropy.units.UnitBase`
+        The field's unit.
+
+    Raises
+    ------
+    BackgroundError
+        Raised if the map has no such field, or the type is not known.
+    """
+    chosen = _choose(background, name)
+    if chosen.unit is not None:
+        unit = chosen.unit
+    bounds = chosen.bounds.bbox
+    bbox = Box(bounds.x.start, bounds.y.start, bounds.x.size, bounds.y.size)
+    return tuple(_layer(term, bbox, unit) for term in _terms(chosen)), unit
+
+
+def differences_of_images(background: BackgroundMap, name: str | None) -> dict[str, Field]:
+    """Subtract one background of a map from each of the others.
+
+    Parameters
+    ----------
+    background : `lsst.images.BackgroundMap`
+        Named fields.
+    name : `str` or `None`
+        Which of them to subtract; `None` for the one that was subtracted from
+        the image.
+
+    Returns
+    -------
+    differences : `dict` [`str`, `lsst.images.fields.BaseField`]
+        The others less that one, by name, in the map's order.
+
+    Raises
+    ------
+    BackgroundError
+        Raised if the map has no such field, or fields have no common unit or
+        pixel.
+    """
+    from lsst.images.fields import SumField
+
+    chosen = _choose(background, name)
+    differences: dict[str, Field] = {}
+    for other, entry in background.items():
+        if entry.field is not chosen:
+            try:
+                differences[other] = SumField([chosen * -1.0, entry.field])
+            except Exception as error:
+                raise BackgroundError(f"background {other!r} cannot be compared: {error}") from error
+    return differences
+
+
+def _choose(background: Any, name: str | None) -> Any:
+    if not isinstance(background, Mapping):
+        if name is not None:
+            raise BackgroundError(f"{type(background).__name__} is one background, none is named {name!r}")
+        if not hasattr(background, "bounds"):
+            raise BackgroundError(f"{type(background).__name__} is not a field of lsst.images")
+        return background
+    names = ", ".join(background) or "none"
+    if name is not None:
+        if name not in background:
+            raise BackgroundError(f"there is no background {name!r} (there are: {names})")
+        return background[name].field
+    subtracted = background.subtracted  # type: ignore[attr-defined]
+    if subtracted is None:
+        raise BackgroundError(f"no background was subtracted (there are: {names})")
+    return subtracted.field
+
+
+def _terms(chosen: Any) -> list[Any]:
+    if type(chosen).__name__ == "SumField":
+        return [term for operand in chosen.operands for term in _terms(operand)]
+    return [chosen]
+
+
+def _layer(term: Any, bbox: Box, unit: u.UnitBase) -> FieldLayer:
+    # Within a sum, units may differ, as long as they convert.
+    factor = 1.0 if term.unit is None else float(term.unit.to(unit))
+    surface = _surface(term, bbox)
+    if factor != 1.0:
+        surface = ProductSurface((surface, _constant(factor)))
+    x, y, missing = _points(term, bbox)
+    if len(x) and len(y):
+        values = np.where(missing, np.nan, surface.evaluate(y, x))
+    else:
+        x, y, values = np.empty(0), np.empty(0), np.empty((0, 0))
+    return FieldLayer(surface, bbox, values, x + bbox.x0, y + bbox.y0, type(term).__name__)
+
+
+def _points(term: Any, bbox: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the first spline's points that lie in the box, local."""
+    match type(term).__name__:
+        case "SplineField":
+            x, y = (np.asarray(a, dtype=np.float64) for a in (term.x, term.y))
+            x, y = x - bbox.x0, y - bbox.y0
+            inside_x = (x >= -0.5) & (x <= bbox.width - 0.5)
+            inside_y = (y >= -0.5) & (y <= bbox.height - 0.5)
+            missing = ~np.isfinite(term.data)[np.ix_(inside_y, inside_x)]
+            return x[inside_x], y[inside_y], missing
+        case "ProductField" | "SumField":
+            found = [points for operand in term.operands if len((points := _points(operand, bbox))[0])]
+            if found:
+                return found[0]
+    return np.empty(0), np.empty(0), np.empty((0, 0), dtype=bool)
+
+
+def _surface(term: Any, bbox: Box) -> Surface:
+    """Return the function that a field stands for, in local pixels."""
+    match type(term).__name__:
+        case "ChebyshevField":
+            bounds = term.bounds.bbox
+            return PolynomialSurface(
+                np.asarray(term.coefficients, dtype=np.float64),
+                y0=bounds.y.start + 0.5 * bounds.y.size - 0.5 - bbox.y0,
+                x0=bounds.x.start + 0.5 * bounds.x.size - 0.5 - bbox.x0,
+                height=bounds.y.size,
+                width=bounds.x.size,
+            )
+        case "SplineField":
+            return AkimaSurface(
+                np.asarray(term.data, dtype=np.float64),
+                y=np.asarray(term.y, dtype=np.float64) - bbox.y0,
+                x=np.asarray(term.x, dtype=np.float64) - bbox.x0,
+                height=bbox.height,
+            )
+        case "ProductField":
+            return ProductSurface(tuple(_surface(operand, bbox) for operand in term.operands))
+        case "SumField":
+            parts = []
+            for operand in term.operands:
+                part = _surface(operand, bbox)
+                factor = 1.0 if operand.unit is None else float(operand.unit.to(term.unit))
+                parts.append(part if factor == 1.0 else ProductSurface((part, _constant(factor))))
+            return SumSurface(tuple(parts))
+    raise BackgroundError(f"{type(term).__name__} is not a known field of lsst.images")
+
+
+class _Sampled:
+    """A surface whose single precision is rounded double precision."""
+
+    def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        values = self._values(y, x)
+        if out is None:
+            return values
+        out[...] = values
+        return out
+
+    def _values(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
+        return np.ascontiguousarray((self.evaluate(y, x) - offset).T, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialSurface(_Sampled):
+    """A ``ChebyshevField``: Chebyshev polynomials of the first kind.
+
+    Attributes
+    ----------
+    coefficients : `numpy.ndarray`
+        Coefficient of T_j(y') T_i(x') at [j, i], ``float64``.
+    y0, x0 : `float`
+        Centre of the field's box, in local pixels.
+    height, width : `int`
+        Size of the field's box, over which y' and x' run from -1 to 1.
+    """
+
+    coefficients: np.ndarray
+    y0: float
+    x0: float
+    height: int
+    width: int
+
+    x_breaks = np.empty(0)
+    y_breaks = np.empty(0)
+
+    @property
+    def quadratic_pieces(self) -> tuple[int, int]:
+        ny, nx = (1 if order == 0 else 16 * (order + 2) for order in self._orders)
+        return ny, nx
+
+    @property
+    def _orders(self) -> tuple[int, int]:
+        return self.coefficients.shape[0] - 1, self.coefficients.shape[1] - 1
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.coefficients).all())
+
+    @property
+    def constant(self) -> float | None:
+        return float(self.coefficients[0, 0]) if self.coefficients.size == 1 else None
+
+    def _values(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        my, mx = (y - self.y0) * (2.0 / self.height), (x - self.x0) * (2.0 / self.width)
+        return np.array(np.polynomial.chebyshev.chebgrid2d(my, mx, self.coefficients))
+
+
+def _constant(value: float) -> PolynomialSurface:
+    return PolynomialSurface(np.array([[value]]), 0.0, 0.0, 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class AkimaSurface(_Sampled):
+    """A ``SplineField``: scipy's Akima splines in y, and then in x.
+
+    Attributes
+    ----------
+    data : `numpy.ndarray`
+        The points, ``float64``, shape (ny, nx); those that are not finite
+        are skipped.
+    y, x : `numpy.ndarray`
+        Where they are, in local pixels, shapes (ny,) and (nx,).
+    height : `int`
+        Number of rows that are made when the whole field is rendered.
+    """
+
+    data: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    height: int
+
+    @cached_property
+    def _good(self) -> np.ndarray:
+        return np.isfinite(self.data)
+
+    @cached_property
+    def _good_columns(self) -> np.ndarray:
+        return np.flatnonzero(self._good.any(axis=0))
+
+    @cached_property
+    def _columns(self) -> list[tuple[np.ndarray, np.ndarray, Any]]:
+        """Columns that miss the same points, those rows, and their curves."""
+        good = self._good[:, self._good_columns]
+        patterns, owner = np.unique(good, axis=1, return_inverse=True)
+        groups = []
+        for i, keep in enumerate(patterns.T):
+            members = np.flatnonzero(owner.ravel() == i)
+            values = self.data[np.ix_(keep, self._good_columns[members])]
+            groups.append((members, self.y[keep], _akima(self.y[keep], values)))
+        return groups
+
+    @property
+    def is_finite(self) -> bool:
+        return len(self._good_columns) > 0
+
+    @property
+    def constant(self) -> float | None:
+        first = float(self.data[0, 0])
+        return first if np.isfinite(first) and (self.data == first).all() else None
+
+    @cached_property
+    def _twin(self) -> SplineSurface:
+        """The spline of afw through the same points: its pieces are the same,
+        but for the borders.
+        """
+        values = np.where(self._good, self.data, np.nan)
+        return SplineSurface(InterpStyle.AKIMA_SPLINE, self.x, self.y, values)
+
+    @property
+    def x_breaks(self) -> np.ndarray:
+        return self._twin.x_breaks
+
+    @property
+    def y_breaks(self) -> np.ndarray:
+        return self._twin.y_breaks
+
+    @property
+    def quadratic_pieces(self) -> tuple[int, int]:
+        return self._twin.quadratic_pieces
+
+    @cached_property
+    def _floor(self) -> float:
+        """What scipy takes for no change of slope in the whole image: there
+        it is given all rows at once.
+        """
+        x = self.x[self._good_columns]
+        if len(x) < 3:
+            return 0.0
+        nodes = self._nodes(np.arange(self.height, dtype=np.float64))
+        return _AKIMA_CUTOFF * float(_slope_changes(_slopes(x, nodes)).max())
+
+    def _nodes(self, y: np.ndarray) -> np.ndarray:
+        """Interpolate the columns, shape (columns, rows)."""
+        nodes = np.empty((len(self._good_columns), len(y)))
+        for members, _, curves in self._columns:
+            nodes[members] = curves(y).T
+        return nodes
+
+    def _values(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        if not self.is_finite:
+            return np.full((len(y), len(x)), np.nan)
+        rows = _akima(self.x[self._good_columns], self._nodes(y), self._floor)
+        return np.ascontiguousarray(rows(x).T)
+
+
+def _slopes(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Slopes between points, and two more beyond each end."""
+    m = np.empty((len(x) + 3, values.shape[1]))
+    m[2:-2] = np.diff(values, axis=0) / np.diff(x)[:, np.newaxis]
+    m[1] = 2.0 * m[2] - m[3]
+    m[0] = 2.0 * m[1] - m[2]
+    m[-2] = 2.0 * m[-3] - m[-4]
+    m[-1] = 2.0 * m[-2] - m[-3]
+    return m
+
+
+def _slope_changes(m: np.ndarray) -> np.ndarray:
+    """Changes of slope to the left and right of each point, summed."""
+    change = np.abs(np.diff(m, axis=0))
+    return change[2:] + change[:-2]
+
+
+def _akima(x: np.ndarray, values: np.ndarray, floor: float | None = None) -> Any:
+    """Interpolate curves as scipy's ``Akima1DInterpolator`` does.
+
+    Parameters
+    ----------
+    x : `numpy.ndarray`
+        Positions, ascending, shape (n,).
+    values : `numpy.ndarray`
+        Values, shape (n, curves).
+    floor : `float`, optional
+        Up to where changes of slope are none; by default a share of each
+        curve's largest, as if each were interpolated alone.
+
+    Returns
+    -------
+    curves : `~collections.abc.Callable`
+        From positions, shape (k,), to values, shape (k, curves).
+    """
+    if len(x) == 1:
+        # lsst.images falls back to the nearest neighbour.
+        return lambda at: np.broadcast_to(values, (len(at), values.shape[1]))
+    from scipy.interpolate import CubicHermiteSpline
+
+    if len(x) == 2:
+        slope = np.broadcast_to(np.diff(values, axis=0) / (x[1] - x[0]), values.shape)
+    else:
+        m = _slopes(x, values)
+        change = np.abs(np.diff(m, axis=0))
+        total = change[2:] + change[:-2]
+        least = _AKIMA_CUTOFF * total.max(axis=0) if floor is None else floor
+        defined = total > least
+        weight = np.divide(change[:-2], total, out=np.zeros_like(total), where=defined)
+        leaning = m[1:-2] + weight * (m[2:-1] - m[1:-2])
+        slope = np.where(defined, leaning, 0.5 * (m[3:] + m[:-3]))
+    return CubicHermiteSpline(x, values, slope, extrapolate=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Combination(_Sampled):
+    """Surfaces that are combined at each position."""
+
+    operands: Sequence[Surface]
+
+    @property
+    def x_breaks(self) -> np.ndarray:
+        return np.unique(np.concatenate([operand.x_breaks for operand in self.operands]))
+
+    @property
+    def y_breaks(self) -> np.ndarray:
+        return np.unique(np.concatenate([operand.y_breaks for operand in self.operands]))
+
+    @property
+    def quadratic_pieces(self) -> tuple[int, int]:
+        pieces = np.max([operand.quadratic_pieces for operand in self.operands], axis=0)
+        return int(pieces[0]), int(pieces[1])
+
+    @property
+    def is_finite(self) -> bool:
+        return all(operand.is_finite for operand in self.operands)
+
+    @property
+    def _constants(self) -> list[float] | None:
+        constants = [operand.constant for operand in self.operands]
+        known = [constant for constant in constants if constant is not None]
+        return known if len(known) == len(constants) else None
+
+    def _parts(self, y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+        return [operand.evaluate(y, x) for operand in self.operands]
+
+
+class ProductSurface(_Combination):
+    """A ``ProductField``: the product of other surfaces."""
+
+    @property
+    def quadratic_pieces(self) -> tuple[int, int]:
+        # The orders of factors add up.
+        varying = [operand.quadratic_pieces for operand in self.operands if operand.constant is None]
+        ny, nx = np.sum(varying or [(1, 1)], axis=0)
+        return int(ny), int(nx)
+
+    @property
+    def constant(self) -> float | None:
+        constants = self._constants
+        return None if constants is None else reduce(lambda a, b: a * b, constants)
+
+    def _values(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return reduce(np.multiply, self._parts(y, x))
+
+
+class SumSurface(_Combination):
+    """A ``SumField`` inside a product: the sum of other surfaces."""
+
+    @property
+    def constant(self) -> float | None:
+        constants = self._constants
+        return None if constants is None else sum(constants)
+
+    def _values(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return reduce(np.add, self._parts(y, x))

@@ -1,0 +1,365 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Functions of position that layers stand for.
+
+Coordinates are local: pixel centres of the layer's box are at the integers 0
+to width - 1 and 0 to height - 1.
+"""
+
+from __future__ import annotations
+
+__all__ = ("ChebyshevSurface", "SplineSurface", "Surface", "make_surface")
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from ._errors import BackgroundError
+from ._layer import ApproxStyle, InterpStyle, Layer, UndersampleStyle
+from ._splines import PiecewiseCubic, akima_weights, best_style, interpolate, min_points
+
+# Rows looked at for creases, and how far a knot's slope must turn between two
+# of them, as a share of the typical change of slope, for a grid of one bin.
+_CREASE_SAMPLES = 1024
+_CREASE_TURN = 0.0015
+_MAX_CREASES = 24
+# Values of a polynomial computed at a time.
+_BLOCK_SAMPLES = 1 << 16
+
+
+class Surface(Protocol):
+    """A function of position, smooth inside the rectangles between breaks."""
+
+    @property
+    def x_breaks(self) -> np.ndarray:
+        """Columns where smoothness ends, ascending (`numpy.ndarray`)."""
+        ...
+
+    @property
+    def y_breaks(self) -> np.ndarray:
+        """Rows where smoothness ends, ascending (`numpy.ndarray`)."""
+        ...
+
+    @property
+    def quadratic_pieces(self) -> tuple[int, int]:
+        """Into how many equal pieces in y and x it must be cut for each to
+        be nearly quadratic, its breaks apart (`tuple` [`int`, `int`]).
+        """
+        ...
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it has a value anywhere (`bool`); if not, it is NaN."""
+        ...
+
+    @property
+    def constant(self) -> float | None:
+        """Its value if that is plainly the same everywhere (`float`)."""
+        ...
+
+    def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Evaluate on a grid.
+
+        Parameters
+        ----------
+        y, x : `numpy.ndarray`
+            Positions in local pixels, ascending, ``float64``, shapes (ny,)
+            and (nx,).
+        out : `numpy.ndarray`, optional
+            Where to put the values, rounded to its type.
+
+        Returns
+        -------
+        values : `numpy.ndarray`
+            ``float64``, or ``out``, shape (ny, nx).
+        """
+        ...
+
+    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
+        """Evaluate on a grid, fast, in single precision.
+
+        Parameters
+        ----------
+        y, x : `numpy.ndarray`
+            Positions in local pixels, ascending, ``float64``, shapes (ny,)
+            and (nx,).
+        offset : `float`
+            What to subtract, near the values.
+
+        Returns
+        -------
+        values : `numpy.ndarray`
+            Values less the offset, ``float32``, shape (nx, ny): x first.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SplineSurface:
+    """Bins interpolated in y, column by column, and then in x, row by row.
+
+    Attributes
+    ----------
+    style : `InterpStyle`
+        The style for the whole grid.
+    x, y : `numpy.ndarray`
+        Local bin centres, shapes (nx,) and (ny,).
+    values : `numpy.ndarray`
+        The bins, ``float64``, shape (ny, nx); NaN where there is none.
+    may_reduce : `bool`
+        Whether a column or row that lacks bins may step down to a style of
+        lower order.
+
+    Raises
+    ------
+    BackgroundError
+        Raised on evaluation if bins lack and ``may_reduce`` is `False`.
+    """
+
+    style: InterpStyle
+    x: np.ndarray
+    y: np.ndarray
+    values: np.ndarray
+    may_reduce: bool = True
+
+    @cached_property
+    def _good_columns(self) -> np.ndarray:
+        return np.flatnonzero(~np.isnan(self.values).all(axis=0))
+
+    @cached_property
+    def _columns(self) -> list[tuple[np.ndarray, PiecewiseCubic]]:
+        """Columns that miss the same bins, and their curves over y."""
+        values = self.values[:, self._good_columns]
+        good = ~np.isnan(values)
+        patterns, owner = np.unique(good, axis=1, return_inverse=True)
+        groups = []
+        for i, keep in enumerate(patterns.T):
+            members = np.flatnonzero(owner.ravel() == i)
+            y = self.y[keep]
+            curves = interpolate(self._style_for(len(y)), y, values[np.ix_(keep, members)])
+            groups.append((members, curves))
+        return groups
+
+    @property
+    def is_finite(self) -> bool:
+        return len(self._good_columns) > 0
+
+    @property
+    def constant(self) -> float | None:
+        return float(self.values[0, 0]) if self.values.size == 1 else None
+
+    @cached_property
+    def x_breaks(self) -> np.ndarray:
+        if not self.is_finite:
+            return np.empty(0)
+        x = self.x[self._good_columns]
+        return interpolate(self._style_for(len(x)), x, np.zeros((len(x), 1))).breaks
+
+    @cached_property
+    def y_breaks(self) -> np.ndarray:
+        return np.unique(np.concatenate([self._creases, *(curves.breaks for _, curves in self._columns)]))
+
+    @cached_property
+    def _creases(self) -> np.ndarray:
+        """Rows where Akima's weights turn over within a few rows, as they do
+        where a row's slopes stop changing: no break tells of these, but the
+        surface is not smooth there.
+        """
+        n = len(self._good_columns)
+        if not n or self._style_for(n) is not InterpStyle.AKIMA_SPLINE:
+            return np.empty(0)
+        last = self.y[-1] + self.y[0]
+        rows = np.linspace(0, last, 1 + min(int(last), _CREASE_SAMPLES))
+        turn = np.abs(np.diff(akima_weights(self.x[self._good_columns], self._nodes(rows)), axis=1))
+        # The more bins, the fewer pixels lie beside a crease, and the more the
+        # creases make up for one another.
+        turn = turn.max(axis=0, initial=0.0)
+        sharpest = np.argsort(-turn, kind="stable")[:_MAX_CREASES]
+        sharp = np.zeros(len(turn))
+        sharp[sharpest] = turn[sharpest] > _CREASE_TURN * n**2
+        at = rows[:-1][np.convolve(sharp, np.ones(5))[2:-2] > 0]
+        return np.concatenate([at, at + 0.5 * (rows[1] - rows[0])]) if len(rows) > 1 else np.empty(0)
+
+    def _nodes(self, y: np.ndarray) -> np.ndarray:
+        """Interpolate the columns, shape (columns, rows)."""
+        nodes = np.empty((len(self._good_columns), len(y)))
+        for members, curves in self._columns:
+            nodes[members] = curves.evaluate(y)
+        return nodes
+
+    @property
+    def quadratic_pieces(self) -> tuple[int, int]:
+        straight = self.style in (InterpStyle.CONSTANT, InterpStyle.LINEAR)
+        ny, nx = len(self.y) + 1, len(self.x) + 1
+        if straight:
+            # Bilinear as they are; pixels are counted better in small tiles.
+            return max(4 * ny, 64), max(4 * nx, 32)
+        # Between two bins, Akima's rows do not follow a cubic in y.
+        return max(8 * ny, 256), 8 * nx
+
+    def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        if not self.is_finite:
+            out = np.empty((len(y), len(x))) if out is None else out
+            out[:] = np.nan
+            return out
+        return self._rows(y).evaluate(x, out)
+
+    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
+        if not self.is_finite:
+            return np.full((len(x), len(y)), np.nan, dtype=np.float32)
+        return self._rows(y).sample(x, offset)
+
+    def _rows(self, y: np.ndarray) -> PiecewiseCubic:
+        """Interpolate rows over x, through the columns' values there."""
+        nodes = self._nodes(y)
+        return interpolate(self._style_for(len(nodes)), self.x[self._good_columns], nodes)
+
+    def _style_for(self, n: int) -> InterpStyle:
+        """Step down to what the bins left in a column or row allow."""
+        if n >= min_points(self.style):
+            return self.style
+        if not self.may_reduce:
+            raise BackgroundError(
+                f"only {n} bins of a column or row have a value, too few for {self.style.name}, "
+                "and its undersampling style forbids a lower order"
+            )
+        return best_style(n)
+
+
+@dataclass(frozen=True, eq=False)
+class ChebyshevSurface:
+    """A polynomial of Chebyshev's first kind, of a total order.
+
+    Attributes
+    ----------
+    coefficients : `numpy.ndarray`
+        Coefficient of T_j(y') T_i(x') at [j, i], ``float64``, shape
+        (order + 1, order + 1); zero for i + j > order.
+    width, height : `int`
+        The box, from -0.5 to width - 0.5 and height - 0.5, is where x' and y'
+        run from -1 to 1.
+    """
+
+    coefficients: np.ndarray
+    width: int
+    height: int
+
+    x_breaks = np.empty(0)
+    y_breaks = np.empty(0)
+
+    @property
+    def quadratic_pieces(self) -> tuple[int, int]:
+        order = len(self.coefficients) - 1
+        n = 1 if order == 0 else 16 * (order + 2)
+        return n, n
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.coefficients).all())
+
+    @property
+    def constant(self) -> float | None:
+        return float(self.coefficients[0, 0]) if self.coefficients.size == 1 else None
+
+    def _rows(self, y: np.ndarray) -> np.ndarray:
+        """Coefficients of the rows' polynomials in x', shape (n + 1, rows)."""
+        n = len(self.coefficients) - 1
+        rows = np.zeros((n + 1, len(y)))
+        # Summed in afw's order, one degree in y after the other.
+        for j, t in enumerate(_chebyshev(n, _scaled(y, self.height))):
+            rows[: n + 1 - j] += self.coefficients[j, : n + 1 - j, np.newaxis] * t
+        return rows
+
+    def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        rows, terms = self._rows(y).T, self._terms(x)
+        if out is None:
+            return rows @ terms
+        # Blocks that stay in cache until they are rounded.
+        step = max(1, _BLOCK_SAMPLES // max(len(x), 1))
+        for start in range(0, len(y), step):
+            out[start : start + step] = rows[start : start + step] @ terms
+        return out
+
+    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
+        rows = self._rows(y)
+        rows[0] -= offset
+        return self._terms(x).T.astype(np.float32) @ rows.astype(np.float32)
+
+    def _terms(self, x: np.ndarray) -> np.ndarray:
+        return np.array(_chebyshev(len(self.coefficients) - 1, _scaled(x, self.width)))
+
+
+def make_surface(layer: Layer) -> Surface:
+    """Return the function that afw would evaluate for a layer.
+
+    Parameters
+    ----------
+    layer : `Layer`
+        The layer.
+
+    Returns
+    -------
+    surface : `Surface`
+        The function. It is NaN everywhere if no bin is usable; afw refuses
+        to fit such bins.
+
+    Raises
+    ------
+    BackgroundError
+        Raised if the layer forbids what its number of bins would need.
+    """
+    style = _grid_style(layer)
+    x = layer.bin_centers_x - layer.bbox.x0
+    y = layer.bin_centers_y - layer.bbox.y0
+    if layer.approximation.style is ApproxStyle.CHEBYSHEV:
+        return ChebyshevSurface(_fit(layer, y, x), layer.bbox.width, layer.bbox.height)
+    may_reduce = layer.undersample_style is UndersampleStyle.REDUCE_INTERP_ORDER
+    return SplineSurface(style, x, y, layer.values.astype(np.float64), may_reduce)
+
+
+def _grid_style(layer: Layer) -> InterpStyle:
+    """Step down to what the smaller axis of the grid allows."""
+    ny, nx = layer.values.shape
+    needed = min_points(layer.interp_style)
+    if min(nx, ny) >= needed:
+        return layer.interp_style
+    if layer.undersample_style is not UndersampleStyle.REDUCE_INTERP_ORDER:
+        raise BackgroundError(
+            f"{nx}x{ny} bins are too few for {layer.interp_style.name}, which needs {needed} a side, "
+            f"and its undersampling style is {layer.undersample_style.name}"
+        )
+    return best_style(min(nx, ny))
+
+
+def _scaled(position: np.ndarray, size: int) -> np.ndarray:
+    low, high = -0.5, size - 0.5
+    return (position + -(low + high) * 0.5) * (2.0 / (high - low))
+
+
+def _chebyshev(order: int, x: np.ndarray) -> list[np.ndarray]:
+    terms = [np.ones_like(x), x]
+    while len(terms) <= order:
+        terms.append(2 * x * terms[-1] - terms[-2])
+    return terms[: order + 1]
+
+
+def _fit(layer: Layer, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Fit the bins by weighted least squares, as afw's ``Approximate`` does."""
+    order = layer.approximation.order_x
+    values = layer.values.astype(np.float64)
+    weights = layer.fit_weights
+    good = np.isfinite(values + weights)
+    coefficients = np.zeros((order + 1, order + 1))
+    degrees = [(n - i, i) for n in range(order + 1) for i in range(n, -1, -1)]
+    tx = np.array(_chebyshev(order, _scaled(x, layer.bbox.width)))
+    ty = np.array(_chebyshev(order, _scaled(y, layer.bbox.height)))
+    terms = np.array([np.outer(ty[j], tx[i])[good] for j, i in degrees])
+    weighted = terms * weights[good]
+    try:
+        solution = np.linalg.solve(weighted @ terms.T, weighted @ values[good])
+    except np.linalg.LinAlgError:
+        solution = np.full(len(degrees), np.nan)
+    for (j, i), value in zip(degrees, solution, strict=True):
+        coefficients[j, i] = value
+    return coefficients
