@@ -1,0 +1,121 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("background_statistics", "pixel_distribution")
+
+import numpy as np
+
+from ..background import ApproxStyle, BackgroundError, BackgroundModel, FieldLayer
+from ._config import StatisticsConfig
+from ._distribution import Distribution
+from ._groups import (
+    Plane,
+    blocks_group,
+    bumps_group,
+    coverage_group,
+    edges_group,
+    fit_group,
+    inner_bounds,
+    level_group,
+    segment_edges,
+    shape_group,
+)
+from ._tiles import TileGrid
+
+
+def background_statistics(model: BackgroundModel, config: StatisticsConfig | None = None) -> dict[str, float]:
+    """Measure a background without making its pixels.
+
+    Parameters
+    ----------
+    model : `~lsst.bgqa.background.BackgroundModel`
+        The background.
+    config : `StatisticsConfig`, optional
+        What to measure.
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `float`]
+        Values by full name, ``group_name``, in the catalogue's order and in
+        its units; undefined ones are left out. A background without a
+        finite pixel has a coverage alone.
+
+    Raises
+    ------
+    BackgroundError
+        Raised if a layer cannot be evaluated.
+    """
+    config = config or StatisticsConfig()
+    _refuse_infinite_bins(model)
+    finite = _is_finite(model)
+    groups: dict[str, dict[str, float]] = {"coverage": coverage_group(model, finite)}
+    if finite:
+        tiles = TileGrid.of(model, *_cuts(model, config))
+        plane = Plane.of(tiles)
+        distribution = Distribution.of(tiles)
+        groups["level"] = level_group(tiles, distribution, plane)
+        groups["shape"] = shape_group(model, plane)
+        groups["edges"] = edges_group(model, tiles, distribution, groups["level"], config.edge_width)
+        groups["bumps"] = bumps_group(model, config.bump_threshold)
+        groups["blocks"] = blocks_group(tiles, plane, config)
+        groups["fit"] = fit_group(model)
+    return {
+        f"{group}_{name}": value
+        for group, metrics in groups.items()
+        for name, value in metrics.items()
+        if np.isfinite(value)
+    }
+
+
+def pixel_distribution(model: BackgroundModel) -> Distribution | None:
+    """Return the distribution of a background's pixels.
+
+    Parameters
+    ----------
+    model : `~lsst.bgqa.background.BackgroundModel`
+        The background.
+
+    Returns
+    -------
+    distribution : `Distribution` or `None`
+        Histograms and quantiles of the pixels; `None` if none is finite.
+
+    Raises
+    ------
+    BackgroundError
+        Raised if a layer cannot be evaluated.
+    """
+    _refuse_infinite_bins(model)
+    return Distribution.of(TileGrid.of(model, [], [])) if _is_finite(model) else None
+
+
+def _is_finite(model: BackgroundModel) -> bool:
+    # A bin without a value is bridged; only a layer of none has no pixels.
+    return all(layer.surface.is_finite for layer in model.layers)
+
+
+def _refuse_infinite_bins(model: BackgroundModel) -> None:
+    for number, layer in enumerate(model.layers, start=1):
+        if isinstance(layer, FieldLayer) or layer.approximation.style is ApproxStyle.CHEBYSHEV:
+            continue  # infinite bins are as good as none
+        if infinite := int(np.isinf(layer.values).sum()):
+            raise BackgroundError(f"layer {number} has {infinite} infinite bins")
+
+
+def _cuts(model: BackgroundModel, config: StatisticsConfig) -> tuple[list[int], list[int]]:
+    """Return the rows and columns where what is measured begins or ends."""
+    segments_x, segments_y = config.segments or (1, 1)
+    return (
+        _axis_cuts(model.bbox.height, inner_bounds(model)[0], segments_y, config),
+        _axis_cuts(model.bbox.width, inner_bounds(model)[1], segments_x, config),
+    )
+
+
+def _axis_cuts(size: int, inner: tuple[int, int], segments: int, config: StatisticsConfig) -> list[int]:
+    strip, middle = min(config.step_width, size // 2), size // 2
+    return [
+        *(config.edge_width, size - config.edge_width),
+        *(middle - strip, middle, middle + strip),
+        *inner,
+        *segment_edges(size, segments),
+    ]

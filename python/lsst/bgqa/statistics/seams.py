@@ -1,0 +1,242 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Backgrounds of patches where they overlap, and their mosaic."""
+
+from __future__ import annotations
+
+__all__ = ("PatchSamples", "Seam", "TractMosaic", "seam_metrics")
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ..background import BackgroundModel, Box
+
+
+class Seam(NamedTuple):
+    """How two patches differ where they overlap.
+
+    Attributes
+    ----------
+    first, second : `int`
+        The patches, the lesser number first.
+    points : `int`
+        Points at which both have a value.
+    mean, rms, max : `float`
+        Mean, root mean square and largest size of the second's minus the
+        first's value.
+    """
+
+    first: int
+    second: int
+    points: int
+    mean: float
+    rms: float
+    max: float
+
+
+@dataclass(frozen=True, eq=False)
+class PatchSamples:
+    """A patch's background at the points of a grid that all patches share.
+
+    Attributes
+    ----------
+    bbox : `~lsst.bgqa.background.Box`
+        The patch's pixels, in the tract's coordinates.
+    column, row : `int`
+        Number of the first point in x and y, in the tract.
+    values : `numpy.ndarray`
+        Values, ``float32``, shape (ny, nx).
+    """
+
+    bbox: Box
+    column: int
+    row: int
+    values: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, model: BackgroundModel, step: int) -> PatchSamples:
+        """Evaluate a patch's background.
+
+        Parameters
+        ----------
+        model : `~lsst.bgqa.background.BackgroundModel`
+            The background, in the tract's pixel coordinates.
+        step : `int`
+            Distance of the points in pixels; they are where a coordinate is a
+            multiple of it.
+
+        Returns
+        -------
+        samples : `PatchSamples`
+            The values.
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if a layer cannot be evaluated.
+        """
+        bbox = model.bbox
+        column, row = -(-bbox.x0 // step), -(-bbox.y0 // step)
+        x = np.arange(column * step, bbox.x1, step, dtype=np.float64) - bbox.x0
+        y = np.arange(row * step, bbox.y1, step, dtype=np.float64) - bbox.y0
+        values = np.zeros((len(y), len(x)))
+        if len(x) and len(y):
+            for layer in model.layers:
+                values += layer.surface.evaluate(y, x)
+        return cls(bbox, column, row, values.astype(np.float32))
+
+    def window(self, other: PatchSamples) -> np.ndarray | None:
+        """Return the values at the points that another patch has, too.
+
+        Parameters
+        ----------
+        other : `PatchSamples`
+            The other patch.
+
+        Returns
+        -------
+        values : `numpy.ndarray` or `None`
+            The values; `None` if there are none.
+        """
+        (ny, nx), (other_ny, other_nx) = self.values.shape, other.values.shape
+        x0, y0 = max(self.column, other.column), max(self.row, other.row)
+        x1 = min(self.column + nx, other.column + other_nx)
+        y1 = min(self.row + ny, other.row + other_ny)
+        if x0 >= x1 or y0 >= y1:
+            return None
+        return self.values[y0 - self.row : y1 - self.row, x0 - self.column : x1 - self.column]
+
+
+class TractMosaic:
+    """The backgrounds of a tract's patches, at reduced resolution.
+
+    Parameters
+    ----------
+    step : `int`, optional
+        Distance in pixels of the points that are compared.
+    """
+
+    def __init__(self, step: int = 16) -> None:
+        self.step = step
+        self.patches: dict[int, PatchSamples] = {}
+
+    def add(self, patch: int, model: BackgroundModel) -> None:
+        """Add a patch; nothing but its samples is kept.
+
+        Parameters
+        ----------
+        patch : `int`
+            The patch.
+        model : `~lsst.bgqa.background.BackgroundModel`
+            Its background.
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if it cannot be evaluated.
+        """
+        self.patches[patch] = PatchSamples.of(model, self.step)
+
+    def seams(self) -> list[Seam]:
+        """Compare patches where they overlap.
+
+        Returns
+        -------
+        seams : `list` [`Seam`]
+            A seam for each pair that has points in common at which both have
+            a value, in the order of the patches' numbers.
+        """
+        seams = []
+        numbers = sorted(self.patches)
+        for i, first in enumerate(numbers):
+            for second in numbers[i + 1 :]:
+                a = self.patches[first].window(self.patches[second])
+                b = self.patches[second].window(self.patches[first])
+                if a is None or b is None:
+                    continue
+                difference = b.astype(np.float64) - a
+                difference = difference[np.isfinite(difference)]
+                if len(difference):
+                    seams.append(
+                        Seam(
+                            first,
+                            second,
+                            len(difference),
+                            float(difference.mean()),
+                            float(np.sqrt(np.mean(difference**2))),
+                            float(np.abs(difference).max()),
+                        )
+                    )
+        return seams
+
+    def image(self, max_cells: int = 640) -> tuple[np.ndarray, Box]:
+        """Make the mosaic.
+
+        Parameters
+        ----------
+        max_cells : `int`, optional
+            Most cells a side.
+
+        Returns
+        -------
+        values : `numpy.ndarray`
+            Mean of the patches that cover a cell, ``float32``, shape (ny,
+            nx); NaN where none does.
+        bbox : `~lsst.bgqa.background.Box`
+            Pixels that the cells cover, in the tract's coordinates.
+
+        Raises
+        ------
+        ValueError
+            Raised if there is no patch.
+        """
+        samples = list(self.patches.values())
+        x0, y0 = min(s.column for s in samples), min(s.row for s in samples)
+        nx = max(s.column + s.values.shape[1] for s in samples) - x0
+        ny = max(s.row + s.values.shape[0] for s in samples) - y0
+        thin = -(-max(nx, ny) // max_cells)
+        total, count = (np.zeros((-(-ny // thin), -(-nx // thin)), dtype) for dtype in (np.float64, np.int32))
+        for sample in samples:
+            # Cells are the points whose numbers are multiples of `thin`.
+            first_y, first_x = -(sample.row - y0) % thin, -(sample.column - x0) % thin
+            values = sample.values[first_y::thin, first_x::thin]
+            row, column = (sample.row - y0 + first_y) // thin, (sample.column - x0 + first_x) // thin
+            region = (slice(row, row + values.shape[0]), slice(column, column + values.shape[1]))
+            good = np.isfinite(values)
+            total[region] += np.where(good, values, 0)
+            count[region] += good
+        cell = thin * self.step
+        bbox = Box(
+            x0 * self.step - cell // 2,
+            y0 * self.step - cell // 2,
+            total.shape[1] * cell,
+            total.shape[0] * cell,
+        )
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), bbox
+
+
+def seam_metrics(seams: Iterable[Seam]) -> dict[str, float]:
+    """Sum up the seams of a tract.
+
+    Parameters
+    ----------
+    seams : `~collections.abc.Iterable` [`Seam`]
+        The seams.
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `float`]
+        Metrics of the tract group by full name: every point of an overlap
+        counts once for each pair. Without a seam there are none.
+    """
+    seams = list(seams)
+    if not seams:
+        return {}
+    count = sum(seam.points for seam in seams)
+    return {
+        "tract_seamRms": math.sqrt(sum(seam.points * seam.rms**2 for seam in seams) / count),
+        "tract_seamMax": max(seam.max for seam in seams),
+    }

@@ -1,0 +1,363 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""What backgrounds of one detector have in common, by coordinate."""
+
+from __future__ import annotations
+
+__all__ = ("BackgroundStack", "StackGrid", "StackResult", "Streaming", "VisitRejectedError")
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..background import BackgroundModel, Box
+from ._groups import primary_layer
+from .focal_plane import robust_scale
+
+# Cells a side that the patterns of visits are compared on.
+_SIGNATURE = 16
+# Patterns that differ by less, as a fraction of the level, do not differ.
+_RESOLUTION = 1e-5
+
+
+class VisitRejectedError(ValueError):
+    """A background cannot be stacked with the others; the message says why."""
+
+
+@dataclass(frozen=True)
+class StackGrid:
+    """The cells that backgrounds are stacked on.
+
+    Attributes
+    ----------
+    bbox : `~lsst.bgqa.background.Box`
+        The pixels that they cover.
+    x, y : `numpy.ndarray`
+        Centres of the cells, local, ``float64``, shapes (nx,) and (ny,).
+    """
+
+    bbox: Box
+    x: np.ndarray = field(repr=False)
+    y: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, model: BackgroundModel, cell_size: int | None = None) -> StackGrid:
+        """Choose the cells for a background, and others like it.
+
+        Parameters
+        ----------
+        model : `~lsst.bgqa.background.BackgroundModel`
+            The background.
+        cell_size : `int`, optional
+            Side of a cell in pixels; by default the cells are the bins of
+            the layer that has the most.
+
+        Returns
+        -------
+        grid : `StackGrid`
+            The cells. The last row and column of cells of a given size may
+            be of fewer pixels.
+        """
+        bbox = model.bbox
+        if cell_size is None:
+            layer = primary_layer(model)
+            return cls(bbox, layer.bin_centers_x - bbox.x0, layer.bin_centers_y - bbox.y0)
+        x, y = (
+            0.5
+            * (np.arange(0, size, cell_size) + np.minimum(np.arange(0, size, cell_size) + cell_size, size))
+            - 0.5
+            for size in (bbox.width, bbox.height)
+        )
+        return cls(bbox, x, y)
+
+    def evaluate(self, model: BackgroundModel) -> np.ndarray:
+        """Evaluate a background at the centres of the cells.
+
+        Parameters
+        ----------
+        model : `~lsst.bgqa.background.BackgroundModel`
+            The background.
+
+        Returns
+        -------
+        values : `numpy.ndarray`
+            ``float64``, shape (ny, nx), in the background's unit.
+
+        Raises
+        ------
+        VisitRejectedError
+            Raised if it covers other pixels, or has a value nowhere.
+        lsst.bgqa.BackgroundError
+            Raised if a layer cannot be evaluated.
+        """
+        if model.bbox != self.bbox:
+            raise VisitRejectedError(f"it covers {model.bbox}, the first background covers {self.bbox}")
+        values = np.zeros((len(self.y), len(self.x)))
+        for layer in model.layers:
+            values += layer.surface.evaluate(self.y, self.x)
+        if not np.isfinite(values).any():
+            raise VisitRejectedError("it has no finite value")
+        return values
+
+
+class Streaming:
+    """Mean, standard deviation and extremes of arrays, one at a time.
+
+    Parameters
+    ----------
+    shape : `tuple` [`int`, ...]
+        Shape of the arrays.
+
+    Notes
+    -----
+    Each value updates the running mean and the sum of squared deviations
+    from it (B. P. Welford, Technometrics 4, 1962), so that no large numbers
+    are subtracted from each other. NaNs are left out, element by element.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count = np.zeros(shape, dtype=np.int64)
+        self._mean = np.zeros(shape)
+        self._squares = np.zeros(shape)
+        self._min = np.full(shape, np.inf)
+        self._max = np.full(shape, -np.inf)
+
+    def add(self, values: np.ndarray) -> None:
+        """Take one array into account.
+
+        Parameters
+        ----------
+        values : `numpy.ndarray`
+            The array; NaN where it has no value.
+        """
+        good = np.isfinite(values)
+        self.count += good
+        deviation = np.where(good, values - self._mean, 0.0)
+        self._mean += deviation / np.maximum(self.count, 1)
+        self._squares += deviation * np.where(good, values - self._mean, 0.0)
+        np.minimum(self._min, values, out=self._min, where=good)
+        np.maximum(self._max, values, out=self._max, where=good)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the values; NaN where there is none (`numpy.ndarray`)."""
+        return np.where(self.count > 0, self._mean, np.nan)
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviation, of a sample (n - 1); NaN where there are fewer
+        than two values (`numpy.ndarray`).
+        """
+        variance = self._squares / np.maximum(self.count - 1, 1)
+        return np.where(self.count > 1, np.sqrt(variance), np.nan)
+
+    @property
+    def min(self) -> np.ndarray:
+        """Least value; NaN where there is none (`numpy.ndarray`)."""
+        return np.where(self.count > 0, self._min, np.nan)
+
+    @property
+    def max(self) -> np.ndarray:
+        """Greatest value; NaN where there is none (`numpy.ndarray`)."""
+        return np.where(self.count > 0, self._max, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class StackResult:
+    """A stack of backgrounds.
+
+    Attributes
+    ----------
+    grid : `StackGrid`
+        The cells.
+    mean, std, min, max : `numpy.ndarray`
+        Statistics of each cell over the visits, ``float64``, shape (ny, nx),
+        in the background's unit; NaN where they are not defined.
+    count : `numpy.ndarray`
+        Number of values of each cell, ``int64``, shape (ny, nx).
+    level : `float`
+        Mean of the stacked visits' medians.
+    clipped : `tuple` [`int`, ...]
+        Visits that were clipped.
+    """
+
+    grid: StackGrid
+    mean: np.ndarray = field(repr=False)
+    std: np.ndarray = field(repr=False)
+    min: np.ndarray = field(repr=False)
+    max: np.ndarray = field(repr=False)
+    count: np.ndarray = field(repr=False)
+    level: float
+    clipped: tuple[int, ...]
+
+    def metrics(self) -> dict[str, float]:
+        """Measure the pattern.
+
+        Returns
+        -------
+        metrics : `dict` [`str`, `float`]
+            Metrics of the stack group by full name; undefined ones are left
+            out.
+        """
+        mean = self.mean[np.isfinite(self.mean)]
+        std = self.std[np.isfinite(self.std)]
+        values = {
+            "stack_patternRms": float(np.std(mean)) if len(mean) else math.nan,
+            "stack_patternPeakToValley": float(np.ptp(mean)) if len(mean) else math.nan,
+            "stack_temporalRms": float(np.sqrt(np.mean(std**2))) if len(std) else math.nan,
+        }
+        return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+class BackgroundStack:
+    """A stack that backgrounds are added to one by one.
+
+    Parameters
+    ----------
+    scale : `bool`, optional
+        Whether each visit is divided by its own median, the results being
+        multiplied by the mean of these.
+    clip_sigma : `float` or `None`, optional
+        How far from the pattern of the first visits a visit's may be, in
+        robust standard deviations; `None` clips none.
+    clip_visits : `int`, optional
+        How many visits define that pattern.
+    cell_size : `int`, optional
+        See `StackGrid.of`.
+
+    Notes
+    -----
+    Clipping: the first ``clip_visits`` visits are held back. Their patterns
+    (values over the median, on at most 16x16 cells) have a median pattern.
+    The distance of a visit is the rms of its pattern minus that one. Visits,
+    these and all that follow, are clipped whose distance exceeds the median
+    distance of the first ones by more than ``clip_sigma`` times 1.4826 times
+    their median absolute deviation, but by at least half of that median and
+    at least 1e-5. So one pass suffices, memory does not depend on how many
+    visits there are, and a later visit changes nothing about an earlier one.
+    With fewer than five visits none is clipped.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: bool = True,
+        clip_sigma: float | None = 8.0,
+        clip_visits: int = 9,
+        cell_size: int | None = None,
+    ) -> None:
+        self.scale = scale
+        self.clip_sigma = clip_sigma
+        self.clip_visits = clip_visits
+        self.cell_size = cell_size
+        self.count = 0
+        self._grid: StackGrid | None = None
+        self._sums: Streaming | None = None
+        self._level = 0.0
+        self._clipped: list[int] = []
+        self._held: list[tuple[int, np.ndarray, float]] | None = [] if clip_sigma is not None else None
+        self._reference: np.ndarray | None = None
+        self._limit = math.inf
+
+    def add(self, visit: int, model: BackgroundModel) -> None:
+        """Add the background of one visit.
+
+        Parameters
+        ----------
+        visit : `int`
+            The visit.
+        model : `~lsst.bgqa.background.BackgroundModel`
+            Its background.
+
+        Raises
+        ------
+        VisitRejectedError
+            Raised if it cannot be stacked with the earlier ones.
+        lsst.bgqa.BackgroundError
+            Raised if it cannot be evaluated.
+        """
+        grid = self._grid or StackGrid.of(model, self.cell_size)
+        values = grid.evaluate(model)
+        median = float(np.nanmedian(values))
+        if self.scale and not median > 0:
+            raise VisitRejectedError(f"its median, {median:.6g}, is not positive, so it cannot be scaled")
+        self._grid = grid
+        if self._held is None:
+            self._judge(visit, values, median)
+            return
+        self._held.append((visit, values, median))
+        if len(self._held) >= self.clip_visits:
+            self._release()
+
+    def finish(self) -> StackResult | None:
+        """Return the stack.
+
+        Returns
+        -------
+        result : `StackResult` or `None`
+            The stack; `None` if there is no visit in it.
+        """
+        self._release()
+        if self._grid is None or self._sums is None:
+            return None
+        factor = self._level if self.scale else 1.0
+        sums = self._sums
+        return StackResult(
+            self._grid,
+            factor * sums.mean,
+            factor * sums.std,
+            factor * sums.min,
+            factor * sums.max,
+            sums.count,
+            self._level,
+            tuple(self._clipped),
+        )
+
+    def _release(self) -> None:
+        """Find the reference from the visits held back, and stack them."""
+        held, self._held = self._held, None
+        if not held:
+            return
+        if self.clip_sigma is not None and len(held) >= 5:
+            patterns = np.array([self._signature(values, median) for _, values, median in held])
+            reference = np.median(patterns, axis=0)
+            distances = np.array([_distance(pattern, reference) for pattern in patterns])
+            typical = float(np.median(distances))
+            tolerance = max(self.clip_sigma * robust_scale(distances), 0.5 * typical, _RESOLUTION)
+            self._reference, self._limit = reference, typical + tolerance
+        for item in held:
+            self._judge(*item)
+
+    def _judge(self, visit: int, values: np.ndarray, median: float) -> None:
+        if (
+            self._reference is not None
+            and _distance(self._signature(values, median), self._reference) > self._limit
+        ):
+            self._clipped.append(visit)
+            return
+        self.count += 1
+        self._level += (median - self._level) / self.count
+        if self._sums is None:
+            self._sums = Streaming(values.shape)
+        self._sums.add(values / median if self.scale else values)
+
+    def _signature(self, values: np.ndarray, median: float) -> np.ndarray:
+        rows, columns = (list(_blocks(n)) for n in values.shape)
+        means = np.array([[_mean(values[r, c], median) for c in columns] for r in rows])
+        return means / median if median > 0 else means - median
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    edges = np.linspace(0, n, min(n, _SIGNATURE) + 1).round().astype(int)
+    return (slice(*pair) for pair in itertools.pairwise(edges))
+
+
+def _mean(values: np.ndarray, default: float) -> float:
+    good = values[np.isfinite(values)]
+    return float(good.mean()) if len(good) else default
+
+
+def _distance(pattern: np.ndarray, reference: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((pattern - reference) ** 2)))
