@@ -1,0 +1,175 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Pass, fail or unknown, for rows of metrics."""
+
+from __future__ import annotations
+
+__all__ = ("Failure", "Judgement", "Thresholds", "judge_rows")
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ._catalogue import Verdict, load_catalogue
+
+_SIGMA_PER_MAD = 1.482602218505602
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What values of metrics pass.
+
+    Attributes
+    ----------
+    low, high : `~collections.abc.Mapping` [`str`, `float`]
+        Least and greatest value that pass, by full name of the metric; they
+        take the place of the catalogue's. NaN leaves a side open.
+    max_z : `~collections.abc.Mapping` [`str`, `float`]
+        Greatest distance from the median of the peers that passes, in robust
+        standard deviations of theirs.
+    min_peers : `int`
+        How many peers a row needs, itself included, for that.
+    """
+
+    low: Mapping[str, float] = field(default_factory=dict)
+    high: Mapping[str, float] = field(default_factory=dict)
+    max_z: Mapping[str, float] = field(default_factory=dict)
+    min_peers: int = 5
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """Return the absolute bounds of a metric.
+
+        Parameters
+        ----------
+        name : `str`
+            Full name of the metric.
+
+        Returns
+        -------
+        low, high : `float`
+            The bounds; NaN where a side is open.
+        """
+        metric = load_catalogue().get(name)
+        low = self.low.get(name, metric.low if metric is not None else None)
+        high = self.high.get(name, metric.high if metric is not None else None)
+        return math.nan if low is None else low, math.nan if high is None else high
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A value that does not pass.
+
+    Attributes
+    ----------
+    row : `int`
+        Number of the row.
+    metric : `str`
+        Full name of the metric.
+    value : `float`
+        The value.
+    low, high : `float`
+        What would pass; NaN where a side is open.
+    severity : `float`
+        How bad it is; above 1.
+    """
+
+    row: int
+    metric: str
+    value: float
+    low: float
+    high: float
+    severity: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What rows of metrics amount to.
+
+    Attributes
+    ----------
+    verdicts : `list` [`str`]
+        Of each row ``"fail"`` if any value fails, ``"pass"`` if some value
+        was judged and none failed, else ``"unknown"``.
+    failures : `list` [`Failure`]
+        The values that fail, row by row, in the order of the metrics.
+    """
+
+    verdicts: list[Verdict]
+    failures: list[Failure]
+
+
+def judge_rows(
+    names: Sequence[str], values: np.ndarray, kinds: Sequence[str], thresholds: Thresholds
+) -> Judgement:
+    """Judge rows of metrics, by themselves and by their peers.
+
+    Parameters
+    ----------
+    names : `~collections.abc.Sequence` [`str`]
+        Full names of the metrics.
+    values : `numpy.ndarray`
+        Values, shape (rows, metrics); NaN where there is none.
+    kinds : `~collections.abc.Sequence` [`str`]
+        Kind of each row; rows of one kind are peers.
+    thresholds : `Thresholds`
+        What passes.
+
+    Returns
+    -------
+    judgement : `Judgement`
+        Verdicts and failures.
+
+    Notes
+    -----
+    A value fails by its peers if it is further from their median than
+    ``max_z`` times 1.4826 times their median absolute deviation; if that
+    deviation is zero, or peers are few, this is not judged. The severity is
+    the distance in units of the greatest that passes; beyond an absolute
+    bound it is 1 + (excess / size of the bound), the bound 0 counting as 1;
+    for a fraction that should be about 1, it is what lacks in units of what
+    may.
+    """
+    judged = np.zeros(len(values), dtype=bool)
+    failures: list[Failure] = []
+    groups = {kind: np.array([other == kind for other in kinds], dtype=bool) for kind in set(kinds)}
+    for column, name in enumerate(names):
+        here = values[:, column]
+        finite = np.isfinite(here)
+        low, high = thresholds.bounds(name)
+        if not (math.isnan(low) and math.isnan(high)):
+            judged |= finite
+            for row in np.nonzero(finite & ((here < low) | (here > high)))[0]:
+                value = float(here[row])
+                failures.append(Failure(int(row), name, value, low, high, _severity(value, low, high)))
+        if (max_z := thresholds.max_z.get(name)) is None:
+            continue
+        for members in groups.values():
+            peers = here[members & finite]
+            if len(peers) < thresholds.min_peers:
+                continue
+            center = float(np.median(peers))
+            limit = max_z * _SIGMA_PER_MAD * float(np.median(np.abs(peers - center)))
+            if not limit > 0:
+                continue
+            judged |= members & finite
+            for row in np.nonzero(members & finite & (np.abs(here - center) > limit))[0]:
+                value = float(here[row])
+                failures.append(
+                    Failure(
+                        int(row), name, value, center - limit, center + limit, abs(value - center) / limit
+                    )
+                )
+    failures.sort(key=lambda failure: failure.row)
+    verdicts: list[Verdict] = ["pass" if known else "unknown" for known in judged]
+    for failure in failures:
+        verdicts[failure.row] = "fail"
+    return Judgement(verdicts, failures)
+
+
+def _severity(value: float, low: float, high: float) -> float:
+    if value < low:
+        if 0.5 < low < 1 and value >= 0:
+            return (1 - value) / (1 - low)
+        return 1 + (low - value) / (abs(low) or 1.0)
+    return 1 + (value - high) / (abs(high) or 1.0)
