@@ -1,0 +1,58 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("CONFIG_FOLDER", "activate", "environment", "is_needed")
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from .. import stack
+
+CONFIG_FOLDER = Path(__file__).parent / "butler"
+"""The folder of Butler configuration (`pathlib.Path`)."""
+
+_VARIABLE = "DAF_BUTLER_CONFIG_PATH"
+
+
+def is_needed() -> bool:
+    """Whether this machine needs the standalone types.
+
+    Returns
+    -------
+    needed : `bool`
+        `True` if ``lsst.afw`` cannot be found. It is looked for, not
+        imported.
+    """
+    return not stack.have_afw()
+
+
+def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment variables that make a Butler standalone.
+
+    Parameters
+    ----------
+    base : `~collections.abc.Mapping` [`str`, `str`], optional
+        Environment to add to, by default that of this process.
+
+    Returns
+    -------
+    variables : `dict` [`str`, `str`]
+        The variables to set; none where ``lsst.afw`` is installed. A search
+        path that is set already is kept, after the standalone folder.
+    """
+    if not is_needed():
+        return {}
+    base = os.environ if base is None else base
+    folder = str(CONFIG_FOLDER)
+    others = [path for path in base.get(_VARIABLE, "").split(os.pathsep) if path and path != folder]
+    return {_VARIABLE: os.pathsep.join([folder, *others])}
+
+
+def activate() -> None:
+    """Make Butlers of this process, and of those it starts, standalone.
+
+    Does nothing where ``lsst.afw`` is installed. Call it before the first
+    Butler is made: the Butler reads its storage classes only once.
+    """
+    os.environ.update(environment())

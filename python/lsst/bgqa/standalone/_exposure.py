@@ -1,0 +1,111 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The pixels of an afw exposure's FITS file, as `lsst.images` types."""
+
+from __future__ import annotations
+
+__all__ = ("read_exposure", "write_exposure")
+
+from typing import Any, Literal, cast
+
+import numpy as np
+from astropy.io import fits
+
+from lsst.images import Image, Mask, MaskedImage, MaskPlane
+
+_MASK_PREFIX = "MP_"
+
+
+def read_exposure(path: str, component: str | None = None) -> Any:
+    """Read the pixels of a file that ``lsst.afw.image.ExposureF`` wrote.
+
+    Parameters
+    ----------
+    path : `str`
+        The file.
+    component : `str`, optional
+        ``image``, ``mask`` or ``variance``; by default all three.
+
+    Returns
+    -------
+    image : `lsst.images.MaskedImage`, `lsst.images.Image` or `lsst.images.Mask`
+        The pixels, in the parent's coordinates. Mask planes keep afw's
+        names.
+    """
+    planes = None
+    if component in (None, "mask"):
+        with fits.open(path) as hdus:
+            names = [key.removeprefix(_MASK_PREFIX) for key in hdus[2].header if key.startswith(_MASK_PREFIX)]
+        # Without a map lsst.images guesses one, which renames planes and
+        # refuses masks with planes that it does not know.
+        planes = {name: MaskPlane(name, f"The afw mask plane {name}.") for name in names}
+    return MaskedImage.read_legacy(
+        path,
+        plane_map=planes,
+        component=cast(Literal["image", "mask", "variance"] | None, component),
+    )
+
+
+def write_exposure(masked_image: MaskedImage, path: str) -> None:
+    """Write a file that ``lsst.afw.image.ExposureF`` reads.
+
+    Parameters
+    ----------
+    masked_image : `lsst.images.MaskedImage`
+        The pixels; image and variance become ``float32``.
+    path : `str`
+        The file. One that exists is replaced.
+
+    Raises
+    ------
+    ValueError
+        Raised if there are more mask planes than afw's 32 bits hold.
+
+    Notes
+    -----
+    HDUs are compressed without loss (GZIP_2), as those of the stack's own
+    formatter are by default.
+    """
+    primary = fits.PrimaryHDU()
+    # Version 2 of afw's ExposureInfo; there is no archive of components.
+    primary.header["HIERARCH EXPINFO_V"] = 2
+    mask, planes = _mask_bits(masked_image.mask)
+    hdus = [
+        primary,
+        _hdu("IMAGE", masked_image.image.array.astype(np.float32), masked_image.image),
+        _hdu("MASK", mask, masked_image.mask, planes),
+        _hdu("VARIANCE", masked_image.variance.array.astype(np.float32), masked_image.variance),
+    ]
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+
+
+def _mask_bits(mask: Mask) -> tuple[np.ndarray, dict[str, int]]:
+    names = [plane.name for plane in mask.schema if plane is not None]
+    if len(names) > 32:
+        raise ValueError(f"the mask has {len(names)} planes; afw's masks have room for 32")
+    bits = np.zeros(mask.bbox.shape, dtype=np.uint32)
+    for bit, name in enumerate(names):
+        bits[mask.get(name)] |= np.uint32(1 << bit)
+    return bits.view(np.int32), {name: bit for bit, name in enumerate(names)}
+
+
+def _hdu(name: str, array: np.ndarray, image: Image | Mask, planes: dict[str, int] | None = None) -> Any:
+    y0, x0 = image.bbox.start
+    header = fits.Header()
+    # afw keeps the origin twice: for IRAF (LTV) and as a WCS named "A".
+    header["LTV1"] = -float(x0)
+    header["LTV2"] = -float(y0)
+    header["INHERIT"] = True
+    header["EXTTYPE"] = name
+    for plane, bit in sorted((planes or {}).items()):
+        key = f"{_MASK_PREFIX}{plane}"
+        header[f"HIERARCH {key}" if len(key) > 8 else key] = bit
+    unit = getattr(image, "unit", None)
+    if unit is not None:
+        header["BUNIT"] = unit.to_string(format="fits")
+    for axis, start in ((1, x0), (2, y0)):
+        header[f"CTYPE{axis}A"] = "LINEAR"
+        header[f"CRPIX{axis}A"] = 1.0
+        header[f"CRVAL{axis}A"] = float(start)
+        header[f"CUNIT{axis}A"] = "PIXEL"
+    hdu = fits.CompImageHDU(array, header, name=name, compression_type="GZIP_2", quantize_level=0.0)
+    return hdu

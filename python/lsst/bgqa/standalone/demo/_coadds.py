@@ -1,0 +1,118 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Coadds before and after background subtraction."""
+
+from __future__ import annotations
+
+__all__ = ("DemoCoadd", "make_coadd")
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+
+from lsst.images import Box as ImageBox
+from lsst.images import Image, Mask, MaskedImage, MaskPlane, MaskSchema
+
+from ...background import BackgroundModel, Layer
+from ._measure import constant_layer, measure_bins
+from ._sky import coadd_residual
+from ._survey import DemoPatch
+
+_BIN_SIZE = 50
+_PIXEL_NOISE = 4.0
+_NO_DATA_PATCH = 0
+_TAMPERED_PATCH = 8
+_PLANES = {
+    "BAD": "Bad pixel of an input.",
+    "DETECTED": "Part of a source.",
+    "EDGE": "Near the edge of the patch.",
+    "NO_DATA": "No input covers the pixel.",
+}
+
+
+@dataclass(frozen=True)
+class DemoCoadd:
+    """What the pipeline leaves of a patch.
+
+    Attributes
+    ----------
+    before : `lsst.images.MaskedImage`
+        The coadd as assembled (``deepCoadd``).
+    after : `lsst.images.MaskedImage`
+        The coadd less its background (``deepCoadd_calexp``).
+    background : `BackgroundModel`
+        The background (``deepCoadd_calexp_background``).
+    """
+
+    before: MaskedImage
+    after: MaskedImage
+    background: BackgroundModel
+
+
+def make_coadd(patch: DemoPatch, band: str) -> DemoCoadd:
+    """Make a patch's coadd, measure its background and subtract that.
+
+    Parameters
+    ----------
+    patch : `DemoPatch`
+        The patch.
+    band : `str`
+        The band.
+
+    Returns
+    -------
+    coadd : `DemoCoadd`
+        The coadd, pixels in nJy.
+
+    Notes
+    -----
+    As in the pipeline, the second layer (the constant that detection adds)
+    is subtracted after the first, each time in ``float32``. One patch has a
+    corner without data, and in one patch something else changed a few
+    pixels of its first rows.
+    """
+    rng = np.random.default_rng([patch.id, ord(band)])
+    box = patch.bbox
+
+    def sky(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return coadd_residual(patch, band, x, y)
+
+    values, variance = measure_bins(sky, box, _BIN_SIZE, _PIXEL_NOISE, rng)
+    layer = Layer(values, variance, np.zeros(values.shape, dtype=np.int32), box)
+    background = BackgroundModel((layer, constant_layer(box, -0.05)), u.nJy)
+
+    x, y = np.meshgrid(np.arange(box.x0, box.x1), np.arange(box.y0, box.y1))
+    pixels = sky(x, y) + rng.normal(0, _PIXEL_NOISE, x.shape)
+    sources = np.zeros(x.shape)
+    for _ in range(40):
+        flux = 30 * rng.pareto(1.2)
+        source_x, source_y = rng.uniform(box.x0, box.x1), rng.uniform(box.y0, box.y1)
+        sources += flux * np.exp(-((x - source_x) ** 2 + (y - source_y) ** 2) / (2 * 2.0**2))
+    before = (pixels + sources).astype(np.float32)
+    no_data = np.zeros(x.shape, dtype=bool)
+    if patch.id == _NO_DATA_PATCH:
+        no_data = (x - box.x0) + (y - box.y0) < 60
+        before[no_data] = np.nan
+
+    after = before - background.layers[0].render()
+    after -= background.layers[1].render()
+    if patch.id == _TAMPERED_PATCH:
+        after[:2, 100:130] += np.float32(0.5)
+
+    planes = {"DETECTED": sources > 5 * _PIXEL_NOISE, "NO_DATA": no_data}
+    return DemoCoadd(_image(before, planes, patch), _image(after, planes, patch), background)
+
+
+def _image(pixels: np.ndarray, planes: dict[str, np.ndarray], patch: DemoPatch) -> MaskedImage:
+    box = patch.bbox
+    bbox = ImageBox.from_shape(pixels.shape, start=(box.y0, box.x0))
+    schema = MaskSchema([MaskPlane(name, description) for name, description in _PLANES.items()])
+    mask = Mask(0, schema=schema, bbox=bbox)
+    for name, pixels_set in planes.items():
+        mask.set(name, pixels_set)
+    variance = np.full(pixels.shape, _PIXEL_NOISE**2, dtype=np.float32)
+    return MaskedImage(
+        Image(pixels, bbox=bbox, unit=u.nJy),
+        mask=mask,
+        variance=Image(variance, bbox=bbox, unit=u.nJy**2),
+    )

@@ -1,0 +1,228 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The demo's survey in the form of one release or another."""
+
+from __future__ import annotations
+
+__all__ = ("GENERATIONS", "DemoGeneration")
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+
+from ...background import BackgroundModel, ChebyshevSurface, Layer
+from ._camera import FILTERS, DemoCam, DemoDetector
+from ._coadds import DemoCoadd
+from ._survey import SKYMAP, TRACT, DemoPatch, DemoVisit
+
+if TYPE_CHECKING:
+    from lsst.images.fields import Field
+
+# A visit's image is a cut-out: what counts is the background of the detector.
+_CUTOUT = 64
+
+
+@dataclass(frozen=True)
+class DemoGeneration:
+    """Names and types of one release.
+
+    Attributes
+    ----------
+    name : `str`
+        What the command line calls it.
+    pipeline : `str`
+        The pipeline, in the package's ``pipelines``.
+    visit_background, coadd_background : `str`
+        Dataset types of the backgrounds.
+    coadd, subtracted_coadd : `str`
+        Dataset types of the coadds; ``coadd`` is empty if there is none
+        before subtraction.
+    """
+
+    name: str
+    pipeline: str
+    visit_background: str
+    coadd_background: str
+    coadd: str
+    subtracted_coadd: str
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether backgrounds are fields of ``lsst.images`` (`bool`)."""
+        return "." in self.visit_background
+
+    @property
+    def visit_metrics(self) -> str:
+        """Dataset type of the metrics of visits (`str`)."""
+        return self.visit_background.replace(".", "_") + "_metrics"
+
+    @property
+    def coadd_metrics(self) -> str:
+        """Dataset type of the metrics of coadds (`str`)."""
+        return self.coadd_background.replace(".", "_") + "_metrics"
+
+    @property
+    def location(self) -> str:
+        """The pipeline as a URI (`str`)."""
+        return f"resource://lsst.bgqa/pipelines/{self.pipeline}"
+
+    @property
+    def visit_types(self) -> dict[str, str]:
+        """Storage class of each dataset type of visits (`dict`)."""
+        if self.has_fields:
+            return {self.visit_background.partition(".")[0]: "VisitImage"}
+        return {self.visit_background: "Background"}
+
+    @property
+    def coadd_types(self) -> dict[str, str]:
+        """Storage class of each dataset type of coadds (`dict`)."""
+        if self.has_fields:
+            return {self.subtracted_coadd: "CellCoadd"}
+        return {
+            self.coadd: "ExposureF",
+            self.subtracted_coadd: "ExposureF",
+            self.coadd_background: "Background",
+        }
+
+    def visit_datasets(
+        self, visit: DemoVisit, detector: DemoDetector, background: BackgroundModel
+    ) -> dict[str, Any]:
+        """Give a detector's background the release's form.
+
+        Parameters
+        ----------
+        visit : `DemoVisit`
+            The visit.
+        detector : `DemoDetector`
+            The detector.
+        background : `~lsst.bgqa.BackgroundModel`
+            The background.
+
+        Returns
+        -------
+        datasets : `dict`
+            Datasets by dataset type.
+        """
+        if not self.has_fields:
+            return {self.visit_background: background}
+        from lsst.images import Background, BackgroundMap
+        from lsst.images import Box as ImageBox
+
+        from ._images import make_visit_image
+
+        backgrounds = BackgroundMap([Background("standard", _field(background))], subtracted="standard")
+        image = make_visit_image(
+            np.zeros((_CUTOUT, _CUTOUT), dtype=np.float32),
+            ImageBox.from_shape((_CUTOUT, _CUTOUT), start=(0, 0)),
+            backgrounds,
+            instrument=DemoCam.getName(),
+            visit=visit.id,
+            detector=detector.id,
+            physical_filter=visit.physical_filter,
+            band=FILTERS[visit.physical_filter],
+            center=visit.boresight,
+        )
+        return dict.fromkeys(self.visit_types, image)
+
+    def coadd_datasets(self, patch: DemoPatch, band: str, coadd: DemoCoadd) -> dict[str, Any]:
+        """Give a patch's coadd the release's form.
+
+        Parameters
+        ----------
+        patch : `DemoPatch`
+            The patch.
+        band : `str`
+            The band.
+        coadd : `DemoCoadd`
+            The coadd.
+
+        Returns
+        -------
+        datasets : `dict`
+            Datasets by dataset type.
+        """
+        if not self.has_fields:
+            return {
+                self.coadd: coadd.before,
+                self.subtracted_coadd: coadd.after,
+                self.coadd_background: coadd.background,
+            }
+        from lsst.images import Background, BackgroundMap
+
+        from ._images import make_cell_coadd
+
+        backgrounds = BackgroundMap(
+            [
+                Background("object", _field(coadd.background)),
+                Background("pretty", _smooth_field(coadd.background)),
+            ],
+            subtracted="object",
+        )
+        image = make_cell_coadd(
+            coadd.after.image.array,
+            coadd.after.bbox,
+            backgrounds,
+            skymap=SKYMAP,
+            tract=TRACT,
+            patch=patch.id,
+            index=(patch.cell_y, patch.cell_x),
+            band=band,
+            center=patch.corners[0],
+        )
+        return {self.subtracted_coadd: image}
+
+
+def _field(background: BackgroundModel) -> Field:
+    from lsst.images.fields import SumField
+
+    return SumField([_field_of_layer(layer) for layer in background.layers])
+
+
+def _field_of_layer(layer: Any) -> Field:
+    from lsst.images import Box as ImageBox
+    from lsst.images.fields import ChebyshevField, SplineField
+
+    assert isinstance(layer, Layer)
+    box = ImageBox.from_shape((layer.bbox.height, layer.bbox.width), start=(layer.bbox.y0, layer.bbox.x0))
+    if isinstance(layer.surface, ChebyshevSurface):
+        return ChebyshevField(box, layer.surface.coefficients.copy(), unit=u.nJy)
+    return SplineField(
+        box, layer.values.astype(np.float64), y=layer.bin_centers_y, x=layer.bin_centers_x, unit=u.nJy
+    )
+
+
+def _smooth_field(background: BackgroundModel) -> Field:
+    """Fit the bins by a polynomial that follows no galaxy."""
+    from lsst.images.fields import ChebyshevField, SplineField
+
+    spline = _field_of_layer(background.layers[0])
+    assert isinstance(spline, SplineField)
+    return ChebyshevField.fit(spline.bounds, spline.data, 3, y=spline.y, x=spline.x, unit=spline.unit)
+
+
+GENERATIONS = {
+    generation.name: generation
+    for generation in (
+        DemoGeneration(
+            "dp02",
+            "backgroundQa.yaml",
+            "calexpBackground",
+            "deepCoadd_calexp_background",
+            "deepCoadd",
+            "deepCoadd_calexp",
+        ),
+        DemoGeneration(
+            "dp1",
+            "LSSTComCam/backgroundQa.yaml",
+            "visit_image_background",
+            "deep_coadd_background",
+            "deep_coadd_predetection",
+            "deep_coadd",
+        ),
+        DemoGeneration(
+            "dp2", "LSSTCam/DP2.yaml", "visit_image.backgrounds", "deep_coadd.backgrounds", "", "deep_coadd"
+        ),
+    )
+}
+"""The forms that the demo can have (`dict` [`str`, `DemoGeneration`])."""

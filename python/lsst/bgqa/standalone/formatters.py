@@ -1,0 +1,120 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Butler formatters that read and write the stack's own files without it."""
+
+from __future__ import annotations
+
+__all__ = ("BackgroundFormatter", "ExposureFormatter")
+
+from typing import TYPE_CHECKING, Any
+
+from lsst.daf.butler import FormatterV2
+from lsst.resources import ResourcePath
+
+from ..background import BackgroundModel
+
+if TYPE_CHECKING:
+    from lsst.images import MaskedImage
+
+
+class BackgroundFormatter(FormatterV2):
+    """Read and write a ``Background``: the file of afw's BackgroundList."""
+
+    default_extension = ".fits"
+    supported_extensions = frozenset({".fits", ".fit"})
+    can_read_from_uri = True
+
+    def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
+        """Read a background.
+
+        Parameters
+        ----------
+        uri : `lsst.resources.ResourcePath`
+            The file.
+        component : `str`, optional
+            Backgrounds have no components.
+        expected_size : `int`, optional
+            Size of the file in bytes; not used.
+
+        Returns
+        -------
+        background : `~lsst.bgqa.background.BackgroundModel`
+            The background.
+
+        Raises
+        ------
+        ~lsst.bgqa.background.BackgroundError
+            Raised if the file is not a background.
+        """
+        return BackgroundModel.read_fits(uri)
+
+    def to_bytes(self, in_memory_dataset: BackgroundModel) -> bytes:
+        """Make a file's content of a background.
+
+        Parameters
+        ----------
+        in_memory_dataset : `~lsst.bgqa.background.BackgroundModel`
+            The background. Its unit is not stored: the format has none.
+
+        Returns
+        -------
+        data : `bytes`
+            The file's content.
+        """
+        return in_memory_dataset.to_bytes()
+
+
+class ExposureFormatter(FormatterV2):
+    """Read and write the pixels of an ``ExposureF``: afw's FITS file.
+
+    What else an afw exposure may hold (PSF, photometric calibration, sky
+    coordinates) is neither read nor written.
+    """
+
+    default_extension = ".fits"
+    supported_extensions = frozenset({".fits", ".fit", ".fits.gz", ".fits.fz", ".fz"})
+    can_read_from_local_file = True
+
+    def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:
+        """Read an exposure's pixels, or one component of them.
+
+        Parameters
+        ----------
+        path : `str`
+            The file.
+        component : `str`, optional
+            ``image``, ``mask`` or ``variance``.
+        expected_size : `int`, optional
+            Size of the file in bytes; not used.
+
+        Returns
+        -------
+        image : `lsst.images.MaskedImage`, `lsst.images.Image` or `lsst.images.Mask`
+            The pixels, or the part that the ``bbox`` parameter asks for.
+
+        Raises
+        ------
+        NotImplementedError
+            Raised for a component that needs lsst.afw.
+        """
+        from ._exposure import read_exposure
+        from .delegates import subimage
+
+        if component not in (None, "image", "mask", "variance"):
+            raise NotImplementedError(
+                f"component {component!r} of an exposure needs lsst.afw, which is not installed"
+            )
+        return subimage(read_exposure(path, component), self.file_descriptor.parameters)
+
+    def write_local_file(self, in_memory_dataset: MaskedImage, uri: ResourcePath) -> None:
+        """Write an exposure that has only pixels.
+
+        Parameters
+        ----------
+        in_memory_dataset : `lsst.images.MaskedImage`
+            The pixels.
+        uri : `lsst.resources.ResourcePath`
+            The file.
+        """
+        from ._exposure import write_exposure
+
+        write_exposure(in_memory_dataset, uri.ospath)
