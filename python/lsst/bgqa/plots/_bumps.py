@@ -1,0 +1,116 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("draw_bumps", "plot_bumps")
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..background import BackgroundModel
+from ..statistics import StatisticsConfig
+from ..statistics._groups import bump_significance, primary_layer
+from ._style import OKABE_ITO, add_color_bar, label_pixels, new_figure, set_title
+
+# Bumps that get their number written beside them, and how many bins apart
+# two flagged bins must be to be two bumps.
+_MAX_NUMBERS = 8
+_BUMP_SIZE = 5
+
+
+def plot_bumps(model: BackgroundModel, title: str = "", *, threshold: float | None = None) -> Figure:
+    """Show which bins stand out of their neighbourhood.
+
+    Parameters
+    ----------
+    model : `~lsst.bgqa.BackgroundModel`
+        The background; the bins are those of the layer that has the most.
+    title : `str`, optional
+        The data ID or file name.
+    threshold : `float`, optional
+        How far a bin must stand out to be flagged, in robust standard
+        deviations; by default as the metrics have it.
+
+    Returns
+    -------
+    figure : `matplotlib.figure.Figure`
+        The figure.
+    """
+    figure = new_figure()
+    axes = figure.subplots()
+    what = draw_bumps(axes, model, threshold=threshold)
+    set_title(axes, what, title)
+    return figure
+
+
+def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = None) -> str:
+    """Draw how far each bin stands out, the flagged ones framed.
+
+    Parameters
+    ----------
+    axes : `matplotlib.axes.Axes`
+        Where to draw.
+    model : `~lsst.bgqa.BackgroundModel`
+        The background.
+    threshold : `float`, optional
+        How far a bin must stand out to be flagged.
+
+    Returns
+    -------
+    what : `str`
+        What the drawing shows.
+    """
+    threshold = StatisticsConfig().bump_threshold if threshold is None else threshold
+    layer = primary_layer(model)
+    label_pixels(axes, layer.bbox)
+    significance = bump_significance(layer.values)
+    if significance is None:
+        axes.text(
+            0.5,
+            0.5,
+            "the bins do not scatter",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            fontsize=14,
+        )
+        return "Bumps: none can be told"
+    x_edges = layer.x_edges + layer.bbox.x0 - 0.5
+    y_edges = layer.y_edges + layer.bbox.y0 - 0.5
+    axes.set_facecolor("0.85")
+    bins = axes.pcolormesh(
+        x_edges, y_edges, significance, cmap="PuOr_r", vmin=-2 * threshold, vmax=2 * threshold
+    )
+    add_color_bar(bins, axes, "deviation from the median of 5x5 bins / robust σ", extend="both")
+    rows, columns = np.nonzero(np.abs(np.nan_to_num(significance)) > threshold)
+    for row, column in zip(rows, columns, strict=True):
+        corners = x_edges[[column, column + 1]], y_edges[[row, row + 1]]
+        axes.plot(
+            corners[0][[0, 1, 1, 0, 0]],
+            corners[1][[0, 0, 1, 1, 0]],
+            color=OKABE_ITO["black"],
+            linewidth=1.6,
+        )
+    for row, column in _peaks(significance, rows, columns):
+        right = column > significance.shape[1] / 2
+        axes.annotate(
+            f"{significance[row, column]:+.1f}σ",
+            (x_edges[column if right else column + 1], 0.5 * (y_edges[row] + y_edges[row + 1])),
+            xytext=(-3 if right else 3, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="center",
+            fontsize=10,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+        )
+    return f"Bumps: {len(rows)} of {significance.size} bins beyond {threshold:g}σ"
+
+
+def _peaks(significance: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> list[tuple[int, int]]:
+    """Return the flagged bins that stand out most, but no two of one bump."""
+    peaks: list[tuple[int, int]] = []
+    for i in np.argsort(-np.abs(significance[rows, columns]), kind="stable"):
+        row, column = int(rows[i]), int(columns[i])
+        if all(max(abs(row - r), abs(column - c)) > _BUMP_SIZE for r, c in peaks):
+            peaks.append((row, column))
+    return peaks[:_MAX_NUMBERS]

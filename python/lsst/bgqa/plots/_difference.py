@@ -1,0 +1,57 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("plot_differences",)
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..background import BackgroundModel
+from ._sampling import sample_background
+from ._style import add_color_bar, extent_of, label_pixels, new_figure, set_title, unit_label
+
+_MAX_MODELS = 4
+
+
+def plot_differences(differences: Mapping[str, BackgroundModel], title: str = "") -> Figure:
+    """Show what other models of a background differ from the one judged.
+
+    Parameters
+    ----------
+    differences : `~collections.abc.Mapping` [`str`, \
+            `~lsst.bgqa.BackgroundModel`]
+        Each other model less the one judged, by name, at least one; the
+        first four are drawn.
+    title : `str`, optional
+        The data ID.
+
+    Returns
+    -------
+    figure : `matplotlib.figure.Figure`
+        The figure: a panel for each model, with one colour scale for all
+        that is white at zero.
+    """
+    shown = list(differences.items())[:_MAX_MODELS]
+    values = [sample_background(difference) for _, difference in shown]
+    finite = np.abs(np.concatenate([part[np.isfinite(part)] for part in values]))
+    limit = float(finite.max(initial=0.0)) or 1.0
+    figure = new_figure(width=800 + 500 * (len(shown) - 1))
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (name, difference), part in zip(panels, shown, values, strict=True):
+        image = axes.imshow(
+            part,
+            origin="lower",
+            extent=extent_of(difference.bbox),
+            cmap="RdBu_r",
+            vmin=-limit,
+            vmax=limit,
+            interpolation="nearest",
+        )
+        label_pixels(axes, difference.bbox)
+        if len(shown) > 1:
+            axes.set_title(name.replace("$", r"\$"), fontsize=11)
+        add_color_bar(image, axes, f"difference / {unit_label(difference.unit)}")
+    set_title(figure, f"{', '.join(name for name, _ in shown)} less the background judged", title)
+    return figure

@@ -1,0 +1,77 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("draw_subtracted", "plot_subtracted")
+
+import astropy.units as u
+import numpy as np
+from astropy.visualization import AsinhStretch, ImageNormalize, ZScaleInterval
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..background import Box
+from ._sampling import average_image
+from ._style import add_color_bar, extent_of, finite_limits, label_pixels, new_figure, set_title, unit_label
+
+
+def plot_subtracted(
+    image: np.ndarray, bbox: Box, title: str = "", *, unit: u.UnitBase | None = None
+) -> Figure:
+    """Show an image that the background was subtracted from.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`
+        The pixels, shape (height, width).
+    bbox : `~lsst.bgqa.background.Box`
+        The pixels that they are, in the parent's coordinates.
+    title : `str`, optional
+        The data ID.
+    unit : `astropy.units.UnitBase`, optional
+        Unit of the pixels.
+
+    Returns
+    -------
+    figure : `matplotlib.figure.Figure`
+        The figure: asinh stretch between zscale limits.
+    """
+    figure = new_figure()
+    axes = figure.subplots()
+    draw_subtracted(axes, image, bbox, unit=unit)
+    set_title(axes, "Background-subtracted image", title)
+    return figure
+
+
+def draw_subtracted(axes: Axes, image: np.ndarray, bbox: Box, *, unit: u.UnitBase | None = None) -> None:
+    """Draw an image with its colour bar.
+
+    Parameters
+    ----------
+    axes : `matplotlib.axes.Axes`
+        Where to draw.
+    image : `numpy.ndarray`
+        The pixels, shape (height, width).
+    bbox : `~lsst.bgqa.background.Box`
+        The pixels that they are.
+    unit : `astropy.units.UnitBase`, optional
+        Unit of the pixels.
+    """
+    values = average_image(image)
+    finite = values[np.isfinite(values)]
+    low, high = ZScaleInterval().get_limits(finite) if len(finite) else (0.0, 1.0)
+    if not low < high:
+        low, high = finite_limits(values)
+    axes.set_facecolor("0.85")
+    step = -(-bbox.width // values.shape[1])
+    # The last cells may reach over the border; they are drawn as large as the others.
+    cells = Box(bbox.x0, bbox.y0, step * values.shape[1], step * values.shape[0])
+    artist = axes.imshow(
+        values,
+        origin="lower",
+        extent=extent_of(cells),
+        cmap="cividis",
+        norm=ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(), clip=False),
+        interpolation="nearest",
+    )
+    label_pixels(axes, bbox)
+    add_color_bar(artist, axes, f"subtracted image / {unit_label(unit)}", extend="both")
