@@ -1,0 +1,12 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Pipeline tasks, one a module: connections, configuration, task."""
+
+from ._coadds import CoaddImage as CoaddImage
+from .background_qa import *
+from .coadd_background_qa import *
+from .gather_background_metrics import *
+from .plot_background import *
+from .plot_coadd_background import *
+from .stack_backgrounds import *
+from .tract_background_qa import *
+from .visit_background_qa import *

@@ -1,0 +1,205 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""What the tasks that take many backgrounds have in common."""
+
+from __future__ import annotations
+
+__all__ = (
+    "BACKGROUND_GROUPS",
+    "NOT_IN_TABLES",
+    "NamedBackground",
+    "bundle_of",
+    "load_each",
+    "metric_names",
+    "metric_table",
+    "region_vertices",
+)
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+
+from lsst.pipe.base import NoWorkFound
+from lsst.sphgeom import ConvexPolygon, Region
+
+from ..background import BackgroundError, BackgroundModel
+from ..metrics import load_catalogue, make_bundle
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+BACKGROUND_GROUPS = ("coverage", "level", "shape", "edges", "bumps", "blocks", "fit")
+"""Groups of the metrics that one background has by itself (`tuple`)."""
+
+NOT_IN_TABLES = ("coverage_inputVisitCount",)
+"""Metrics of these groups that come from elsewhere (`tuple`)."""
+
+
+@dataclass(frozen=True)
+class NamedBackground:
+    """A background that is read when it is needed.
+
+    Attributes
+    ----------
+    id : `int`
+        Number of the detector, visit or patch.
+    identity : `str`
+        What it is, for messages.
+    load : `~collections.abc.Callable`
+        Reads it.
+    name : `str`
+        Name of the detector.
+    region : `lsst.sphgeom.Region` or `None`
+        Its region of the sky.
+    """
+
+    id: int
+    identity: str
+    load: Callable[[], BackgroundModel]
+    name: str = ""
+    region: Region | None = None
+
+
+def load_each(
+    backgrounds: Iterable[NamedBackground], log: Any, unreadable: list[int]
+) -> Iterator[tuple[NamedBackground, BackgroundModel]]:
+    """Read backgrounds one by one, and go on where one cannot be read.
+
+    Parameters
+    ----------
+    backgrounds : `~collections.abc.Iterable` [`NamedBackground`]
+        What to read.
+    log : `logging.Logger`
+        Where to name those that cannot be read.
+    unreadable : `list` [`int`]
+        Their numbers are added to it.
+
+    Yields
+    ------
+    background : `NamedBackground`
+        What was read.
+    model : `~lsst.bgqa.BackgroundModel`
+        The background.
+    """
+    for background in backgrounds:
+        try:
+            model = background.load()
+        except (BackgroundError, NoWorkFound) as error:
+            log.log(logging.WARNING, "%s is left out: %s", background.identity, error)
+            unreadable.append(background.id)
+            continue
+        yield background, model
+
+
+def bundle_of(config: Any, quantities: Mapping[str, u.Quantity], identity: str) -> Any:
+    """Make a bundle of metrics as a task's configuration says.
+
+    Parameters
+    ----------
+    config : `BackgroundQaConfig`
+        The configuration.
+    quantities : `~collections.abc.Mapping` [`str`, `astropy.units.Quantity`]
+        Values by full name.
+    identity : `str`
+        What was measured.
+
+    Returns
+    -------
+    bundle : `~lsst.bgqa.metrics.MetricBundle` or analysis_tools' type
+        The bundle.
+    """
+    return make_bundle(
+        quantities,
+        identity=identity,
+        prefix=config.metric_name_prefix,
+        reference_package=config.reference_package,
+        timestamp_version=config.timestamp_version,
+        dataset_identifier=config.dataset_identifier,
+    )
+
+
+def metric_names(
+    groups: Collection[str] = BACKGROUND_GROUPS, exclude: Collection[str] = NOT_IN_TABLES
+) -> list[str]:
+    """Return the full names of the metrics of some groups.
+
+    Parameters
+    ----------
+    groups : `~collections.abc.Collection` [`str`], optional
+        The groups; by default those that one background has by itself.
+    exclude : `~collections.abc.Collection` [`str`], optional
+        Full names to leave out.
+
+    Returns
+    -------
+    names : `list` [`str`]
+        Full names, in the catalogue's order.
+    """
+    return [
+        name for name, metric in load_catalogue().items() if metric.group in groups and name not in exclude
+    ]
+
+
+def metric_table(
+    columns: Mapping[str, Any],
+    rows: Sequence[Mapping[str, float]],
+    names: Sequence[str],
+    unit: u.UnitBase,
+) -> Table:
+    """Make a table of metrics.
+
+    Parameters
+    ----------
+    columns : `~collections.abc.Mapping` [`str`, `~typing.Any`]
+        What comes before the metrics; a column that is an
+        `~astropy.units.Quantity` keeps its unit.
+    rows : `~collections.abc.Sequence` [`~collections.abc.Mapping`]
+        Metrics of each row by full name, in the catalogue's units.
+    names : `~collections.abc.Sequence` [`str`]
+        Metrics that have a column, whether any row has them or not.
+    unit : `astropy.units.UnitBase`
+        Unit of the background.
+
+    Returns
+    -------
+    table : `astropy.table.Table`
+        The table; NaN where a metric is not defined. Each column has its
+        unit and, of a metric, the catalogue's description.
+    """
+    from astropy.table import Column, Table
+
+    table = Table()
+    for name, values in columns.items():
+        if isinstance(values, u.Quantity):
+            table[name] = Column(values.value, unit=values.unit)
+        else:
+            table[name] = Column(values)
+    catalogue = load_catalogue()
+    for name in names:
+        metric = catalogue[name]
+        values = np.array([row.get(name, np.nan) for row in rows], dtype=np.float64)
+        table[name] = Column(values, unit=metric.unit_for(unit), description=metric.description)
+    return table
+
+
+def region_vertices(region: Region | None) -> np.ndarray | None:
+    """Return the corners of a region.
+
+    Parameters
+    ----------
+    region : `lsst.sphgeom.Region` or `None`
+        The region.
+
+    Returns
+    -------
+    vertices : `numpy.ndarray` or `None`
+        Unit vectors, ``float64``, shape (4, 3), in the region's order; `None`
+        if it is not a polygon with four corners.
+    """
+    if not isinstance(region, ConvexPolygon):
+        return None
+    vertices = np.array([[v.x(), v.y(), v.z()] for v in region.getVertices()])
+    return vertices if len(vertices) == 4 else None

@@ -1,0 +1,247 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""What the tasks need of coadds: pixels, quantisation, input visits."""
+
+from __future__ import annotations
+
+__all__ = (
+    "CoaddImage",
+    "compare",
+    "follow_cell_coadd",
+    "is_cell_coadd",
+    "read_coadd",
+    "read_input_visits",
+    "read_restored_coadd",
+)
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+
+from lsst.daf.butler import DeferredDatasetHandle
+from lsst.pipe.base import PipelineTaskConnections
+
+from ..background import BackgroundError, BackgroundModel, Box
+from ..statistics.closure import ClosureResult, compare_coadds
+from ..statistics.quantization import QuantizationSteps, read_quantization
+from ._inputs import describe
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CoaddImage:
+    """The pixels of a coadd.
+
+    Attributes
+    ----------
+    array : `numpy.ndarray`
+        The pixels, ``float32``, shape (height, width).
+    bbox : `~lsst.bgqa.background.Box`
+        What they cover.
+    unit : `astropy.units.UnitBase` or `None`
+        Their unit, if the image says it.
+    steps : `~lsst.bgqa.statistics.quantization.QuantizationSteps` or `None`
+        Their quantisation, if the file was compressed lossily.
+    name : `str`
+        What messages call the image.
+    """
+
+    array: np.ndarray
+    bbox: Box
+    unit: u.UnitBase | None = None
+    steps: QuantizationSteps | None = None
+    name: str = "coadd"
+
+
+def read_coadd(handle: DeferredDatasetHandle) -> CoaddImage:
+    """Read the image of a coadd, and of its file what compression did to it.
+
+    Parameters
+    ----------
+    handle : `lsst.daf.butler.DeferredDatasetHandle`
+        The coadd; only its ``image`` component is read.
+
+    Returns
+    -------
+    coadd : `CoaddImage`
+        The image.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if it cannot be read; the message names the dataset.
+    """
+    name = describe(handle.ref)
+    try:
+        image = handle.get(component="image")
+        array = image.array
+        if hasattr(image, "getBBox"):  # afw's, which has no unit
+            corner = image.getBBox().getMin()
+            origin = corner.getX(), corner.getY()
+        else:
+            origin = image.bbox.x.start, image.bbox.y.start
+    except Exception as error:
+        # The datastore and the formatter have errors of their own.
+        raise BackgroundError(f"{name} cannot be read: {error}") from error
+    bbox = Box(*origin, array.shape[1], array.shape[0])
+    return CoaddImage(array, bbox, getattr(image, "unit", None), _read_steps(handle, name), name)
+
+
+def follow_cell_coadd(connections: PipelineTaskConnections) -> None:
+    """Adapt connections to coadds that hold their backgrounds.
+
+    Parameters
+    ----------
+    connections : `lsst.pipe.base.PipelineTaskConnections`
+        Connections of a task; its subtracted coadds become ``CellCoadd``.
+    """
+    for label in ("deepCoadd_calexp", "provenance"):
+        if (connection := getattr(connections, label, None)) is not None:
+            setattr(connections, label, replace(connection, storageClass="CellCoadd"))
+
+
+def is_cell_coadd(handle: DeferredDatasetHandle | None) -> bool:
+    """Whether a dataset is a coadd that holds its backgrounds.
+
+    Parameters
+    ----------
+    handle : `lsst.daf.butler.DeferredDatasetHandle` or `None`
+        The dataset, if there is one.
+
+    Returns
+    -------
+    is_cell_coadd : `bool`
+        Whether its storage class has a component for them.
+    """
+    return handle is not None and "backgrounds" in handle.ref.datasetType.storageClass.allComponents()
+
+
+def read_restored_coadd(handle: DeferredDatasetHandle) -> tuple[CoaddImage, CoaddImage]:
+    """Read a coadd that holds its background, and put that back.
+
+    Parameters
+    ----------
+    handle : `lsst.daf.butler.DeferredDatasetHandle`
+        The coadd (``CellCoadd``).
+
+    Returns
+    -------
+    before, after : `CoaddImage`
+        The coadd with the background that was subtracted restored, as its
+        own ``apply_background`` does it, and the coadd as it is. The file's
+        compression is that of the latter.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if it cannot be read; the message names the dataset.
+    """
+    name = describe(handle.ref)
+    try:
+        coadd = handle.get()
+        after = np.array(coadd.image.array)
+        coadd.apply_background(None)
+        before = coadd.image.array
+        box = Box(coadd.bbox.x.start, coadd.bbox.y.start, coadd.bbox.x.size, coadd.bbox.y.size)
+        unit = coadd.unit
+    except Exception as error:
+        # The datastore, the formatter and the coadd have errors of their own.
+        raise BackgroundError(f"{name} cannot be read: {error}") from error
+    common: dict[str, Any] = {"bbox": box, "unit": unit, "name": name}
+    return CoaddImage(before, **common), CoaddImage(after, steps=_read_steps(handle, name), **common)
+
+
+def _read_steps(handle: DeferredDatasetHandle, name: str) -> QuantizationSteps | None:
+    try:
+        primary, components = handle.butler.getURIs(handle.ref)
+        uri = components.get("image", primary)
+        if uri is None or ".fits" not in uri.basename():
+            return None
+        return read_quantization(uri)
+    except Exception as error:
+        _LOG.warning("%s is taken to be compressed without loss: %s", name, error)
+        return None
+
+
+def compare(
+    background: BackgroundModel, before: CoaddImage, after: CoaddImage, *, map_size: int = 0
+) -> ClosureResult:
+    """Explain the difference between a coadd and its subtracted self.
+
+    Parameters
+    ----------
+    background : `~lsst.bgqa.BackgroundModel`
+        The background that is said to have been subtracted.
+    before, after : `CoaddImage`
+        The coadd before and after.
+    map_size : `int`, optional
+        Make a map of at most so many cells a side.
+
+    Returns
+    -------
+    closure : `~lsst.bgqa.statistics.closure.ClosureResult`
+        The comparison.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if they do not cover the same pixels.
+    """
+    if after.bbox != before.bbox:
+        raise BackgroundError(f"{before.name} covers {before.bbox}, {after.name} {after.bbox}")
+    try:
+        return compare_coadds(
+            before.array,
+            after.array,
+            background,
+            bbox=before.bbox,
+            before_steps=before.steps,
+            after_steps=after.steps,
+            map_size=map_size,
+        )
+    except BackgroundError as error:
+        raise BackgroundError(f"{before.name} cannot be compared: {error}") from error
+
+
+def read_input_visits(handle: DeferredDatasetHandle) -> Mapping[int, int] | None:
+    """Read which visits a coadd was made from.
+
+    Parameters
+    ----------
+    handle : `lsst.daf.butler.DeferredDatasetHandle`
+        The coadd.
+
+    Returns
+    -------
+    detectors : `~collections.abc.Mapping` [`int`, `int`] or `None`
+        Number of detectors of each visit, by ascending visit; `None` if the
+        coadd does not say, or it cannot be read.
+
+    Notes
+    -----
+    The Science Pipelines' exposures tell it in a component ``coaddInputs``,
+    whose ``ccds`` have a row for each visit and detector; the coadds of
+    `lsst.images` in a component ``provenance``, whose ``inputs`` have.
+    """
+    name = describe(handle.ref)
+    components = handle.ref.datasetType.storageClass.allComponents()
+    try:
+        if "provenance" in components:
+            visits = handle.get(component="provenance").inputs["visit"]
+        elif "coaddInputs" in components:
+            if (inputs := handle.get(component="coaddInputs")) is None:
+                _LOG.debug("%s does not say which visits it was made from.", name)
+                return None
+            visits = inputs.ccds["visit"]
+        else:
+            _LOG.debug("%s cannot say which visits it was made from.", name)
+            return None
+    except Exception as error:
+        _LOG.debug("The input visits of %s cannot be read: %s", name, error)
+        return None
+    return dict(sorted(Counter(int(visit) for visit in visits).items()))

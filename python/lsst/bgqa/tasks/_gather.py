@@ -1,0 +1,286 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""One table of a campaign, made batch by batch."""
+
+from __future__ import annotations
+
+__all__ = ("CampaignBatch", "CampaignWriter", "Summary", "WorstList")
+
+import heapq
+import itertools
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+
+from ..metrics import load_catalogue
+from ..metrics.judging import Failure, Judgement
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from astropy.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class CampaignBatch:
+    """Rows that are judged together: a visit's detectors, a tract's patches.
+
+    Attributes
+    ----------
+    keys : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence`]
+        Columns that say what each row is of.
+    values : `numpy.ndarray`
+        Metrics, ``float64``, shape (rows, metrics); NaN where undefined.
+    kinds : `~collections.abc.Sequence` [`str`]
+        Kind of each row; only rows of one kind are compared.
+    """
+
+    keys: Mapping[str, Sequence[Any]]
+    values: np.ndarray
+    kinds: Sequence[str]
+
+
+class CampaignWriter:
+    """Writes batches into a temporary file, and gives it back as a table.
+
+    What is in memory is one batch, however many there are: the table's
+    columns are the file, mapped.
+
+    Parameters
+    ----------
+    keys : `~collections.abc.Mapping` [`str`, `type`]
+        Name and type (`int` or `str`) of the columns that say what a row is.
+    names : `~collections.abc.Sequence` [`str`]
+        Full names of the metrics, which are the last columns.
+    unit : `astropy.units.UnitBase`
+        Unit of the backgrounds.
+    """
+
+    def __init__(self, keys: Mapping[str, type], names: Sequence[str], unit: u.UnitBase) -> None:
+        import pyarrow as pa
+
+        catalogue = load_catalogue()
+        fields = [pa.field(name, pa.int64() if kind is int else pa.string()) for name, kind in keys.items()]
+        fields += [
+            pa.field("kind", pa.string()),
+            pa.field("verdict", pa.string()),
+            pa.field("severity", pa.float64()),
+            pa.field("failed", pa.string()),
+        ]
+        for name in names:
+            metric = catalogue[name]
+            # As the Butler keeps an astropy column's unit and description.
+            metadata = {"unit": metric.unit_for(unit).to_string(), "description": metric.description}
+            fields.append(
+                pa.field(name, pa.float64(), metadata={k: v for k, v in metadata.items() if v != ""})
+            )
+        self._names = tuple(names)
+        self._keys = tuple(keys)
+        self.schema = pa.schema(fields)
+        handle, self._path = tempfile.mkstemp(suffix=".arrow")
+        os.close(handle)
+        self._sink = pa.OSFile(self._path, "wb")
+        self._writer = pa.ipc.new_file(self._sink, self.schema)
+
+    def add(self, batch: CampaignBatch, judgement: Judgement) -> None:
+        """Write a batch.
+
+        Parameters
+        ----------
+        batch : `CampaignBatch`
+            The rows.
+        judgement : `~lsst.bgqa.metrics.judging.Judgement`
+            What they amount to.
+        """
+        import pyarrow as pa
+
+        failed: list[list[str]] = [[] for _ in judgement.verdicts]
+        severity = np.zeros(len(failed))
+        for failure in judgement.failures:
+            if failure.metric not in failed[failure.row]:
+                failed[failure.row].append(failure.metric)
+            severity[failure.row] = max(severity[failure.row], failure.severity)
+        columns = [
+            *(pa.array(batch.keys[name], self.schema.field(name).type) for name in self._keys),
+            pa.array(batch.kinds, pa.string()),
+            pa.array(judgement.verdicts, pa.string()),
+            pa.array(severity),
+            pa.array([",".join(metrics) for metrics in failed], pa.string()),
+            *(pa.array(np.ascontiguousarray(batch.values[:, i])) for i in range(len(self._names))),
+        ]
+        self._writer.write_batch(pa.record_batch(columns, schema=self.schema))
+
+    def finish(self) -> pa.Table:
+        """Return the table.
+
+        Returns
+        -------
+        table : `pyarrow.Table`
+            All batches' rows. The file behind it is gone when it is.
+        """
+        import pyarrow as pa
+
+        self._writer.close()
+        self._sink.close()
+        with pa.memory_map(self._path) as source:
+            table = pa.ipc.open_file(source).read_all()
+        # The mapping keeps the content alive.
+        os.unlink(self._path)
+        return table
+
+    def abandon(self) -> None:
+        """Remove the file; for when something failed."""
+        self._writer.close()
+        self._sink.close()
+        if os.path.exists(self._path):
+            os.unlink(self._path)
+
+
+class _Running:
+    """Count, mean and extremes of a stream of values."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.min, self.max = 0, 0.0, math.inf, -math.inf
+
+    def add(self, values: np.ndarray) -> None:
+        values = values[np.isfinite(values)]
+        if len(values):
+            self.count += len(values)
+            self.mean += (float(values.mean()) - self.mean) * len(values) / self.count
+            self.min, self.max = min(self.min, float(values.min())), max(self.max, float(values.max()))
+
+
+class Summary:
+    """What campaigns amount to, by some of the columns.
+
+    Parameters
+    ----------
+    by : `~collections.abc.Sequence` [`str`]
+        Columns, such as band and night.
+    batches : `str`
+        What to call the number of batches.
+    """
+
+    def __init__(self, by: Sequence[str], batches: str) -> None:
+        self._by = tuple(by)
+        self._batches = batches
+        self._groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def add(self, batch: CampaignBatch, judgement: Judgement, levels: np.ndarray) -> None:
+        """Take a batch into account.
+
+        Parameters
+        ----------
+        batch : `CampaignBatch`
+            The rows, which agree in the columns of the summary.
+        judgement : `~lsst.bgqa.metrics.judging.Judgement`
+            What they amount to.
+        levels : `numpy.ndarray`
+            Their levels.
+        """
+        key = tuple(batch.keys[name][0] for name in self._by)
+        group = self._groups.setdefault(
+            key, {"batches": 0, "pass": 0, "fail": 0, "unknown": 0, "severity": 0.0, "level": _Running()}
+        )
+        group["batches"] += 1
+        for verdict in judgement.verdicts:
+            group[verdict] += 1
+        group["severity"] = max([group["severity"], *(failure.severity for failure in judgement.failures)])
+        group["level"].add(levels)
+
+    def finish(self, unit: u.UnitBase) -> Table:
+        """Return the summary.
+
+        Parameters
+        ----------
+        unit : `astropy.units.UnitBase`
+            Unit of the levels.
+
+        Returns
+        -------
+        table : `astropy.table.Table`
+            A row for each value of the columns, in their order.
+        """
+        from astropy.table import Table
+
+        keys = sorted(self._groups)
+        groups = [self._groups[key] for key in keys]
+        table = Table({name: [key[i] for key in keys] for i, name in enumerate(self._by)})
+        table[self._batches] = np.array([group["batches"] for group in groups], dtype=np.int64)
+        for verdict in ("pass", "fail", "unknown"):
+            table[f"{verdict}Count"] = np.array([group[verdict] for group in groups], dtype=np.int64)
+        table["severity"] = np.array([group["severity"] for group in groups], dtype=np.float64)
+        for name in ("mean", "min", "max"):
+            values = [getattr(group["level"], name) if group["level"].count else math.nan for group in groups]
+            table[f"level_{name}"] = np.array(values, dtype=np.float64)
+            table[f"level_{name}"].unit = unit
+        return table
+
+
+class WorstList:
+    """The failures that are most severe.
+
+    Parameters
+    ----------
+    size : `int`
+        How many to keep.
+    keys : `~collections.abc.Mapping` [`str`, `type`]
+        Columns that say what a row is.
+    unit_of : `~collections.abc.Callable`
+        Returns the unit of a metric, by its full name.
+    """
+
+    def __init__(self, size: int, keys: Mapping[str, type], unit_of: Callable[[str], u.UnitBase]) -> None:
+        self._size = size
+        self._keys = dict(keys)
+        self._unit_of = unit_of
+        self._heap: list[tuple[float, int, dict[str, Any], Failure]] = []
+        # Of equals, the first stays.
+        self._order = itertools.count(0, -1)
+
+    def add(self, batch: CampaignBatch, judgement: Judgement) -> None:
+        """Take a batch into account.
+
+        Parameters
+        ----------
+        batch : `CampaignBatch`
+            The rows.
+        judgement : `~lsst.bgqa.metrics.judging.Judgement`
+            What they amount to.
+        """
+        for failure in judgement.failures:
+            order = next(self._order)
+            if len(self._heap) >= self._size and (failure.severity, order) <= self._heap[0][:2]:
+                continue
+            row = {name: batch.keys[name][failure.row] for name in self._keys}
+            item = (failure.severity, order, row, failure)
+            if len(self._heap) < self._size:
+                heapq.heappush(self._heap, item)
+            else:
+                heapq.heapreplace(self._heap, item)
+
+    def finish(self) -> Table:
+        """Return the list.
+
+        Returns
+        -------
+        table : `astropy.table.Table`
+            A row for each failure, the most severe first.
+        """
+        from astropy.table import Table
+
+        items = sorted(self._heap, key=lambda item: (-item[0], -item[1]))
+        table = Table()
+        for name, kind in self._keys.items():
+            values = [item[2][name] for item in items]
+            table[name] = np.array(values, dtype=np.int64 if kind is int else str)
+        table["metric"] = np.array([item[3].metric for item in items], dtype=str)
+        for name in ("value", "low", "high", "severity"):
+            table[name] = np.array([getattr(item[3], name) for item in items], dtype=np.float64)
+        # Metrics of several units share these columns, so a text says which.
+        table["unit"] = np.array([self._unit_of(item[3].metric).to_string() for item in items], dtype=str)
+        return table

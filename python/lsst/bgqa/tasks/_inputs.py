@@ -1,0 +1,214 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""From a Butler's datasets to what the tasks' ``run`` methods take."""
+
+from __future__ import annotations
+
+__all__ = (
+    "Backgrounds",
+    "data_id_title",
+    "describe",
+    "follow_component",
+    "is_unit",
+    "read_background",
+    "read_backgrounds",
+)
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import astropy.units as u
+
+from lsst.daf.butler import DatasetRef, DeferredDatasetHandle
+from lsst.pipe.base import NoWorkFound, PipelineTaskConnections
+
+from ..background import BackgroundError, BackgroundModel
+
+
+def describe(ref: DatasetRef) -> str:
+    """Name a dataset for messages, by type and required data ID.
+
+    Parameters
+    ----------
+    ref : `lsst.daf.butler.DatasetRef`
+        The dataset.
+
+    Returns
+    -------
+    name : `str`
+        Its name, the same in every run.
+    """
+    data_id = ", ".join(f"{key}: {value!r}" for key, value in ref.dataId.required.items())
+    return f"{ref.datasetType.name} {{{data_id}}}"
+
+
+def data_id_title(ref: DatasetRef) -> str:
+    """Name a dataset's data ID for the title of a figure.
+
+    Parameters
+    ----------
+    ref : `lsst.daf.butler.DatasetRef`
+        The dataset.
+
+    Returns
+    -------
+    title : `str`
+        ``"tract 1, patch 3, band i"``.
+    """
+    return ", ".join(f"{key} {value}" for key, value in ref.dataId.required.items())
+
+
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit, for the check of a configuration field.
+
+    Parameters
+    ----------
+    text : `str`
+        The text.
+
+    Returns
+    -------
+    valid : `bool`
+        Whether astropy knows it.
+    """
+    try:
+        u.Unit(text)
+    except ValueError:
+        return False
+    return True
+
+
+def follow_component(connections: PipelineTaskConnections, label: str = "background") -> bool:
+    """Adapt connections to a background that is a component of an image.
+
+    Parameters
+    ----------
+    connections : `lsst.pipe.base.PipelineTaskConnections`
+        Connections of a task. One named like ``visit_image.backgrounds`` has
+        the storage class ``BackgroundMap``, and an underscore takes the place
+        of the dot in the names of the outputs.
+    label : `str`, optional
+        The connection that may be so named.
+
+    Returns
+    -------
+    is_component : `bool`
+        Whether it is one.
+    """
+    background = getattr(connections, label)
+    if "." not in background.name:
+        return False
+    setattr(connections, label, replace(background, storageClass="BackgroundMap"))
+    for output in connections.outputs:
+        connection = getattr(connections, output)
+        setattr(connections, output, replace(connection, name=connection.name.replace(".", "_")))
+    return True
+
+
+@dataclass(frozen=True)
+class Backgrounds:
+    """What there is of an image's backgrounds.
+
+    Attributes
+    ----------
+    judged : `~lsst.bgqa.BackgroundModel`
+        The one to be judged.
+    is_subtracted : `bool`
+        Whether it is the one that was subtracted.
+    differences : `~collections.abc.Mapping` [`str`, \
+            `~lsst.bgqa.BackgroundModel`]
+        Each other named model less that one.
+    """
+
+    judged: BackgroundModel
+    is_subtracted: bool = True
+    differences: Mapping[str, BackgroundModel] = field(default_factory=dict)
+
+
+def read_background(
+    handle: DeferredDatasetHandle, unit: str | u.UnitBase, model: str | None = None
+) -> BackgroundModel:
+    """Read a background dataset, of whichever type the Butler gives.
+
+    Parameters
+    ----------
+    handle : `lsst.daf.butler.DeferredDatasetHandle`
+        The dataset.
+    unit : `str` or `astropy.units.UnitBase`
+        Unit of its pixels, if it does not say it.
+    model : `str`, optional
+        Which of several models to read, by default the one that was
+        subtracted.
+
+    Returns
+    -------
+    background : `~lsst.bgqa.BackgroundModel`
+        The background.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if it cannot be read; the message names the dataset.
+    lsst.pipe.base.NoWorkFound
+        Raised if it has no layer, or none was subtracted.
+    """
+    return read_backgrounds(handle, unit, model, differences=False).judged
+
+
+def read_backgrounds(
+    handle: DeferredDatasetHandle,
+    unit: str | u.UnitBase,
+    model: str | None = None,
+    *,
+    differences: bool = True,
+) -> Backgrounds:
+    """Read a background dataset with all its named models.
+
+    Parameters
+    ----------
+    handle : `lsst.daf.butler.DeferredDatasetHandle`
+        The dataset: a ``Background`` or ``BackgroundMap``.
+    unit : `str` or `astropy.units.UnitBase`
+        Unit of its pixels, if it does not say it.
+    model : `str`, optional
+        Which of several models to judge, by default the one that was
+        subtracted. A ``Background`` has but one.
+    differences : `bool`, optional
+        Whether to compare the models.
+
+    Returns
+    -------
+    backgrounds : `Backgrounds`
+        The background, and what other models differ from it.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if it cannot be read; the message names the dataset.
+    lsst.pipe.base.NoWorkFound
+        Raised if it has no layer, no such model, or none was subtracted.
+    """
+    name = describe(handle.ref)
+    unit = u.Unit(unit)
+    try:
+        background = handle.get()
+        if isinstance(background, BackgroundModel):
+            return Backgrounds(background.with_unit(unit))
+        if isinstance(background, Mapping):
+            subtracted = background.subtracted  # type: ignore[attr-defined]
+            wanted = model if model is not None else subtracted and subtracted.name
+            if wanted in background:
+                return Backgrounds(
+                    BackgroundModel.from_images(background, wanted, unit),
+                    subtracted is not None and wanted == subtracted.name,
+                    BackgroundModel.differences_from_images(background, wanted, unit) if differences else {},
+                )
+        elif len(background):
+            return Backgrounds(BackgroundModel.from_afw(background, unit))
+    except Exception as error:
+        # The datastore, the formatter and the adapter have errors of their own.
+        raise BackgroundError(f"{name} cannot be read: {error}") from error
+    if isinstance(background, Mapping):
+        names = ", ".join(background) or "none"
+        missing = "no background that was subtracted" if model is None else f"no background {model!r}"
+        raise NoWorkFound(f"{name} has {missing} (it has: {names}).")
+    raise NoWorkFound(f"{name} has no layer.")

@@ -1,0 +1,289 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = (
+    "BackgroundQaConfig",
+    "BackgroundQaConnections",
+    "BackgroundQaTask",
+    "BackgroundStatisticsConfig",
+)
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import astropy.units as u
+
+import lsst.pipe.base.connectionTypes as cT
+from lsst.pex.config import Config, ConfigField, Field, ListField
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+
+from ..background import BackgroundError, BackgroundModel
+from ..metrics import make_bundle, to_quantities
+from ..statistics import StatisticsConfig, background_statistics
+from ..statistics.comparison import comparison_statistics
+from ._inputs import describe, follow_component, is_unit, read_backgrounds
+
+_NONE: Mapping[str, BackgroundModel] = MappingProxyType({})
+
+
+class BackgroundQaConnections(
+    PipelineTaskConnections,
+    dimensions=("instrument", "visit", "detector"),
+    defaultTemplates={"backgroundName": "calexpBackground"},
+):
+    """What `BackgroundQaTask` reads and writes."""
+
+    background = cT.Input(
+        doc="Background that was subtracted from one detector's image.",
+        name="{backgroundName}",
+        storageClass="Background",
+        dimensions=("instrument", "visit", "detector"),
+        # Read by the task, so that its message can name a broken dataset.
+        deferLoad=True,
+    )
+    metrics = cT.Output(
+        doc="Metrics of the background.",
+        name="{backgroundName}_metrics",
+        storageClass="MetricMeasurementBundle",
+        dimensions=("instrument", "visit", "detector"),
+    )
+
+    def __init__(self, *, config: BackgroundQaConfig):
+        super().__init__(config=config)
+        follow_component(self)
+
+
+class BackgroundStatisticsConfig(Config):
+    """Configuration of the statistics, `lsst.bgqa.statistics.StatisticsConfig`
+    for pipelines.
+    """
+
+    edge_width = Field[int](
+        "Width of the outermost ring of pixels, and side of the corners, that the edges group compares "
+        "with the interior (pixels).",
+        default=128,
+        check=lambda value: value >= 1,
+    )
+    step_width = Field[int](
+        "Width of the strips on either side of a mid-line that stepX and stepY compare (pixels).",
+        default=128,
+        check=lambda value: value >= 1,
+    )
+    segments = ListField[int](
+        "Number of segments (amplifiers) in x and in y, all of one size, that segmentContrast compares; "
+        "it is left out if this is not set.",
+        default=None,
+        optional=True,
+        length=2,
+        itemCheck=lambda value: value >= 1,
+    )
+    bump_threshold = Field[float](
+        "How far a bin must stand out of its neighbourhood to count as a bump (robust standard deviations).",
+        default=5.0,
+        check=lambda value: value > 0,
+    )
+
+    def freeze_statistics(self) -> StatisticsConfig:
+        """Return the settings as the statistics take them.
+
+        Returns
+        -------
+        config : `~lsst.bgqa.statistics.StatisticsConfig`
+            The settings.
+        """
+        return StatisticsConfig(
+            edge_width=self.edge_width,
+            step_width=self.step_width,
+            segments=None if self.segments is None else (self.segments[0], self.segments[1]),
+            bump_threshold=self.bump_threshold,
+        )
+
+
+class BackgroundQaConfig(PipelineTaskConfig, pipelineConnections=BackgroundQaConnections):
+    """Configuration of `BackgroundQaTask`."""
+
+    unit = Field[str](
+        "Unit of the background's pixels, for astropy.units, where the dataset does not say it: afw's "
+        "background files do not.",
+        default="adu",
+        check=is_unit,
+    )
+    background_model = Field[str](
+        "Name of the background to judge, where an image has several; if this is not set, the one that was "
+        "subtracted from it.",
+        default=None,
+        optional=True,
+    )
+    statistics = ConfigField[BackgroundStatisticsConfig]("What the statistics depend on.")
+    metric_name_prefix = Field[str](
+        "What comes before a metric group's name in the name of its Sasquatch topic.",
+        default="backgroundQa_",
+    )
+    reference_package = Field[str](
+        "Package whose version the Sasquatch dispatcher records with the metrics.",
+        default=None,
+        optional=True,
+    )
+    timestamp_version = Field[str](
+        "Which time the Sasquatch dispatcher gives the metrics, such as run_timestamp; its own default if "
+        "this is not set.",
+        default=None,
+        optional=True,
+    )
+    dataset_identifier = Field[str](
+        "Name of the processing that the Sasquatch dispatcher tags the metrics with.",
+        default=None,
+        optional=True,
+    )
+
+
+class BackgroundQaTask(PipelineTask):
+    """Measure the background that was subtracted from a detector's image."""
+
+    ConfigClass: ClassVar[type[PipelineTaskConfig]] = BackgroundQaConfig
+    _DefaultName: ClassVar[str] = "backgroundQa"
+
+    config: BackgroundQaConfig
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read a background, measure it, and write its metrics.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            The Butler, limited to this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            Dataset to read.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            Dataset to write.
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if the background cannot be read or evaluated; the message
+            names the dataset.
+        lsst.pipe.base.NoWorkFound
+            Raised if it has no layer, or none was subtracted.
+        """
+        handle = butlerQC.get(inputRefs.background)
+        read = read_backgrounds(handle, self.config.unit, self.config.background_model)
+        identity = describe(handle.ref)
+        butlerQC.put(self.run(read.judged, identity=identity, differences=read.differences), outputRefs)
+
+    def run(
+        self,
+        background: BackgroundModel,
+        *,
+        identity: str = "background",
+        differences: Mapping[str, BackgroundModel] = _NONE,
+    ) -> Struct:
+        """Measure a background.
+
+        Parameters
+        ----------
+        background : `~lsst.bgqa.BackgroundModel`
+            The background; its pixels have the unit that it says.
+        identity : `str`, optional
+            What is measured, for messages and the metrics' identifiers.
+        differences : `~collections.abc.Mapping` [`str`, \
+                `~lsst.bgqa.BackgroundModel`], optional
+            What other models of the background differ from it, by name. The
+            metrics tell of the one that differs most, the task's metadata of
+            each.
+
+        Returns
+        -------
+        outputs : `lsst.pipe.base.Struct`
+            Result struct with the attributes:
+
+            ``metrics``
+                The bundle of metrics
+                (`~lsst.bgqa.metrics.MetricBundle` or analysis_tools' type).
+            ``quantities``
+                The same by full name
+                (`dict` [`str`, `astropy.units.Quantity`]).
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if the background cannot be evaluated; the message names
+            ``identity``.
+        """
+        try:
+            values = background_statistics(background, self.config.statistics.freeze_statistics())
+            values |= self.compare(differences)
+        except BackgroundError as error:
+            raise BackgroundError(f"{identity} cannot be measured: {error}") from error
+        return self.report(to_quantities(values, background.unit), identity)
+
+    def compare(self, differences: Mapping[str, BackgroundModel]) -> dict[str, float]:
+        """Measure what other models of a background differ from it.
+
+        Parameters
+        ----------
+        differences : `~collections.abc.Mapping` [`str`, \
+                `~lsst.bgqa.BackgroundModel`]
+            The differences, by name of the model.
+
+        Returns
+        -------
+        metrics : `dict` [`str`, `float`]
+            The comparison group's metrics, by full name, for the model that
+            differs most; those of each are in the task's metadata.
+        """
+        found = {name: comparison_statistics(difference) for name, difference in differences.items()}
+        found = {name: metrics for name, metrics in found.items() if metrics}
+        if not found:
+            return {}
+        self.metadata["comparison"] = found
+        worst = max(found.values(), key=lambda metrics: metrics["rmsDifference"])
+        return {f"comparison_{name}": value for name, value in worst.items()}
+
+    def report(self, quantities: Mapping[str, u.Quantity], identity: str) -> Struct:
+        """Log what was measured, and give it the form of the outputs.
+
+        Parameters
+        ----------
+        quantities : `~collections.abc.Mapping` [`str`, \
+                `astropy.units.Quantity`]
+            Values by full name.
+        identity : `str`
+            What was measured.
+
+        Returns
+        -------
+        outputs : `lsst.pipe.base.Struct`
+            What `run` returns.
+        """
+        self.metadata["metrics"] = {name: float(quantity.value) for name, quantity in quantities.items()}
+        if (level := quantities.get("level_median")) is None:
+            self.log.warning("%s has no finite pixel: its coverage alone is measured.", identity)
+        else:
+            self.log.info(
+                "%s: %d metrics, median level %.6g %s.", identity, len(quantities), level.value, level.unit
+            )
+        return Struct(metrics=self._bundle(quantities, identity), quantities=dict(quantities))
+
+    def _bundle(self, quantities: Mapping[str, u.Quantity], identity: str) -> Any:
+        return make_bundle(
+            quantities,
+            identity=identity,
+            prefix=self.config.metric_name_prefix,
+            reference_package=self.config.reference_package,
+            timestamp_version=self.config.timestamp_version,
+            dataset_identifier=self.config.dataset_identifier,
+        )

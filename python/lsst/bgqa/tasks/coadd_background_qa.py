@@ -1,0 +1,241 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("CoaddBackgroundQaConfig", "CoaddBackgroundQaConnections", "CoaddBackgroundQaTask")
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import lsst.pipe.base.connectionTypes as cT
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    OutputQuantizedConnection,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+
+from ..background import BackgroundModel
+from ..metrics import to_quantities
+from ..statistics import background_statistics
+from ..statistics.closure import ClosureResult
+from ._coadds import (
+    CoaddImage,
+    compare,
+    follow_cell_coadd,
+    is_cell_coadd,
+    read_coadd,
+    read_input_visits,
+    read_restored_coadd,
+)
+from ._inputs import describe, follow_component, read_backgrounds
+from .background_qa import _NONE, BackgroundQaConfig, BackgroundQaTask
+
+
+class CoaddBackgroundQaConnections(
+    PipelineTaskConnections,
+    dimensions=("tract", "patch", "band"),
+    defaultTemplates={
+        "backgroundName": "deepCoadd_calexp_background",
+        "coaddName": "deepCoadd",
+        "calexpName": "deepCoadd_calexp",
+    },
+):
+    """What `CoaddBackgroundQaTask` reads and writes."""
+
+    background = cT.Input(
+        doc="Background that was subtracted from the coadd of one patch.",
+        name="{backgroundName}",
+        storageClass="Background",
+        dimensions=("tract", "patch", "band"),
+        deferLoad=True,
+    )
+    deepCoadd = cT.Input(
+        doc="Coadd before the background was subtracted, if it is still there; its image alone is read.",
+        name="{coaddName}",
+        storageClass="ExposureF",
+        dimensions=("tract", "patch", "band"),
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
+    deepCoadd_calexp = cT.Input(
+        doc="Coadd after the background was subtracted, if it is there; its image alone is read.",
+        name="{calexpName}",
+        storageClass="ExposureF",
+        dimensions=("tract", "patch", "band"),
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
+    provenance = cT.Input(
+        doc="Coadd that may say which visits it was made from; no pixel of it is read.",
+        name="{calexpName}",
+        storageClass="ExposureF",
+        dimensions=("tract", "patch", "band"),
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
+    metrics = cT.Output(
+        doc="Metrics of the background.",
+        name="{backgroundName}_metrics",
+        storageClass="MetricMeasurementBundle",
+        dimensions=("tract", "patch", "band"),
+    )
+
+    def __init__(self, *, config: CoaddBackgroundQaConfig):
+        super().__init__(config=config)
+        is_component = follow_component(self)
+        if is_component:
+            follow_cell_coadd(self)
+        if is_component or not config.doClosure:
+            del self.deepCoadd
+        if not config.doClosure:
+            del self.deepCoadd_calexp
+        if not config.doInputVisits:
+            del self.provenance
+
+
+class CoaddBackgroundQaConfig(BackgroundQaConfig, pipelineConnections=CoaddBackgroundQaConnections):
+    """Configuration of `CoaddBackgroundQaTask`."""
+
+    doClosure = Field[bool](
+        "Compare the coadds before and after subtraction with the background, where both are there; of a "
+        "coadd that holds its backgrounds, the one before is restored from it.",
+        default=True,
+    )
+    doInputVisits = Field[bool](
+        "Count the visits that the coadd was made from, where it says so.", default=True
+    )
+
+
+class CoaddBackgroundQaTask(BackgroundQaTask):
+    """Measure the background that was subtracted from a patch's coadd, and
+    explain how the coadds before and after differ.
+    """
+
+    ConfigClass: ClassVar[type[PipelineTaskConfig]] = CoaddBackgroundQaConfig
+    _DefaultName: ClassVar[str] = "coaddBackgroundQa"
+
+    config: CoaddBackgroundQaConfig
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read a background and what coadds there are, and write metrics.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            The Butler, limited to this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            Datasets to read.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            Dataset to write.
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if a dataset cannot be read, or they do not fit; the
+            message names it.
+        lsst.pipe.base.NoWorkFound
+            Raised if the background has no layer, or none was subtracted.
+        """
+        handles = butlerQC.get(inputRefs)
+        identity = describe(handles["background"].ref)
+        read = read_backgrounds(handles["background"], self.config.unit, self.config.background_model)
+        inputs: dict[str, Any] = {"background": read.judged, "differences": read.differences}
+        if is_cell_coadd(handles.get("deepCoadd_calexp")):
+            if read.is_subtracted:
+                inputs["coadd"], inputs["calexp"] = read_restored_coadd(handles["deepCoadd_calexp"])
+        elif "deepCoadd" in handles and "deepCoadd_calexp" in handles:
+            inputs["coadd"] = read_coadd(handles["deepCoadd"])
+            inputs["calexp"] = read_coadd(handles["deepCoadd_calexp"])
+        elif self.config.doClosure:
+            self.log.debug("%s: no closure, for not both coadds are there.", identity)
+        if "provenance" in handles:
+            inputs["input_visits"] = read_input_visits(handles["provenance"])
+        butlerQC.put(self.run(**inputs, identity=identity), outputRefs)
+
+    def run(
+        self,
+        background: BackgroundModel,
+        *,
+        identity: str = "background",
+        differences: Mapping[str, BackgroundModel] = _NONE,
+        coadd: CoaddImage | None = None,
+        calexp: CoaddImage | None = None,
+        input_visits: Mapping[int, int] | None = None,
+    ) -> Struct:
+        """Measure a background, and compare it with the coadds.
+
+        Parameters
+        ----------
+        background : `~lsst.bgqa.BackgroundModel`
+            The background; its pixels have the unit that it says.
+        identity : `str`, optional
+            What is measured, for messages and the metrics' identifiers.
+        differences : `~collections.abc.Mapping` [`str`, \
+                `~lsst.bgqa.BackgroundModel`], optional
+            What other models of the background differ from it, by name.
+        coadd, calexp : `~lsst.bgqa.tasks.CoaddImage`, optional
+            The coadd before and after the background was subtracted; without
+            both there are no metrics of the closure.
+        input_visits : `~collections.abc.Mapping` [`int`, `int`], optional
+            Number of detectors of each visit that the coadd was made from.
+
+        Returns
+        -------
+        outputs : `lsst.pipe.base.Struct`
+            Result struct with the attributes:
+
+            ``metrics``
+                The bundle of metrics
+                (`~lsst.bgqa.metrics.MetricBundle` or analysis_tools' type).
+            ``quantities``
+                The same by full name
+                (`dict` [`str`, `astropy.units.Quantity`]).
+            ``closure``
+                The comparison
+                (`~lsst.bgqa.statistics.closure.ClosureResult` or `None`).
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if the coadds do not cover the same pixels, or others
+            than the background.
+        """
+        values = background_statistics(background, self.config.statistics.freeze_statistics())
+        values |= self.compare(differences)
+        if input_visits is not None:
+            values["coverage_inputVisitCount"] = len(input_visits)
+            self.metadata["inputVisits"] = {
+                "visit": list(input_visits),
+                "detectorCount": list(input_visits.values()),
+            }
+        closure = None
+        if coadd is not None and calexp is not None:
+            closure = compare(background, coadd, calexp)
+            values |= {f"closure_{name}": value for name, value in closure.metrics().items()}
+            self._report_closure(closure, identity)
+        outputs = self.report(to_quantities(values, background.unit), identity)
+        outputs.closure = closure
+        return outputs
+
+    def _report_closure(self, closure: ClosureResult, identity: str) -> None:
+        self.metadata["closure"] = {
+            **{kind.name: count for kind, count in closure.counts.items()},
+            "identicalSummed": closure.identical_summed,
+            "identicalSequential": closure.identical_sequential,
+        }
+        found = ", ".join(f"{kind.label}: {count}" for kind, count in closure.counts.items() if count)
+        if closure.is_consistent:
+            self.log.debug("%s: the closure is explained (%s).", identity, found)
+        else:
+            self.log.warning("%s: the closure is not explained (%s).", identity, found)

@@ -1,0 +1,464 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = (
+    "GatherBackgroundMetricsConfig",
+    "GatherBackgroundMetricsConnections",
+    "GatherBackgroundMetricsTask",
+    "GatherCoaddMetricsConfig",
+    "GatherCoaddMetricsConnections",
+    "GatherCoaddMetricsTask",
+    "GatherTractTablesConfig",
+    "GatherTractTablesConnections",
+    "GatherTractTablesTask",
+    "GatherVisitTablesConfig",
+    "GatherVisitTablesConnections",
+    "GatherVisitTablesTask",
+)
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import astropy.units as u
+import numpy as np
+
+import lsst.pipe.base.connectionTypes as cT
+from lsst.pex.config import DictField, Field
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    NoWorkFound,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+
+from ..metrics import load_catalogue, quantities_of
+from ..metrics.judging import Thresholds, judge_rows
+from ._campaign import BACKGROUND_GROUPS, metric_names
+from ._gather import CampaignBatch, CampaignWriter, Summary, WorstList
+from ._inputs import describe, is_unit
+
+_LEVEL = "level_median"
+
+
+class _GatherOutputs(
+    PipelineTaskConnections,
+    dimensions=("instrument",),
+    defaultTemplates={"campaignName": "calexpBackground_campaign"},
+):
+    """What every gather task writes."""
+
+    table = cT.Output(
+        doc="Metrics of all backgrounds, with their data IDs and whether they pass.",
+        name="{campaignName}_table",
+        storageClass="ArrowTable",
+        dimensions=("instrument",),
+    )
+    summary = cT.Output(
+        doc="How many pass and fail.",
+        name="{campaignName}_summary",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument",),
+    )
+    worst = cT.Output(
+        doc="The worst values that fail.",
+        name="{campaignName}_worst",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument",),
+    )
+
+
+class GatherBackgroundMetricsConnections(
+    _GatherOutputs,
+    dimensions=("instrument",),
+    defaultTemplates={
+        "backgroundName": "calexpBackground",
+        "campaignName": "calexpBackground_campaign",
+    },
+):
+    """What `GatherBackgroundMetricsTask` reads and writes."""
+
+    metrics = cT.Input(
+        doc="Metrics of the background of each detector's image.",
+        name="{backgroundName}_metrics",
+        storageClass="MetricMeasurementBundle",
+        dimensions=("instrument", "visit", "detector"),
+        multiple=True,
+        deferLoad=True,
+    )
+
+
+class GatherVisitTablesConnections(
+    _GatherOutputs,
+    dimensions=("instrument",),
+    defaultTemplates={
+        "backgroundName": "calexpBackground",
+        "campaignName": "calexpBackground_visit_campaign",
+    },
+):
+    """What `GatherVisitTablesTask` reads and writes."""
+
+    metrics = cT.Input(
+        doc="Tables of metrics, a row a detector.",
+        name="{backgroundName}_visit_table",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument", "visit"),
+        multiple=True,
+        deferLoad=True,
+    )
+
+
+class _GatherCoaddOutputs(
+    PipelineTaskConnections,
+    dimensions=("skymap",),
+    defaultTemplates={"campaignName": "deepCoadd_calexp_background_campaign"},
+):
+    """What the gather tasks of coadds write."""
+
+    table = cT.Output(
+        doc="Metrics of all backgrounds, with their data IDs and whether they pass.",
+        name="{campaignName}_table",
+        storageClass="ArrowTable",
+        dimensions=("skymap",),
+    )
+    summary = cT.Output(
+        doc="How many pass and fail.",
+        name="{campaignName}_summary",
+        storageClass="ArrowAstropy",
+        dimensions=("skymap",),
+    )
+    worst = cT.Output(
+        doc="The worst values that fail.",
+        name="{campaignName}_worst",
+        storageClass="ArrowAstropy",
+        dimensions=("skymap",),
+    )
+
+
+class GatherCoaddMetricsConnections(
+    _GatherCoaddOutputs,
+    dimensions=("skymap",),
+    defaultTemplates={
+        "backgroundName": "deepCoadd_calexp_background",
+        "campaignName": "deepCoadd_calexp_background_campaign",
+    },
+):
+    """What `GatherCoaddMetricsTask` reads and writes."""
+
+    metrics = cT.Input(
+        doc="Metrics of the background of each patch's coadd.",
+        name="{backgroundName}_metrics",
+        storageClass="MetricMeasurementBundle",
+        dimensions=("tract", "patch", "band"),
+        multiple=True,
+        deferLoad=True,
+    )
+
+
+class GatherTractTablesConnections(
+    _GatherCoaddOutputs,
+    dimensions=("skymap",),
+    defaultTemplates={
+        "backgroundName": "deepCoadd_calexp_background",
+        "campaignName": "deepCoadd_calexp_background_tract_campaign",
+    },
+):
+    """What `GatherTractTablesTask` reads and writes."""
+
+    metrics = cT.Input(
+        doc="Tables of metrics, a row a patch.",
+        name="{backgroundName}_tract_table",
+        storageClass="ArrowAstropy",
+        dimensions=("tract", "band"),
+        multiple=True,
+        deferLoad=True,
+    )
+
+
+def _are_metrics(values: Mapping[str, float]) -> bool:
+    return all(name in load_catalogue() for name in values)
+
+
+class GatherBackgroundMetricsConfig(
+    PipelineTaskConfig, pipelineConnections=GatherBackgroundMetricsConnections
+):
+    """Configuration of `GatherBackgroundMetricsTask`."""
+
+    unit = Field[str](
+        "Unit of the backgrounds that were measured, for astropy.units; the table's values are in it.",
+        default="adu",
+        check=is_unit,
+    )
+    low = DictField[str, float](
+        "Least values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        default={},
+        dictCheck=_are_metrics,
+    )
+    high = DictField[str, float](
+        "Greatest values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        default={},
+        dictCheck=_are_metrics,
+    )
+    max_z = DictField[str, float](
+        "Greatest distance that passes from the median of the peers, by full name of the metric (robust "
+        "standard deviations of theirs). Peers are of one visit (tract and band) and one kind.",
+        default={
+            "level_median": 8.0,
+            "shape_residualRms": 12.0,
+            "edges_edgeExcess": 12.0,
+            "blocks_stepX": 12.0,
+            "blocks_stepY": 12.0,
+        },
+        dictCheck=_are_metrics,
+    )
+    min_peers = Field[int](
+        "How many peers are needed to judge by them.", default=5, check=lambda value: value >= 3
+    )
+    kinds = DictField[str, str](
+        "Kind of a detector, by the beginning of its full name, such as that of its raft; the longest that "
+        "fits counts. Detectors are compared with those of their own kind. By default all are of one kind.",
+        default={},
+    )
+    worst_count = Field[int](
+        "How many values the list of the worst has.", default=100, check=lambda value: value >= 1
+    )
+
+
+class GatherBackgroundMetricsTask(PipelineTask):
+    """Make one table of the metrics of a campaign's detectors."""
+
+    ConfigClass: ClassVar[type[PipelineTaskConfig]] = GatherBackgroundMetricsConfig
+    _DefaultName: ClassVar[str] = "gatherBackgroundQa"
+    # Columns that name a row, those of the data ID whose rows are peers, and
+    # those that the summary is by.
+    _keys: ClassVar[dict[str, type]] = {
+        "instrument": str,
+        "band": str,
+        "physical_filter": str,
+        "day_obs": int,
+        "visit": int,
+        "detector": int,
+        "detector_name": str,
+    }
+    _batch_keys: ClassVar[tuple[str, ...]] = ("visit",)
+    _row_key: ClassVar[str] = "detector"
+    _summary_keys: ClassVar[tuple[str, ...]] = ("band", "day_obs")
+    _batch_count: ClassVar[str] = "visitCount"
+    _names: ClassVar[tuple[str, ...]] = tuple(metric_names())
+
+    config: GatherBackgroundMetricsConfig
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read metrics batch by batch, and gather them.
+
+        Parameters
+        ----------
+        butlerQC : `lsst.pipe.base.QuantumContext`
+            The Butler, limited to this quantum.
+        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+            Datasets to read.
+        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+            Datasets to write.
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            Raised if nothing can be read.
+        """
+        handles = butlerQC.get(inputRefs.metrics)
+        butlerQC.put(self.run(self._read(handles)), outputRefs)
+
+    def run(self, batches: Iterable[CampaignBatch]) -> Struct:
+        """Gather metrics, and judge them.
+
+        Parameters
+        ----------
+        batches : `~collections.abc.Iterable` [`CampaignBatch`]
+            The rows of one visit (tract and band) after the other. A batch
+            is not kept.
+
+        Returns
+        -------
+        outputs : `lsst.pipe.base.Struct`
+            Result struct with the attributes:
+
+            ``table``
+                All rows (`pyarrow.Table`).
+            ``summary``
+                How many pass and fail (`astropy.table.Table`).
+            ``worst``
+                The worst values (`astropy.table.Table`).
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            Raised if there is no batch.
+        """
+        unit = u.Unit(self.config.unit)
+        thresholds = Thresholds(
+            dict(self.config.low), dict(self.config.high), dict(self.config.max_z), self.config.min_peers
+        )
+        catalogue = load_catalogue()
+        writer = CampaignWriter(self._keys, self._names, unit)
+        summary = Summary(self._summary_keys, self._batch_count)
+        worst = WorstList(self.config.worst_count, self._keys, lambda name: catalogue[name].unit_for(unit))
+        level = self._names.index(_LEVEL)
+        rows = 0
+        try:
+            for batch in batches:
+                judgement = judge_rows(self._names, batch.values, batch.kinds, thresholds)
+                writer.add(batch, judgement)
+                summary.add(batch, judgement, batch.values[:, level])
+                worst.add(batch, judgement)
+                rows += len(batch.values)
+        except BaseException:
+            writer.abandon()
+            raise
+        if not rows:
+            writer.abandon()
+            raise NoWorkFound("There are no metrics to gather.")
+        self.log.info("Gathered %d rows.", rows)
+        return Struct(table=writer.finish(), summary=summary.finish(unit), worst=worst.finish())
+
+    def _read(self, handles: Sequence[Any]) -> Iterator[CampaignBatch]:
+        """Read the metrics, the rows of each batch in order."""
+
+        def batch_key(handle: Any) -> tuple[Any, ...]:
+            return tuple(handle.dataId[name] for name in self._batch_keys)
+
+        ordered = sorted(handles, key=lambda handle: (batch_key(handle), handle.dataId[self._row_key]))
+        unreadable = []
+        for _, group in itertools.groupby(ordered, key=batch_key):
+            rows, values = [], []
+            for handle in group:
+                try:
+                    quantities = quantities_of(handle.get())
+                    values.append(self._values(quantities))
+                except Exception as error:
+                    # The datastore and the formatter have errors of their own.
+                    self.log.warning("%s is left out: %s", describe(handle.ref), error)
+                    unreadable.append(describe(handle.ref))
+                    continue
+                rows.append(self._key_values(handle))
+            if rows:
+                yield self._batch({name: [row[name] for row in rows] for name in self._keys}, values)
+        self.metadata["unreadable"] = unreadable
+
+    def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
+        names = keys.get("detector_name")
+        kinds = [""] * len(values) if names is None else [self._kind(name) for name in names]
+        return CampaignBatch(keys, np.asarray(values, dtype=np.float64), kinds)
+
+    def _key_values(self, handle: Any) -> dict[str, Any]:
+        row = {name: handle.dataId[name] for name in self._keys if name != "detector_name"}
+        if "detector_name" in self._keys:
+            row["detector_name"] = handle.dataId.records["detector"].full_name
+        return row
+
+    def _kind(self, name: str) -> str:
+        fitting = [prefix for prefix in self.config.kinds if name.startswith(prefix)]
+        return self.config.kinds[max(fitting, key=len)] if fitting else ""
+
+    def _values(self, quantities: Mapping[str, u.Quantity]) -> list[float]:
+        """Return values in the table's units and order."""
+        unit = u.Unit(self.config.unit)
+        catalogue = load_catalogue()
+        return [
+            float(quantities[name].to_value(catalogue[name].unit_for(unit))) if name in quantities else np.nan
+            for name in self._names
+        ]
+
+
+class _TableReader:
+    """Reads tables of metrics, each a batch."""
+
+    _table_keys: ClassVar[tuple[str, ...]]
+
+    def _read(self: Any, handles: Sequence[Any]) -> Iterator[CampaignBatch]:
+        unit = u.Unit(self.config.unit)
+        catalogue = load_catalogue()
+        unreadable = []
+        for handle in sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys)):
+            try:
+                table = handle.get()
+                values = np.full((len(table), len(self._names)), np.nan)
+                for i, name in enumerate(self._names):
+                    if name in table.colnames:
+                        column = u.Quantity(table[name].data, table[name].unit or u.one)
+                        values[:, i] = column.to_value(catalogue[name].unit_for(unit))
+                keys: dict[str, Any] = {
+                    name: table[name].tolist()
+                    if name in self._table_keys
+                    # One value for all rows.
+                    else [handle.dataId[name]] * len(table)
+                    for name in self._keys
+                }
+            except Exception as error:
+                # The datastore and the formatter have errors of their own.
+                self.log.warning("%s is left out: %s", describe(handle.ref), error)
+                unreadable.append(describe(handle.ref))
+                continue
+            if len(table):
+                yield self._batch(keys, values)
+        self.metadata["unreadable"] = unreadable
+
+
+class GatherVisitTablesConfig(
+    GatherBackgroundMetricsConfig, pipelineConnections=GatherVisitTablesConnections
+):
+    """Configuration of `GatherVisitTablesTask`."""
+
+
+class GatherVisitTablesTask(_TableReader, GatherBackgroundMetricsTask):
+    """Make one table of the tables of a campaign's visits."""
+
+    ConfigClass: ClassVar[type[PipelineTaskConfig]] = GatherVisitTablesConfig
+    _DefaultName: ClassVar[str] = "gatherVisitBackgroundQa"
+    _table_keys = ("detector", "detector_name")
+
+    config: GatherVisitTablesConfig
+
+
+class GatherCoaddMetricsConfig(
+    GatherBackgroundMetricsConfig, pipelineConnections=GatherCoaddMetricsConnections
+):
+    """Configuration of `GatherCoaddMetricsTask`."""
+
+
+class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
+    """Make one table of the metrics of a campaign's patches."""
+
+    ConfigClass: ClassVar[type[PipelineTaskConfig]] = GatherCoaddMetricsConfig
+    _DefaultName: ClassVar[str] = "gatherCoaddBackgroundQa"
+    _keys = {"skymap": str, "tract": int, "patch": int, "band": str}
+    _batch_keys = ("tract", "band")
+    _row_key = "patch"
+    _summary_keys = ("band", "tract")
+    _batch_count = "tractCount"
+    _names = tuple(metric_names((*BACKGROUND_GROUPS, "closure"), ()))
+
+    config: GatherCoaddMetricsConfig
+
+
+class GatherTractTablesConfig(GatherCoaddMetricsConfig, pipelineConnections=GatherTractTablesConnections):
+    """Configuration of `GatherTractTablesTask`."""
+
+
+class GatherTractTablesTask(_TableReader, GatherCoaddMetricsTask):
+    """Make one table of the tables of a campaign's tracts."""
+
+    ConfigClass: ClassVar[type[PipelineTaskConfig]] = GatherTractTablesConfig
+    _DefaultName: ClassVar[str] = "gatherTractBackgroundQa"
+    _table_keys = ("patch",)
+    _names = tuple(metric_names())
+
+    config: GatherTractTablesConfig

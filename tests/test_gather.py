@@ -1,0 +1,322 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Campaigns: one table, pass and fail, the worst."""
+
+from __future__ import annotations
+
+import gc
+import math
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import pytest
+
+from lsst.bgqa.metrics import load_catalogue, quantities_of
+from lsst.bgqa.metrics.judging import Thresholds, judge_rows
+from lsst.bgqa.standalone.ingest import DEFAULT_RUN, ingest
+from lsst.bgqa.tasks import (
+    GatherBackgroundMetricsConfig,
+    GatherBackgroundMetricsTask,
+    GatherCoaddMetricsConfig,
+    GatherCoaddMetricsTask,
+)
+from lsst.bgqa.tasks._gather import CampaignBatch
+from lsst.daf.butler import Butler
+from lsst.pipe.base import NoWorkFound, Pipeline
+from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
+
+HSC = Path(__file__).parent / "data" / "hsc"
+NAMES = GatherBackgroundMetricsTask._names
+LEVEL = NAMES.index("level_median")
+FRACTION = NAMES.index("coverage_finiteFraction")
+
+
+def batch(visit: int, detectors: int = 8, night: int = 20261009, band: str = "r") -> CampaignBatch:
+    rng = np.random.default_rng(visit)
+    values = np.full((detectors, len(NAMES)), np.nan)
+    values[:, FRACTION] = 1
+    values[:, LEVEL] = 1000 + rng.normal(size=detectors)
+    keys: dict[str, list[Any]] = {
+        "instrument": ["Cam"] * detectors,
+        "band": [band] * detectors,
+        "physical_filter": [f"Cam-{band}"] * detectors,
+        "day_obs": [night] * detectors,
+        "visit": [visit] * detectors,
+        "detector": list(range(detectors)),
+        "detector_name": [f"R{i}" for i in range(detectors)],
+    }
+    return CampaignBatch(keys, values, [""] * detectors)
+
+
+def run(batches: Any, **settings: Any) -> Any:
+    config = GatherBackgroundMetricsConfig()
+    for key, value in settings.items():
+        setattr(config, key, value)
+    config.validate()
+    return GatherBackgroundMetricsTask(config=config).run(batches)
+
+
+# --- Pass, fail, unknown -------------------------------------------------
+
+
+def verdicts(names: list[str], values: Any, **thresholds: Any) -> list[str]:
+    array = np.asarray(values, dtype=float)
+    return list(judge_rows(names, array, [""] * len(array), Thresholds(**thresholds)).verdicts)
+
+
+def test_catalogue_judges() -> None:
+    assert verdicts(["coverage_finiteFraction"], [[1], [0.5], [math.nan]]) == ["pass", "fail", "unknown"]
+    assert verdicts(["level_median"], [[1]]) == ["unknown"]
+    assert verdicts(["level_median", "coverage_finiteFraction"], [[1, 1], [1, 0]]) == ["pass", "fail"]
+
+
+def test_configuration_takes_the_place_of_the_catalogue() -> None:
+    name = "coverage_finiteFraction"
+    assert verdicts([name], [[0.5]], low={name: 0.4}) == ["pass"]
+    assert verdicts([name], [[0.5]], low={name: math.nan}) == ["unknown"]
+    assert verdicts(["level_median"], [[5], [15]], high={"level_median": 10}) == ["pass", "fail"]
+
+
+def test_peers_judge() -> None:
+    rng = np.random.default_rng(2)
+    values = 100 + rng.normal(size=(30, 1))
+    values[7] = 140
+    result = judge_rows(["level_median"], values, [""] * 30, Thresholds(max_z={"level_median": 8}))
+    assert [verdict == "fail" for verdict in result.verdicts] == [row == 7 for row in range(30)]
+    (failure,) = result.failures
+    center = np.median(values)
+    limit = 8 * 1.482602218505602 * np.median(np.abs(values - center))
+    assert (failure.row, failure.metric, failure.value) == (7, "level_median", 140)
+    assert (failure.low, failure.high) == pytest.approx((center - limit, center + limit))
+    assert failure.severity == pytest.approx((140 - center) / limit)
+
+
+def test_only_peers_of_a_kind_are_compared() -> None:
+    rng = np.random.default_rng(2)
+    values = np.concatenate([100 + rng.normal(size=6), 140 + rng.normal(size=6)])[:, np.newaxis]
+    thresholds = Thresholds(max_z={"level_median": 8})
+    alike = judge_rows(["level_median"], values, ["a"] * 6 + ["b"] * 6, thresholds)
+    assert set(alike.verdicts) == {"pass"}
+    few = judge_rows(["level_median"], values, [str(i // 4) for i in range(12)], thresholds)
+    assert set(few.verdicts) == {"unknown"}
+    constant = judge_rows(["level_median"], np.ones((9, 1)), [""] * 9, thresholds)
+    assert set(constant.verdicts) == {"unknown"}
+
+
+def test_severity_grows() -> None:
+    def severity(value: float, **thresholds: Any) -> float:
+        name = "coverage_finiteFraction"
+        return judge_rows([name], np.array([[value]]), [""], Thresholds(**thresholds)).failures[0].severity
+
+    assert severity(0.0) == pytest.approx(1000)
+    assert severity(0.9) == pytest.approx(100)
+    low = {"coverage_finiteFraction": math.nan}
+    assert severity(30, low=low, high={"coverage_finiteFraction": 10}) == pytest.approx(3)
+    assert severity(3, low=low, high={"coverage_finiteFraction": 0}) == pytest.approx(4)
+
+
+# --- The table -----------------------------------------------------------
+
+
+def test_table_has_data_ids_units_and_verdicts() -> None:
+    batches = [batch(1), batch(2, band="i")]
+    batches[1].values[3, FRACTION] = 0.2
+    batches[1].values[4, LEVEL] = 2000
+    result = run(batches)
+    table = result.table
+    assert table.num_rows == 16
+    assert table["visit"].to_pylist() == [1] * 8 + [2] * 8
+    assert table["detector_name"].to_pylist() == [f"R{i}" for i in range(8)] * 2
+    np.testing.assert_array_equal(
+        table["level_median"].to_numpy(), np.concatenate([b.values[:, LEVEL] for b in batches])
+    )
+    for name in NAMES:
+        expected = load_catalogue()[name].unit_for(u.adu)
+        metadata = table.schema.field(name).metadata or {}
+        assert u.Unit(metadata.get(b"unit", b"").decode()) == expected
+    assert table["verdict"].to_pylist() == ["pass"] * 11 + ["fail"] * 2 + ["pass"] * 3
+    assert table["failed"].to_pylist()[11:13] == ["coverage_finiteFraction", "level_median"]
+    assert table["severity"].to_numpy()[11] == pytest.approx(800)
+    assert (table["severity"].to_numpy()[:11] == 0).all()
+
+
+def test_summary_is_by_band_and_night() -> None:
+    batches = [batch(1), batch(2), batch(3, band="i"), batch(4, night=20261010)]
+    batches[1].values[0, FRACTION] = 0
+    batches[2].values[:, [LEVEL, FRACTION]] = np.nan
+    summary = run(batches).summary
+    assert [tuple(row) for row in summary["band", "day_obs", "visitCount"]] == [
+        ("i", 20261009, 1),
+        ("r", 20261009, 2),
+        ("r", 20261010, 1),
+    ]
+    assert summary["passCount"].tolist() == [0, 15, 8]
+    assert summary["failCount"].tolist() == [0, 1, 0]
+    assert summary["unknownCount"].tolist() == [8, 0, 0]
+    levels = np.concatenate([b.values[:, LEVEL] for b in batches[:2]])
+    assert summary["level_mean"][1] == pytest.approx(levels.mean())
+    assert (summary["level_min"][1], summary["level_max"][1]) == (levels.min(), levels.max())
+    assert np.isnan(summary["level_mean"][0])
+    assert summary["level_mean"].unit == u.adu
+
+
+def test_worst_come_first_and_are_so_many() -> None:
+    batches = [batch(visit) for visit in range(5)]
+    for visit, fraction in ((1, 0.5), (3, 0.1), (4, 0.9)):
+        batches[visit].values[2, FRACTION] = fraction
+    worst = run(batches, worst_count=2).worst
+    assert worst["visit"].tolist() == [3, 1]
+    assert worst["detector"].tolist() == [2, 2]
+    assert worst["metric"].tolist() == ["coverage_finiteFraction"] * 2
+    assert worst["value"].tolist() == [0.1, 0.5]
+    assert (np.diff(worst["severity"]) < 0).all()
+    assert len(run([batch(1)]).worst) == 0
+
+
+def test_later_visit_leaves_earlier_rows_alone() -> None:
+    batches = [batch(visit) for visit in range(6)]
+    batches[2].values[1, LEVEL] = 1100
+    batches[5].values[:, LEVEL] += 500
+    before, after = run(batches[:5]).table, run(batches).table
+    assert after.slice(0, before.num_rows).equals(before) or _same(after.slice(0, before.num_rows), before)
+    assert after.num_rows == before.num_rows + 8
+
+
+def _same(first: Any, second: Any) -> bool:
+    # NaN is not equal to itself.
+    return first.schema.equals(second.schema) and all(
+        str(first[name].to_pylist()) == str(second[name].to_pylist()) for name in first.column_names
+    )
+
+
+def test_kinds_come_from_names() -> None:
+    config = GatherBackgroundMetricsConfig()
+    config.kinds = {"R0": "itl", "R01": "e2v"}
+    task = GatherBackgroundMetricsTask(config=config)
+    assert [task._kind(name) for name in ("R00_S00", "R01_S22", "R44_S11")] == ["itl", "e2v", ""]
+
+
+def test_nonsense_thresholds_are_refused() -> None:
+    config = GatherBackgroundMetricsConfig()
+    config.low = {"no_suchMetric": 1.0}
+    with pytest.raises(ValueError, match="low"):
+        config.validate()
+
+
+def test_nothing_to_gather() -> None:
+    with pytest.raises(NoWorkFound):
+        run([])
+
+
+def test_closure_of_coadds_is_gathered() -> None:
+    names = GatherCoaddMetricsTask._names
+    values = np.full((1, len(names)), np.nan)
+    values[0, names.index("closure_interiorUnexplainedCount")] = 3
+    keys: dict[str, list[Any]] = {"skymap": ["map"], "tract": [1], "patch": [2], "band": ["r"]}
+    task = GatherCoaddMetricsTask(config=GatherCoaddMetricsConfig())
+    result = task.run([CampaignBatch(keys, values, [""])])
+    assert result.table["failed"].to_pylist() == ["closure_interiorUnexplainedCount"]
+    assert result.summary["tractCount"].tolist() == [1]
+
+
+def peak_memory(count: int) -> int:
+    def batches() -> Iterator[CampaignBatch]:
+        for visit in range(count):
+            made = batch(visit, detectors=600)
+            made.values[:5, FRACTION] = 0.1
+            yield made
+
+    gc.collect()
+    tracemalloc.start()
+    run(batches(), worst_count=20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_depend_on_the_number_of_visits() -> None:
+    peak_memory(12)  # what is imported late
+    assert peak_memory(120) < 1.1 * peak_memory(12)
+
+
+def test_arrow_keeps_the_table_out_of_memory() -> None:
+    import pyarrow as pa
+
+    before = pa.total_allocated_bytes()
+    table = run(batch(visit, detectors=60) for visit in range(100)).table
+    assert pa.total_allocated_bytes() - before < 0.1 * table.nbytes
+    assert table["level_median"].to_numpy().min() > 900
+
+
+# --- In a Butler ---------------------------------------------------------
+
+
+def gather(repo: Path, output: str, where: str = "instrument='HSC'", **settings: Any) -> Butler:
+    butler = SimplePipelineExecutor.prep_butler(str(repo), inputs=[DEFAULT_RUN], output=output)
+    pipeline = Pipeline.from_uri(
+        "resource://lsst.bgqa/pipelines/HSC/backgroundQa.yaml#detector,visit,gatherDetector,gatherVisit"
+    )
+    for label in ("gatherBackgroundQa", "gatherVisitBackgroundQa"):
+        for name, value in settings.items():
+            pipeline.addConfigOverride(label, name, value)
+    executor = SimplePipelineExecutor.from_pipeline(pipeline, where=where, butler=butler)
+    executor.run(register_dataset_types=True)
+    return executor.butler
+
+
+def test_campaign_in_a_butler(tmp_path: Path) -> None:
+    ingest(str(tmp_path / "repo"), str(HSC / "manifest.json"))
+    butler = gather(tmp_path / "repo", "all", min_peers=3)
+    tables = [
+        butler.get(f"calexpBackground{name}_table", instrument="HSC", collections="all")
+        for name in ("_campaign", "_visit_campaign")
+    ]
+    # From bundles or from the visits' tables: the same.
+    assert _same(*tables)
+    assert tables[0].num_rows == 10
+    assert tables[0]["band"].to_pylist() == ["z"] * 10
+    for row in tables[0].to_pylist()[::4]:
+        bundle = butler.get(
+            "calexpBackground_metrics",
+            instrument="HSC",
+            visit=row["visit"],
+            detector=row["detector"],
+            collections="all",
+        )
+        quantities = quantities_of(bundle)
+        assert {name: row[name] for name in quantities} == {
+            name: quantity.value for name, quantity in quantities.items()
+        }
+    ref = butler.find_dataset("calexpBackground_campaign_table", instrument="HSC", collections="all")
+    assert ref is not None
+    astropy_table = butler.get(ref, storageClass="ArrowAstropy")
+    assert astropy_table["shape_gradientX"].unit == load_catalogue()["shape_gradientX"].unit_for(u.adu)
+    summary = butler.get("calexpBackground_campaign_summary", instrument="HSC", collections="all")
+    assert summary["visitCount"].tolist() == [3]
+    # With a visit less, the other visits' rows are the same.
+    butler = gather(tmp_path / "repo", "less", "instrument='HSC' AND visit < 17934", min_peers=3)
+    less = butler.get("calexpBackground_campaign_table", instrument="HSC", collections="less")
+    assert less.num_rows == 8
+    assert _same(less, tables[0].slice(0, 8))
+
+
+def test_broken_bundle_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Handle:
+        def __init__(self, ref: Any) -> None:
+            self.ref, self.dataId = ref, ref.dataId
+
+        def get(self) -> Any:
+            if self.dataId["detector"] == 2:
+                raise OSError("disk on fire")
+            return butler.get(self.ref)
+
+    ingest(str(tmp_path / "repo"), str(HSC / "manifest.json"))
+    butler = gather(tmp_path / "repo", "all", "instrument='HSC' AND visit=1176")
+    refs = butler.query_datasets("calexpBackground_metrics", "all", with_dimension_records=True)
+    task = GatherBackgroundMetricsTask(config=GatherBackgroundMetricsConfig())
+    table = task.run(task._read([Handle(ref) for ref in refs])).table
+    assert table["detector"].to_pylist() == [0, 1, 3]
+    assert any("detector: 2" in r.getMessage() and "disk on fire" in r.getMessage() for r in caplog.records)

@@ -1,0 +1,194 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lsst.bgqa.tasks import (
+    BackgroundQaConfig,
+    BackgroundQaTask,
+    CoaddBackgroundQaConfig,
+    CoaddBackgroundQaTask,
+    PlotBackgroundConfig,
+    VisitBackgroundQaConfig,
+)
+from lsst.daf.butler import DimensionUniverse
+from lsst.pipe.base import Pipeline, PipelineGraph
+from lsst.pipe.base.pipelineIR import ContractError
+from lsst.resources import ResourcePath
+
+ROOT = Path(__file__).parents[1]
+RESOURCE = "resource://lsst.bgqa/pipelines"
+PIPELINES = sorted(str(path.relative_to(ROOT / "pipelines")) for path in (ROOT / "pipelines").rglob("*.yaml"))
+
+
+def load(location: str) -> PipelineGraph:
+    return Pipeline.fromFile(location).to_graph()
+
+
+@pytest.fixture
+def eups(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("BGQA_DIR", str(ROOT))
+    return "$BGQA_DIR/pipelines"
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipeline_loads_from_a_package_and_from_a_product(name: str, eups: str) -> None:
+    labels = [set(load(f"{base}/{name}").tasks) for base in (RESOURCE, eups)]
+    assert labels[0] == labels[1] != set()
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_and_subsets_are_described(name: str) -> None:
+    graph = load(f"{RESOURCE}/{name}")
+    assert len(graph.description) > 20
+    assert graph.task_subsets
+    assert all(len(subset.description) > 20 for subset in graph.task_subsets.values())
+
+
+def test_subsets_hold_the_tasks() -> None:
+    graph = load(f"{RESOURCE}/backgroundQa.yaml")
+    assert {label: set(subset) for label, subset in graph.task_subsets.items()} == {
+        "detector": {"backgroundQa"},
+        "coadd": {"coaddBackgroundQa"},
+        "plots": {"plotBackground", "plotCoaddBackground"},
+        "visit": {"visitBackgroundQa"},
+        "stack": {"stackBackgrounds"},
+        "tract": {"tractBackgroundQa"},
+        "gather": {
+            "gatherBackgroundQa",
+            "gatherVisitBackgroundQa",
+            "gatherCoaddBackgroundQa",
+            "gatherTractBackgroundQa",
+        },
+        "gatherDetector": {"gatherBackgroundQa"},
+        "gatherVisit": {"gatherVisitBackgroundQa"},
+        "gatherCoadd": {"gatherCoaddBackgroundQa"},
+        "gatherTract": {"gatherTractBackgroundQa"},
+    }
+    assert graph.tasks["backgroundQa"].task_class is BackgroundQaTask
+    assert graph.tasks["coaddBackgroundQa"].task_class is CoaddBackgroundQaTask
+    assert set(load(f"{RESOURCE}/backgroundQa.yaml#coadd").tasks) == {"coaddBackgroundQa"}
+
+
+def test_datasets_by_default() -> None:
+    graph = load(f"{RESOURCE}/backgroundQa.yaml")
+    connections = {
+        label: {edge.parent_dataset_type_name for edge in task.iter_all_inputs()}
+        | {edge.parent_dataset_type_name for edge in task.outputs.values()}
+        for label, task in graph.tasks.items()
+    }
+    assert connections["backgroundQa"] == {"calexpBackground", "calexpBackground_metrics"}
+    assert connections["coaddBackgroundQa"] >= {
+        "deepCoadd_calexp_background",
+        "deepCoadd_calexp_background_metrics",
+    }
+
+
+def test_hsc_has_four_amplifiers_in_x() -> None:
+    graph = load(f"{RESOURCE}/HSC/backgroundQa.yaml")
+    config = graph.tasks["backgroundQa"].config
+    assert isinstance(config, BackgroundQaConfig)
+    assert list(config.statistics.segments) == [4, 1]
+    assert config.connections.backgroundName == "calexpBackground"
+
+
+def test_lsstcam_has_its_own_amplifiers_datasets_and_units() -> None:
+    tasks = load(f"{RESOURCE}/LSSTCam/backgroundQa.yaml").tasks
+    visit, coadd = tasks["backgroundQa"].config, tasks["coaddBackgroundQa"].config
+    assert isinstance(visit, BackgroundQaConfig) and isinstance(coadd, CoaddBackgroundQaConfig)
+    assert list(visit.statistics.segments) == [8, 2]
+    assert coadd.statistics.segments is None
+    assert visit.connections.backgroundName == "visit_image_background"
+    assert coadd.connections.backgroundName == "deep_coadd_background"
+    assert (visit.unit, coadd.unit) == ("electron", "nJy")
+
+
+def test_folders_are_found_where_the_package_is() -> None:
+    # In a source tree by a link, in a wheel by what the build puts there.
+    for folder in ("pipelines", "config"):
+        files = {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.*")}
+        assert files
+        for file in files:
+            assert ResourcePath(f"resource://lsst.bgqa/{folder}/{file}").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in PIPELINES if not name.startswith("_ingredients")])
+def test_pictures_show_what_is_measured(name: str) -> None:
+    tasks = load(f"{RESOURCE}/{name}").tasks
+    for plotted, measured in (
+        ("plotBackground", "backgroundQa"),
+        ("plotCoaddBackground", "coaddBackgroundQa"),
+    ):
+        plot, qa = tasks[plotted], tasks[measured]
+        inputs = {edge.connection_name: edge.parent_dataset_type_name for edge in qa.iter_all_inputs()}
+        for edge in plot.iter_all_inputs():
+            assert inputs[edge.connection_name] == edge.parent_dataset_type_name
+        assert isinstance(plot.config, PlotBackgroundConfig) and isinstance(qa.config, BackgroundQaConfig)
+        assert plot.config.unit == qa.config.unit
+        assert plot.config.bump_threshold == qa.config.statistics.bump_threshold
+
+
+def test_lsstcam_coadds_before_and_after_subtraction() -> None:
+    task = load(f"{RESOURCE}/LSSTCam/backgroundQa.yaml").tasks["coaddBackgroundQa"]
+    assert task.inputs["deepCoadd"].parent_dataset_type_name == "deep_coadd_predetection"
+    assert task.inputs["deepCoadd_calexp"].parent_dataset_type_name == "deep_coadd"
+
+
+def test_dimensions_of_the_campaign_tasks() -> None:
+    tasks = load(f"{RESOURCE}/backgroundQa.yaml").tasks
+    universe = DimensionUniverse()
+    expected = {
+        "visitBackgroundQa": {"instrument", "visit"},
+        "stackBackgrounds": {"instrument", "detector", "physical_filter"},
+        "tractBackgroundQa": {"skymap", "tract", "band"},
+        "gatherBackgroundQa": {"instrument"},
+        "gatherVisitBackgroundQa": {"instrument"},
+        "gatherCoaddBackgroundQa": {"skymap"},
+        "gatherTractBackgroundQa": {"skymap"},
+    }
+    for label, dimensions in expected.items():
+        connections = tasks[label].get_connections()
+        assert set(universe.conform(connections.dimensions).required) == dimensions
+
+
+@pytest.mark.parametrize(
+    ("label", "field"),
+    [
+        ("visitBackgroundQa", "unit"),
+        ("stackBackgrounds", "unit"),
+        ("tractBackgroundQa", "unit"),
+        ("gatherVisitBackgroundQa", "unit"),
+        ("gatherBackgroundQa", "unit"),
+        ("gatherCoaddBackgroundQa", "unit"),
+        ("gatherTractBackgroundQa", "unit"),
+    ],
+)
+def test_units_must_agree(label: str, field: str) -> None:
+    pipeline = Pipeline.fromFile(f"{RESOURCE}/backgroundQa.yaml")
+    pipeline.addConfigOverride(label, field, "electron")
+    with pytest.raises(ContractError):
+        pipeline.to_graph()
+    alone = Pipeline.fromFile(f"{RESOURCE}/backgroundQa.yaml#{label}")
+    alone.addConfigOverride(label, field, "electron")
+    assert set(alone.to_graph().tasks) == {label}
+
+
+def test_visits_of_hsc_have_103_detectors() -> None:
+    config = load(f"{RESOURCE}/HSC/backgroundQa.yaml").tasks["visitBackgroundQa"].config
+    assert isinstance(config, VisitBackgroundQaConfig)
+    assert len(config.detectors) == 103 and 9 not in config.detectors
+    assert config.mirrored is False
+    assert list(config.statistics.segments) == [4, 1]
+
+
+def test_lsstcam_campaigns_have_its_dataset_names() -> None:
+    tasks = load(f"{RESOURCE}/LSSTCam/backgroundQa.yaml").tasks
+    inputs = {
+        label: {edge.parent_dataset_type_name for edge in tasks[label].iter_all_inputs()}
+        for label in ("visitBackgroundQa", "stackBackgrounds", "tractBackgroundQa", "gatherTractBackgroundQa")
+    }
+    assert inputs["visitBackgroundQa"] == inputs["stackBackgrounds"] == {"visit_image_background"}
+    assert inputs["tractBackgroundQa"] == {"deep_coadd_background"}
+    assert inputs["gatherTractBackgroundQa"] == {"deep_coadd_background_tract_table"}
