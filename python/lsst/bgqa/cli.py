@@ -1,0 +1,46 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The command line ``bgqa``."""
+
+from __future__ import annotations
+
+__all__ = ("main",)
+
+from typing import Any
+
+import click
+
+from . import standalone
+from .commands.demo import demo
+from .commands.discover import discover
+from .commands.env import env
+from .commands.ingest import ingest
+from .commands.inspect import inspect
+from .commands.metrics import metrics
+from .errors import BackgroundError, UserError
+
+
+class _Commands(click.Group):
+    """Commands whose user's mistakes end in one line, not in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (UserError, BackgroundError) as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # A folder that may not be written, a full disk.
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise click.ClickException(message) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lsst-bgqa")
+def main() -> None:
+    """Quality assurance of subtracted sky backgrounds."""
+    standalone.activate()
+
+
+for _command in (demo, discover, env, ingest, inspect, metrics):
+    main.add_command(_command)

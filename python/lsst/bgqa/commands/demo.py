@@ -1,0 +1,67 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("demo",)
+
+from pathlib import Path
+
+import click
+
+_SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "gather")
+_COADD_TASKS = (
+    "coaddBackgroundQa",
+    "tractBackgroundQa",
+    "gatherCoaddBackgroundQa",
+    "gatherTractBackgroundQa",
+)
+
+
+@click.command
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--generation",
+    type=click.Choice(["dp02", "dp1", "dp2"]),
+    default="dp02",
+    show_default=True,
+    help="The release whose dataset types to use: afw backgrounds of DP0.2 or DP1, lsst.images of DP2.",
+)
+def demo(folder: Path, generation: str) -> None:
+    """Run background QA on a small simulated survey, made in DIR.
+
+    Makes a data repository in DIR, runs the pipeline on it with pipetask, and
+    prints which detectors and patches are bad, and how; then draws the worst
+    of them. A second run uses the repository again.
+    """
+    from ..standalone.demo import GENERATIONS, INPUT_RUN, make_repository
+    from ._console import make_console, track
+    from ._demo_pictures import draw_worst
+    from ._demo_report import print_report
+    from ._pipetask import print_command, run_pipetask
+
+    form = GENERATIONS[generation]
+    console = make_console()
+    with track(console, "Making the repository") as progress:
+        new = make_repository(folder, progress, generation)
+    state = "made" if new else "there already"
+    console.print(
+        f"Data repository: {folder} ({state}; its input is the collection {INPUT_RUN})", soft_wrap=True
+    )
+
+    output = "demo/backgroundQa"
+    arguments = [
+        *("run", "-b", str(folder), "-p", f"{form.location}#{','.join(_SUBSETS)}"),
+        *("-i", INPUT_RUN, "-o", output, "--register-dataset-types"),
+    ]
+    for label in _COADD_TASKS if generation == "dp02" else ():
+        # The simulated coadds are calibrated, unlike those of DP0.2.
+        arguments += ["-c", f"{label}:unit=nJy"]
+    # A small camera in a flat sky does not tell how its pixels lie.
+    arguments += ["-c", "visitBackgroundQa:mirrored=True"]
+    print_command(console, arguments)
+    with track(console, "Running quanta") as progress:
+        summary = run_pipetask(arguments, folder / "pipetask.log", progress)
+    console.print(summary)
+    console.print()
+    worst = print_report(console, folder, output, form)
+    console.print()
+    draw_worst(console, folder, worst, form)

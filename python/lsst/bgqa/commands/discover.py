@@ -1,0 +1,98 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("discover",)
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..discovery import FoundBackground
+
+_MAX_COLLECTIONS = 4
+
+
+@click.command
+@click.argument("repo")
+@click.argument("collections", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def discover(repo: str, collections: tuple[str, ...], as_json: bool) -> None:
+    """List the backgrounds in REPO, and how to judge them.
+
+    Looks in COLLECTIONS, names or glob patterns, by default in all. Prints
+    every dataset type that is a background, or an image that holds some, with
+    the pipeline that judges it and the command to run. Only the registry is
+    asked; no file is opened.
+    """
+    from ..discovery import discover as search
+
+    names = [name for part in collections for name in part.split(",") if name]
+    found = search(repo, names)
+    if as_json:
+        click.echo(json.dumps([_as_json(item, repo) for item in found], indent=2))
+        return
+    _print(found, repo)
+
+
+def _as_json(item: FoundBackground, repo: str) -> dict[str, Any]:
+    return {
+        "dataset_type": item.name,
+        "storage_class": item.storage_class,
+        "dimensions": list(item.dimensions),
+        "count": item.count,
+        "bands": dict(item.bands),
+        "collections": dict(item.collections),
+        "pipeline": None if item.target is None else item.target.location,
+        "command": item.command(repo),
+    }
+
+
+def _print(found: list[FoundBackground], repo: str) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ._console import make_console
+
+    console = make_console()
+    if not found:
+        console.print("No background here.")
+        return
+    table = Table(header_style="bold")
+    for column in ("dataset type", "storage class", "dimensions"):
+        table.add_column(column, overflow="fold")
+    table.add_column("datasets", justify="right", no_wrap=True)
+    table.add_column("by band", overflow="fold")
+    table.add_column("by collection", overflow="fold")
+    for item in found:
+        table.add_row(
+            escape(item.name),
+            item.storage_class,
+            ", ".join(item.dimensions),
+            str(item.count),
+            _counts(item.bands),
+            escape(_counts(item.collections, _MAX_COLLECTIONS)),
+        )
+    console.print(table)
+    for item in found:
+        console.print()
+        command = item.command(repo)
+        if command is None:
+            console.print(f"[bold]{escape(item.name)}[/bold]: no pipeline judges it.", soft_wrap=True)
+        else:
+            assert item.target is not None
+            console.print(
+                f"[bold]{escape(item.name)}[/bold] is judged by {escape(item.target.pipeline)}:",
+                soft_wrap=True,
+            )
+            console.print(f"  {escape(command)}", soft_wrap=True)
+
+
+def _counts(counts: Mapping[str, int], most: int = 100) -> str:
+    lines = [f"{name}: {count}" for name, count in list(counts.items())[:most]]
+    if len(counts) > most:
+        rest = sum(list(counts.values())[most:])
+        lines.append(f"{len(counts) - most} more: {rest}")
+    return "\n".join(lines)

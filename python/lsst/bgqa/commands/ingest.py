@@ -1,0 +1,53 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("ingest",)
+
+import click
+
+_MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
+
+
+@click.command
+@click.argument("repo")
+@click.argument("manifest")
+@click.option("--run", default="bgqa/ingested", show_default=True, help="RUN collection for the files.")
+@click.option(
+    "--dataset-type", default="calexpBackground", show_default=True, help="Dataset type to give them."
+)
+@click.option(
+    "-t",
+    "--transfer",
+    type=click.Choice(_MODES),
+    default="copy",
+    show_default=True,
+    help="How the repository takes over the files.",
+)
+@click.option("--check/--no-check", default=True, show_default=True, help="Read every file first.")
+def ingest(repo: str, manifest: str, run: str, dataset_type: str, transfer: str, check: bool) -> None:
+    """Register the background files that MANIFEST lists in REPO.
+
+    MANIFEST is a JSON array with an object for each file: file, instrument,
+    visit, detector, band, physical_filter, width, height, ra_corners_deg and
+    dec_corners_deg; optional: day_obs, detector_name, instrument_class.
+    REPO is made if it does not exist.
+    """
+    from ..standalone.ingest import ingest as ingest_files
+    from ._console import make_console, track
+
+    console = make_console()
+    with track(console, "Reading files") as progress:
+        report = ingest_files(
+            repo,
+            manifest,
+            run=run,
+            dataset_type=dataset_type,
+            transfer=transfer,
+            check=check,
+            progress=progress,
+        )
+    known = f" ({report.already_there} were there already)" if report.already_there else ""
+    click.echo(
+        f"Ingested {report.ingested} files of {report.visits} visits ({', '.join(report.instruments)}) "
+        f"into RUN {report.run} of {repo}{known}."
+    )

@@ -1,0 +1,142 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("inspect",)
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import astropy.units as u
+
+    from ..background import BackgroundModel, Layer
+
+
+@click.command
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--unit", default="adu", show_default=True, help="Unit of the pixels; files do not say it.")
+@click.option(
+    "--plot",
+    metavar="PNG",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the background, its histogram and its bumps into a file: PNG, or PDF or SVG by its name.",
+)
+def inspect(file: str, as_json: bool, unit: str, plot: Path | None) -> None:
+    """Print the layers and the metrics of a background FILE.
+
+    FILE is a path or URI of a file that lsst.afw.math.BackgroundList wrote,
+    as every Background dataset of a Butler is.
+    """
+    import astropy.units as u
+
+    from ..background import BackgroundModel
+    from ..metrics import measure_background
+
+    try:
+        pixel_unit = u.Unit(unit)
+    except ValueError:
+        raise UserError(f"--unit: {unit!r} is not a unit that astropy knows") from None
+    background = BackgroundModel.read_fits(file, unit=pixel_unit)
+    quantities = measure_background(background)
+    if plot is not None:
+        _draw(background, file, plot)
+    if as_json:
+        click.echo(json.dumps(_document(file, background, quantities), indent=1, allow_nan=False))
+    else:
+        _print(file, background, quantities)
+
+
+def _draw(background: BackgroundModel, file: str, plot: Path) -> None:
+    from ..plots import plot_overview
+
+    figure = plot_overview(background, file.rpartition("/")[2])
+    try:
+        figure.savefig(plot)
+    except ValueError as error:
+        # matplotlib does not know the name's extension.
+        raise UserError(f"--plot: {plot}: {error}") from None
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    import numpy as np
+
+    from ..background import ApproxStyle
+
+    fit = layer.approximation
+    finite = np.isfinite(layer.values)
+    values = layer.values[finite].astype(float)
+    return {
+        "bins": [layer.shape[1], layer.shape[0]],
+        "bad_bins": int(layer.values.size - finite.sum()),
+        "interpolation": layer.interp_style.name,
+        "undersampling": layer.undersample_style.name,
+        "approximation": None
+        if fit.style is ApproxStyle.UNKNOWN
+        else {"style": fit.style.name, "order": fit.order_x, "weighted": fit.weighting},
+        "bin_min": float(values.min()) if values.size else None,
+        "bin_median": float(np.median(values)) if values.size else None,
+        "bin_max": float(values.max()) if values.size else None,
+    }
+
+
+def _document(file: str, background: BackgroundModel, quantities: dict[str, u.Quantity]) -> dict[str, Any]:
+    return {
+        "file": file,
+        "unit": str(background.unit),
+        "bbox": list(background.bbox),
+        "layers": [_describe_layer(layer) for layer in background.grids],
+        "metrics": {
+            name: {"value": float(quantity.value), "unit": str(quantity.unit)}
+            for name, quantity in quantities.items()
+        },
+    }
+
+
+def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quantity]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..metrics import load_catalogue
+    from ._console import make_console
+
+    console = make_console()
+    console.print(f"[bold]{escape(file)}[/bold]: {background.bbox}, {background.unit}", soft_wrap=True)
+    layers = Table(
+        "layer", "bins", "bad", "pixels by", "bin min", "median", "max", header_style="bold", box=None
+    )
+    for number, layer in enumerate(background.grids, start=1):
+        facts = _describe_layer(layer)
+        fit = facts["approximation"]
+        how = (
+            f"{fit['style'].capitalize()} fit of order {fit['order']}{', weighted' * fit['weighted']}"
+            if fit
+            else f"interpolation, {facts['interpolation'].lower().replace('_', ' ')}"
+        )
+        values = [
+            "-" if facts[key] is None else f"{facts[key]:.6g}" for key in ("bin_min", "bin_median", "bin_max")
+        ]
+        layers.add_row(
+            str(number), f"{facts['bins'][0]}x{facts['bins'][1]}", str(facts["bad_bins"]), how, *values
+        )
+    console.print(layers)
+    console.print()
+    catalogue = load_catalogue()
+    table = Table("metric", "value", "unit", "verdict", header_style="bold", box=None)
+    table.columns[1].justify = "right"
+    for name, quantity in quantities.items():
+        verdict = catalogue[name].judge(quantity)
+        style = {"fail": "red", "pass": "green"}.get(verdict)
+        table.add_row(
+            name,
+            f"{quantity.value:.7g}",
+            str(quantity.unit),
+            "" if verdict == "unknown" else verdict,
+            style=style,
+        )
+    console.print(table)
