@@ -1,0 +1,69 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The Python of the documentation does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lsst.bgqa import stack
+from lsst.bgqa.standalone.demo import DETECTORS, INPUT_RUN, VISITS, make_repository, visit_background
+from lsst.pipe.base import Pipeline
+from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "doc").glob("*.md")])
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+# What a block prints follows it: a paragraph that says so, and indented lines.
+PRINTED = re.compile(r"\b(?:prints?|printed)\b[^\n]*\n\n((?:    [^\n]*\n|\n(?=    ))+)")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo's repository, ``demo``, some metrics, and a
+    background in a file.
+    """
+    folder = tmp_path_factory.mktemp("docs")
+    make_repository(folder / "demo")
+    visit_background(VISITS[0], DETECTORS[0]).write_fits(folder / "calexpBackground.fits")
+    pipeline = Pipeline.fromFile("resource://lsst.bgqa/pipelines/backgroundQa.yaml#coadd")
+    pipeline.addConfigOverride("coaddBackgroundQa", "unit", "nJy")
+    butler = SimplePipelineExecutor.prep_butler(
+        str(folder / "demo"), inputs=[INPUT_RUN], output="demo/backgroundQa"
+    )
+    executor = SimplePipelineExecutor.from_pipeline(
+        pipeline, where="skymap='demo' AND patch=8 AND band='i'", butler=butler
+    )
+    executor.run(register_dataset_types=True)
+    return folder
+
+
+@pytest.mark.skipif(stack.have_afw(), reason="the demo's repository is made with the standalone types")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_blocks_run(
+    page: Path, demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = page.read_text()
+    blocks = list(BLOCK.finditer(text))
+    if not blocks:
+        pytest.skip("no Python on this page")
+    monkeypatch.chdir(demo)
+    names: dict[str, object] = {}
+    for number, block in enumerate(blocks):
+        line = text[: block.start(1)].count("\n")
+        code = compile("\n" * line + block[1], str(page), "exec")
+        exec(code, names)
+        output = capsys.readouterr().out
+        end = blocks[number + 1].start() if number + 1 < len(blocks) else len(text)
+        if printed := PRINTED.search(text, block.end(), end):
+            expected = [row.strip() for row in printed[1].strip().splitlines()]
+            assert [row.strip() for row in output.strip().splitlines()] == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), target
