@@ -93,10 +93,14 @@ class Judgement:
         was judged and none failed, else ``"unknown"``.
     failures : `list` [`Failure`]
         The values that fail, row by row, in the order of the metrics.
+    judged : `numpy.ndarray`
+        Which values were judged, ``bool``, shape (rows, metrics): those that
+        are finite and had a bound, or enough peers.
     """
 
     verdicts: list[Verdict]
     failures: list[Failure]
+    judged: np.ndarray = field(compare=False)
 
 
 def judge_rows(
@@ -130,7 +134,7 @@ def judge_rows(
     for a fraction that should be about 1, it is what lacks in units of what
     may.
     """
-    judged = np.zeros(len(values), dtype=bool)
+    judged = np.zeros(values.shape, dtype=bool)
     failures: list[Failure] = []
     groups = {kind: np.array([other == kind for other in kinds], dtype=bool) for kind in set(kinds)}
     for column, name in enumerate(names):
@@ -138,7 +142,7 @@ def judge_rows(
         finite = np.isfinite(here)
         low, high = thresholds.bounds(name)
         if not (math.isnan(low) and math.isnan(high)):
-            judged |= finite
+            judged[:, column] |= finite
             for row in np.nonzero(finite & ((here < low) | (here > high)))[0]:
                 value = float(here[row])
                 failures.append(Failure(int(row), name, value, low, high, _severity(value, low, high)))
@@ -152,7 +156,7 @@ def judge_rows(
             limit = max_z * _SIGMA_PER_MAD * float(np.median(np.abs(peers - center)))
             if not limit > 0:
                 continue
-            judged |= members & finite
+            judged[:, column] |= members & finite
             for row in np.nonzero(members & finite & (np.abs(here - center) > limit))[0]:
                 value = float(here[row])
                 failures.append(
@@ -161,10 +165,10 @@ def judge_rows(
                     )
                 )
     failures.sort(key=lambda failure: failure.row)
-    verdicts: list[Verdict] = ["pass" if known else "unknown" for known in judged]
+    verdicts: list[Verdict] = ["pass" if known else "unknown" for known in judged.any(axis=1)]
     for failure in failures:
         verdicts[failure.row] = "fail"
-    return Judgement(verdicts, failures)
+    return Judgement(verdicts, failures, judged)
 
 
 def _severity(value: float, low: float, high: float) -> float:

@@ -227,6 +227,16 @@ class GatherBackgroundMetricsConfig(
         "How many values the list of the worst has.", default=100, check=lambda value: value >= 1
     )
 
+    def thresholds(self) -> Thresholds:
+        """Return what values of metrics pass.
+
+        Returns
+        -------
+        thresholds : `~lsst.bgqa.metrics.judging.Thresholds`
+            The thresholds.
+        """
+        return Thresholds(dict(self.low), dict(self.high), dict(self.max_z), self.min_peers)
+
 
 class GatherBackgroundMetricsTask(PipelineTask):
     """Make one table of the metrics of a campaign's detectors."""
@@ -304,9 +314,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
             Raised if there is no batch.
         """
         unit = u.Unit(self.config.unit)
-        thresholds = Thresholds(
-            dict(self.config.low), dict(self.config.high), dict(self.config.max_z), self.config.min_peers
-        )
+        thresholds = self.config.thresholds()
         catalogue = load_catalogue()
         writer = CampaignWriter(self._keys, self._names, unit)
         summary = Summary(self._summary_keys, self._batch_count)

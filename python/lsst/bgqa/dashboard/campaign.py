@@ -1,0 +1,463 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The metrics that a collection has, as rows."""
+
+from __future__ import annotations
+
+__all__ = ("Campaign", "MetricFamily")
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, MissingCollectionError
+
+from ..errors import UserError
+from ..metrics.judging import Thresholds, judge_rows
+from ..tasks import GatherBackgroundMetricsConfig
+from ._gathered import GatheredReader, gather_config
+from ._kinds import KINDS, MetricUnits, RowKind, Rows, Unreadable, row_schema
+from ._pieces import PieceReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS = 4096
+_BUNDLE = "MetricMeasurementBundle"
+_ARROW = ("ArrowTable", "ArrowAstropy", "ArrowNumpy", "ArrowNumpyDict", "DataFrame")
+
+type Progress = Callable[[int, int], None]
+
+
+@dataclass(eq=False)
+class MetricFamily:
+    """Metrics of one kind, of one background, of one instrument or sky map.
+
+    Attributes
+    ----------
+    kind : `str`
+        What a row is of: ``detector``, ``visit``, ``stack`` (a detector in a
+        filter), ``patch`` or ``tract`` (both in a band).
+    name : `str`
+        The background's name, with which the datasets' names begin.
+    root : `str`
+        Name of the instrument, or of the sky map.
+    dataset_types : `tuple` [`str`, ...]
+        What the rows are read from.
+    bundle_type : `str`
+        Name of the dataset type of bundles that have, or would have, these
+        metrics.
+    gathered : `bool`
+        Whether they are read from a campaign's table.
+    keys : `tuple` [`str`, ...]
+        Columns that say what a row is of: the data ID with what it implies.
+    units : `dict` [`str`, `str`]
+        Unit of each metric, by full name, in the order of the columns.
+    thresholds : `~lsst.bgqa.metrics.judging.Thresholds`
+        What passes: those that the table was gathered with; of detectors and
+        patches that were not gathered, the gather tasks' defaults; otherwise
+        the catalogue's.
+    schema : `pyarrow.Schema`
+        Columns of the batches.
+    dataset_count : `int`
+        Number of datasets.
+    row_count : `int` or `None`
+        Number of rows, unreadable datasets among them; `None` where tables
+        of visits or tracts would have to be opened.
+    unreadable : `Unreadable`
+        Datasets that could not be read, as of the last time that `batches`
+        was run through.
+    """
+
+    kind: str
+    name: str
+    root: str
+    dataset_types: tuple[str, ...]
+    bundle_type: str
+    gathered: bool
+    keys: tuple[str, ...]
+    units: MetricUnits
+    thresholds: Thresholds
+    schema: pa.Schema
+    dataset_count: int
+    row_count: int | None
+    _kind: RowKind = field(repr=False)
+    _reader: GatheredReader | PieceReader = field(repr=False)
+    unreadable: Unreadable = field(default_factory=Unreadable)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Full names of the metrics, which are the last columns (`tuple`)."""
+        return tuple(self.units)
+
+    def batches(self, progress: Progress | None = None) -> Iterator[pa.RecordBatch]:
+        """Read the rows, some thousand at a time.
+
+        Parameters
+        ----------
+        progress : `~collections.abc.Callable`, optional
+            Called with how much is done, and how much there is: rows of a
+            campaign's table, or else datasets.
+
+        Yields
+        ------
+        batch : `pyarrow.RecordBatch`
+            Rows in the order of their visits (tracts), those that are judged
+            together always in one batch. Columns are the `keys`;
+            ``visit_begin`` (of visits and detectors; UTC, null if unknown);
+            ``run`` and ``dataset_id`` of the dataset that the row was read
+            from; ``kind``, ``verdict``, ``severity`` and ``failed`` as in a
+            campaign's table; the metrics, ``float64``, NaN where undefined.
+
+        Notes
+        -----
+        Memory does not depend on the number of rows.
+        """
+        self.unreadable = Unreadable()
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress is not None:
+                progress(done, total)
+
+        if isinstance(self._reader, GatheredReader):
+            total = self._reader.row_count
+            yield from self._reader.batches(self.schema, self.unreadable, advance)
+            return
+        total = self.dataset_count
+        waiting: list[pa.RecordBatch] = []
+        for rows in self._reader.groups(self.units, self.unreadable, advance):
+            waiting.append(self._judge(rows))
+            if sum(batch.num_rows for batch in waiting) >= _BATCH_ROWS:
+                yield _join(waiting)
+                waiting = []
+        if waiting:
+            yield _join(waiting)
+
+    def verdicts(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Judge each value of a batch.
+
+        Parameters
+        ----------
+        batch : `pyarrow.RecordBatch`
+            One of `batches`.
+
+        Returns
+        -------
+        verdicts : `numpy.ndarray`
+            ``"pass"``, ``"fail"`` or ``"unknown"``, shape (rows, metrics): a
+            value fails if the column ``failed`` says so; it passes if it was
+            judged, by a bound or by its peers, and is ``"unknown"`` if not.
+        """
+        values = _matrix(batch, self.metrics)
+        kinds = batch["kind"].to_pylist()
+        judged = np.zeros(values.shape, dtype=bool)
+        for first, last in _runs_of_equals(batch, self._kind.peers):
+            judgement = judge_rows(self.metrics, values[first:last], kinds[first:last], self.thresholds)
+            judged[first:last] = judgement.judged
+        verdicts = np.where(judged, "pass", "unknown")
+        column = {name: i for i, name in enumerate(self.metrics)}
+        for row, failed in enumerate(batch["failed"].to_pylist()):
+            for name in failed.split(",") if failed else ():
+                if name in column:
+                    verdicts[row, column[name]] = "fail"
+        return verdicts
+
+    def _judge(self, rows: Rows) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        kinds = [""] * len(rows)
+        judgement = judge_rows(self.metrics, rows.values, kinds, self.thresholds)
+        failed: list[dict[str, None]] = [{} for _ in kinds]
+        severity = np.zeros(len(rows))
+        for failure in judgement.failures:
+            failed[failure.row][failure.metric] = None
+            severity[failure.row] = max(severity[failure.row], failure.severity)
+        columns: dict[str, Any] = {
+            **rows.keys,
+            "run": rows.runs,
+            "dataset_id": rows.ids,
+            "kind": kinds,
+            "verdict": judgement.verdicts,
+            "severity": severity,
+            "failed": [",".join(names) for names in failed],
+            **{name: np.ascontiguousarray(rows.values[:, i]) for i, name in enumerate(self.metrics)},
+        }
+        if "visit_begin" in self.schema.names:
+            columns["visit_begin"] = pa.array(rows.begins, pa.int64()).cast(
+                self.schema.field("visit_begin").type
+            )
+        return pa.record_batch(
+            [pa.array(columns[field.name], field.type) for field in self.schema], schema=self.schema
+        )
+
+
+class Campaign:
+    """What a collection has of metrics.
+
+    Use it as a context manager, or call `close`.
+
+    Parameters
+    ----------
+    repo : `str`
+        The repository: a path, URI or label.
+    collection : `str`
+        The collection; several with commas. A dataset that is in more than
+        one of them, or of a chain, is taken from the first.
+
+    Attributes
+    ----------
+    repo, collection : `str`
+        The parameters.
+    butler : `lsst.daf.butler.Butler`
+        The repository, open for reading.
+    collections : `tuple` [`str`, ...]
+        The collections.
+    families : `tuple` [`MetricFamily`, ...]
+        What there is, by kind, name, and instrument or sky map.
+    unreadable : `Unreadable`
+        Campaigns' tables that cannot be opened; what was gathered is read
+        instead, if it is there.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if the repository cannot be opened, if there is no such
+        collection, or if it has no metrics of backgrounds.
+    """
+
+    def __init__(self, repo: str, collection: str) -> None:
+        self.repo, self.collection = repo, collection
+        self.collections = tuple(name.strip() for name in collection.split(",") if name.strip())
+        if not self.collections or any(set(name) & set("*?[") for name in self.collections):
+            raise UserError(f"{collection!r} does not name a collection")
+        try:
+            self.butler = Butler.from_config(repo, writeable=False)
+        except Exception as error:
+            # Each kind of database and of storage has errors of its own.
+            reason = " ".join(str(error).split())
+            raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
+        self.unreadable = Unreadable()
+        try:
+            self.families = tuple(self._find())
+            if not self.families:
+                raise UserError(
+                    f"{collection} has no metrics of backgrounds; run one of the pipelines into it "
+                    f"(bgqa discover {repo} says which)"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the repository."""
+        self.butler.close()
+
+    def family(self, kind: str, name: str | None = None, root: str | None = None) -> MetricFamily:
+        """Return one family.
+
+        Parameters
+        ----------
+        kind : `str`
+            Its kind.
+        name, root : `str`, optional
+            Its name, its instrument or sky map; by default the first.
+
+        Returns
+        -------
+        family : `MetricFamily`
+            The family.
+
+        Raises
+        ------
+        KeyError
+            Raised if there is none.
+        """
+        for family in self.families:
+            if family.kind == kind and name in (None, family.name) and root in (None, family.root):
+                return family
+        raise KeyError((kind, name, root))
+
+    def _find(self) -> Iterator[MetricFamily]:
+        types = self._dataset_types()
+        for kind in KINDS:
+            families: dict[tuple[str, str], MetricFamily] = {}
+            for ref, name, table, config in self._gathered(kind, types):
+                root = str(ref.dataId[kind.root])
+                if (name, root) not in families:
+                    thresholds = (config or GatherBackgroundMetricsConfig()).thresholds()
+                    families[name, root] = self._family(
+                        kind, name, root, (ref.datasetType.name,), table, table.units(), thresholds
+                    )
+            thresholds = GatherBackgroundMetricsConfig().thresholds() if kind.gathered else Thresholds()
+            for name, bundles, tables in _pieces(kind, types):
+                for root in self._roots(kind, bundles, tables):
+                    if (name, root) in families:
+                        continue
+                    pieces = PieceReader(self.butler, self.collections, kind, root, bundles, tables)
+                    if (units := pieces.units()) is not None:
+                        names = tuple(name for name, count in pieces.counts.items() if count)
+                        families[name, root] = self._family(
+                            kind, name, root, names, pieces, units, thresholds
+                        )
+            yield from (families[key] for key in sorted(families))
+
+    def _family(
+        self,
+        kind: RowKind,
+        name: str,
+        root: str,
+        dataset_types: tuple[str, ...],
+        reader: GatheredReader | PieceReader,
+        units: MetricUnits,
+        thresholds: Thresholds,
+    ) -> MetricFamily:
+        bundle_type = name + kind.bundle
+        about = {"kind": kind.name, "name": name, "dataset_type": bundle_type, kind.root: root}
+        return MetricFamily(
+            kind.name,
+            name,
+            root,
+            dataset_types,
+            bundle_type,
+            isinstance(reader, GatheredReader),
+            tuple(kind.keys),
+            units,
+            thresholds,
+            row_schema(kind, units, about),
+            reader.dataset_count,
+            reader.row_count,
+            kind,
+            reader,
+        )
+
+    def _dataset_types(self) -> list[DatasetType]:
+        """Return the types of metrics that the collections have, by name."""
+        try:
+            infos = self.butler.collections.query_info(
+                list(self.collections), flatten_chains=True, include_summary=True
+            )
+        except MissingCollectionError as error:
+            raise UserError(f"{self.repo}: {' '.join(str(error).split())}") from error
+        names = {name for info in infos for name in info.dataset_types or ()}
+        found = []
+        for name in sorted(names):
+            if not name.endswith(("_metrics", "_table")):
+                continue
+            try:
+                dataset_type = self.butler.get_dataset_type(name)
+                if dataset_type.storageClass_name in (_BUNDLE, *_ARROW):
+                    found.append(dataset_type)
+            except (KeyError, ValueError):
+                continue  # a storage class that this installation does not know
+        return found
+
+    def _gathered(
+        self, kind: RowKind, types: Sequence[DatasetType]
+    ) -> Iterator[tuple[DatasetRef, str, GatheredReader, GatherBackgroundMetricsConfig | None]]:
+        """Open the campaigns' tables of a kind, the preferred first."""
+        if not kind.gathered:
+            return
+        candidates = [
+            dataset_type
+            for dataset_type in types
+            if set(dataset_type.dimensions.required) == {kind.root}
+            and dataset_type.storageClass_name in _ARROW
+        ]
+        # Of one background, the table that was gathered from bundles counts.
+        for dataset_type in sorted(candidates, key=lambda t: (t.name.endswith(kind.gathered[1]), t.name)):
+            for ref in self._refs(dataset_type):
+                try:
+                    reader = GatheredReader(self.butler, kind, ref)
+                except Exception as error:
+                    if dataset_type.name.endswith(kind.gathered):
+                        self.unreadable.add(ref, error)
+                    continue  # any other table may have one row an instrument
+                config = gather_config(self.butler, ref)
+                name = str(config.connections.backgroundName) if config is not None else ""
+                yield ref, name or _without_suffix(dataset_type.name, kind.gathered), reader, config
+
+    def _refs(self, dataset_type: DatasetType) -> list[DatasetRef]:
+        with self.butler.query() as query:
+            return sorted(query.datasets(dataset_type, self.collections))
+
+    def _roots(self, kind: RowKind, *types: DatasetType | None) -> list[str]:
+        roots = set()
+        for dataset_type in types:
+            if dataset_type is not None:
+                with self.butler.query() as query:
+                    ids = query.join_dataset_search(dataset_type, self.collections).data_ids((kind.root,))
+                    roots |= {str(data_id[kind.root]) for data_id in ids}
+        return sorted(roots)
+
+
+def _pieces(
+    kind: RowKind, types: Sequence[DatasetType]
+) -> Iterator[tuple[str, DatasetType | None, DatasetType | None]]:
+    """Pair the bundles and the tables of each background."""
+    bundles = {
+        t.name.removesuffix(kind.bundle): t
+        for t in types
+        if t.name.endswith(kind.bundle)
+        and t.storageClass_name == _BUNDLE
+        and set(t.dimensions.required) == kind.bundle_dimensions
+    }
+    tables = {
+        t.name.removesuffix(kind.table): t
+        for t in types
+        if kind.table
+        and t.name.endswith(kind.table)
+        and t.storageClass_name in _ARROW
+        and set(t.dimensions.required) == kind.table_dimensions
+    }
+    for name in sorted(bundles.keys() | tables.keys()):
+        yield name, bundles.get(name), tables.get(name)
+
+
+def _without_suffix(name: str, suffixes: Sequence[str]) -> str:
+    for suffix in sorted(suffixes, key=len, reverse=True):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name.removesuffix("_table")
+
+
+def _join(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    (joined,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return joined
+
+
+def _matrix(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
+    values = np.empty((batch.num_rows, len(names)))
+    for i, name in enumerate(names):
+        values[:, i] = batch[name].to_numpy(zero_copy_only=False)
+    return values
+
+
+def _runs_of_equals(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Return where rows that agree in some columns begin and end."""
+    if not batch.num_rows:
+        return
+    new = np.zeros(batch.num_rows, dtype=bool)
+    for name in names:
+        values = batch[name].to_numpy(zero_copy_only=False)
+        new[1:] |= values[1:] != values[:-1]
+    starts = [0, *np.flatnonzero(new).tolist(), batch.num_rows]
+    yield from itertools.pairwise(starts)
