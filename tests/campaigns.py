@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,15 @@ from lsst.daf.butler import Butler, DatasetType, Timespan
 
 NAMES = metric_names()
 BACKGROUND = "calexpBackground"
+
+
+@functools.cache
+def _empty_repository() -> str:
+    # To make one takes longer than to copy it.
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Butler.makeRepo(f"{folder}/empty")
+    return f"{folder}/empty"
 
 
 class MadeUp:
@@ -42,10 +55,13 @@ class MadeUp:
     ) -> None:
         self.path = str(folder)
         self.instrument, self.skymap = instrument, skymap
+        self._registered: set[tuple[str, str]] = set()
         self.visits, self.detectors = range(1, visits + 1), range(detectors)
-        Butler.makeRepo(self.path)
+        shutil.copytree(_empty_repository(), self.path)
         self.butler = Butler.from_config(self.path, writeable=True)
-        self._insert_records()
+        # To commit once is what takes the time.
+        with self.butler.transaction():
+            self._insert_records()
 
     def band(self, visit: int) -> str:
         return "gri"[visit % 3]
@@ -123,12 +139,16 @@ class MadeUp:
         return values
 
     def put(self, dataset: Any, name: str, storage_class: str, run: str, **data_id: Any) -> Any:
-        dimensions = {key for key in data_id}
-        self.butler.registry.registerDatasetType(
-            DatasetType(name, dimensions, storage_class, universe=self.butler.dimensions)
-        )
-        self.butler.registry.registerRun(run)
+        self._register(name, storage_class, run, *data_id)
         return self.butler.put(dataset, name, run=run, **data_id)
+
+    def _register(self, name: str, storage_class: str, run: str, *dimensions: str) -> None:
+        if (name, run) not in self._registered:
+            self.butler.registry.registerDatasetType(
+                DatasetType(name, dimensions, storage_class, universe=self.butler.dimensions)
+            )
+            self.butler.registry.registerRun(run)
+            self._registered.add((name, run))
 
     def bundle(self, values: dict[str, float], unit: u.UnitBase = u.adu, identity: str = "") -> Any:
         catalogue = load_catalogue()
@@ -151,9 +171,13 @@ class MadeUp:
         )
 
     def put_bundles(self, run: str, visits: Iterable[int] | None = None) -> None:
-        for visit in self.visits if visits is None else visits:
-            for detector in self.detectors:
-                self.put_bundle(run, visit, detector)
+        self._register(
+            f"{BACKGROUND}_metrics", "MetricMeasurementBundle", run, "instrument", "visit", "detector"
+        )
+        with self.butler.transaction():
+            for visit in self.visits if visits is None else visits:
+                for detector in self.detectors:
+                    self.put_bundle(run, visit, detector)
 
     def put_visit_table(self, run: str, visit: int, detectors: Sequence[int] | None = None) -> Any:
         numbers = list(self.detectors if detectors is None else detectors)

@@ -13,6 +13,7 @@ from . import standalone
 from .commands.demo import demo
 from .commands.discover import discover
 from .commands.env import env
+from .commands.export import export
 from .commands.ingest import ingest
 from .commands.inspect import inspect
 from .commands.metrics import metrics
@@ -42,5 +43,5 @@ def main() -> None:
     standalone.activate()
 
 
-for _command in (demo, discover, env, ingest, inspect, metrics):
+for _command in (demo, discover, env, export, ingest, inspect, metrics):
     main.add_command(_command)

@@ -3,7 +3,16 @@
 
 from __future__ import annotations
 
-__all__ = ("KINDS", "MetricUnits", "Rows", "Unreadable", "row_schema")
+__all__ = (
+    "KINDS",
+    "MetricUnits",
+    "RowKind",
+    "Rows",
+    "Unreadable",
+    "check_columns",
+    "microseconds",
+    "row_schema",
+)
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.time import Time
 
 from lsst.daf.butler import DatasetRef
 
@@ -280,3 +290,21 @@ def check_columns(names: Sequence[str], required: Sequence[str]) -> None:
     """
     if missing := [name for name in required if name not in names]:
         raise ValueError(f"the table lacks the column(s) {', '.join(missing)}")
+
+
+def microseconds(time: Time) -> int:
+    """Count time as computers do.
+
+    Parameters
+    ----------
+    time : `astropy.time.Time`
+        The time.
+
+    Returns
+    -------
+    count : `int`
+        Microseconds of UTC since 1970, without leap seconds.
+    """
+    utc = time.utc
+    # Two doubles, so that nothing is lost in their sum.
+    return round((utc.jd1 - 2440587.5) * 86_400_000_000) + round(utc.jd2 * 86_400_000_000)

@@ -18,7 +18,7 @@ from astropy.time import Time
 from lsst.daf.butler import Butler, DatasetRef, DatasetType, Timespan
 
 from ..metrics import load_catalogue
-from ._kinds import MetricUnits, RowKind, Rows, Unreadable, check_columns
+from ._kinds import MetricUnits, RowKind, Rows, Unreadable, check_columns, microseconds
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -326,9 +326,7 @@ def _begin_of(timespan: Timespan | None) -> int | None:
     if timespan is None or timespan.isEmpty() or timespan.begin is None:
         return None
     assert isinstance(timespan.begin, Time)
-    utc = timespan.begin.utc
-    # Two doubles, so that nothing is lost in their sum.
-    return round((utc.jd1 - 2440587.5) * 86_400_000_000) + round(utc.jd2 * 86_400_000_000)
+    return microseconds(timespan.begin)
 
 
 def _measurements(bundle: Any) -> Iterator[tuple[str, u.Quantity]]:

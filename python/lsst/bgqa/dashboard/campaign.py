@@ -5,31 +5,51 @@ from __future__ import annotations
 
 __all__ = ("Campaign", "MetricFamily")
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, MissingCollectionError
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, MissingCollectionError, MissingDatasetTypeError
 
 from ..errors import UserError
+from ..metrics import DEFAULT_PREFIX
 from ..metrics.judging import Thresholds, judge_rows
 from ..tasks import GatherBackgroundMetricsConfig
 from ._gathered import GatheredReader, gather_config
-from ._kinds import KINDS, MetricUnits, RowKind, Rows, Unreadable, row_schema
+from ._kinds import KINDS, MetricUnits, RowKind, Rows, Unreadable, microseconds, row_schema
 from ._pieces import PieceReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH_ROWS = 4096
+_BUNDLES_TRIED = 20
 _BUNDLE = "MetricMeasurementBundle"
 _ARROW = ("ArrowTable", "ArrowAstropy", "ArrowNumpy", "ArrowNumpyDict", "DataFrame")
 
 type Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """What bundles say of themselves to Sasquatch's dispatcher.
+
+    Attributes
+    ----------
+    prefix : `str`
+        What comes before a group's name in that of its topic.
+    dataset_tag : `str`
+        The dataset tag.
+    """
+
+    prefix: str = DEFAULT_PREFIX
+    dataset_tag: str = "Generic"
 
 
 @dataclass(eq=False)
@@ -87,6 +107,11 @@ class MetricFamily:
     _kind: RowKind = field(repr=False)
     _reader: GatheredReader | PieceReader = field(repr=False)
     unreadable: Unreadable = field(default_factory=Unreadable)
+
+    @property
+    def root_dimension(self) -> str:
+        """``instrument`` or ``skymap`` (`str`)."""
+        return self._kind.root
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -243,6 +268,8 @@ class Campaign:
             reason = " ".join(str(error).split())
             raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
         self.unreadable = Unreadable()
+        self._settings: dict[tuple[str, str], BundleSettings] = {}
+        self._run_times: dict[tuple[str, str], int] = {}
         try:
             self.families = tuple(self._find())
             if not self.families:
@@ -293,6 +320,84 @@ class Campaign:
             if family.kind == kind and name in (None, family.name) and root in (None, family.root):
                 return family
         raise KeyError((kind, name, root))
+
+    def bundle_settings(self, family: MetricFamily) -> BundleSettings:
+        """Return what a family's bundles say to Sasquatch's dispatcher.
+
+        Parameters
+        ----------
+        family : `MetricFamily`
+            One of the campaign's families.
+
+        Returns
+        -------
+        settings : `BundleSettings`
+            What the first bundle that can be read says; the tasks' defaults
+            if there is none.
+        """
+        key = (family.bundle_type, family.root)
+        if key not in self._settings:
+            self._settings[key] = self._read_settings(family)
+        return self._settings[key]
+
+    def _read_settings(self, family: MetricFamily) -> BundleSettings:
+        with contextlib.suppress(MissingDatasetTypeError), self.butler.query() as query:
+            refs = query.datasets(family.bundle_type, self.collections).where(
+                {family.root_dimension: family.root}
+            )
+            for ref in refs.limit(_BUNDLES_TRIED):
+                try:
+                    bundle = self.butler.get(ref)
+                except Exception:
+                    continue  # named when rows are read
+                return BundleSettings(bundle.metricNamePrefix, bundle.dataset_identifier or "Generic")
+        return BundleSettings()
+
+    def run_time(self, run: str, family: MetricFamily) -> int:
+        """Return the time of a RUN collection.
+
+        Parameters
+        ----------
+        run : `str`
+            The collection.
+        family : `MetricFamily`
+            A family that has datasets in it.
+
+        Returns
+        -------
+        time : `int`
+            Microseconds since 1970, UTC: what the name ends with, as in
+            ``u/me/run/20261124T222025Z``, by which Sasquatch's dispatcher
+            goes, too; otherwise, when the first of the family's datasets
+            came into it.
+        """
+        stamp = run.rsplit("/", 1)[-1]
+        with contextlib.suppress(ValueError):
+            named = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return int(named.timestamp()) * 1_000_000
+        key = (run, family.dataset_types[0])
+        if key not in self._run_times:
+            self._run_times[key] = min(
+                (time for name in family.dataset_types if (time := self._first_put(run, name)) is not None),
+                default=0,
+            )
+        return self._run_times[key]
+
+    def _first_put(self, run: str, dataset_type: str) -> int | None:
+        with self.butler.query() as query:
+            rows = (
+                query.join_dataset_search(dataset_type, [run])
+                .general(
+                    self.butler.get_dataset_type(dataset_type).dimensions,
+                    dataset_fields={dataset_type: {"ingest_date"}},
+                    find_first=False,
+                )
+                .order_by(f"{dataset_type}.ingest_date")
+                .limit(1)
+            )
+            for row in rows:
+                return microseconds(row[f"{dataset_type}.ingest_date"])
+        return None
 
     def _find(self) -> Iterator[MetricFamily]:
         types = self._dataset_types()

@@ -8,7 +8,7 @@ type is used; elsewhere `MetricBundle` reads and writes the same files.
 
 from __future__ import annotations
 
-__all__ = ("Measurement", "MetricBundle", "make_bundle", "quantities_of")
+__all__ = ("DEFAULT_PREFIX", "Measurement", "MetricBundle", "make_bundle", "quantities_of")
 
 import json
 import math
@@ -24,9 +24,21 @@ import numpy as np
 from .. import stack
 
 DEFAULT_PREFIX = "backgroundQa_"
+"""What comes before a group's name in that of its Sasquatch topic (`str`)."""
 
 # Namespace of the measurements' identifiers.
 _NAMESPACE = uuid.UUID("8a4c3a6e-3a0c-4f0b-9b0a-6f9b1d2f7c11")
+
+
+class MetricName(str):
+    """Name of a metric, as ``lsst.verify.Name`` has it."""
+
+    __slots__ = ()
+
+    @property
+    def metric(self) -> str:
+        """The name itself (`str`)."""
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -54,9 +66,16 @@ class Measurement:
     blob_refs: tuple[str, ...] = ()
 
     @property
-    def metric_name(self) -> str:
-        """Name of the metric, by ``lsst.verify``'s name for it (`str`)."""
-        return self.metric
+    def metric_name(self) -> MetricName:
+        """Name of the metric, by ``lsst.verify``'s name for it (`MetricName`)."""
+        return MetricName(self.metric)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Notes on the measurement, in which Sasquatch's dispatcher looks for
+        tags (`dict`); there are none.
+        """
+        return {}
 
     @property
     def quantity(self) -> u.Quantity:

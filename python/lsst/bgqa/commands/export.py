@@ -1,0 +1,169 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("export",)
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..dashboard import Campaign, MetricFamily
+    from ..dashboard.influx import InfluxServer
+
+_KINDS = ("detector", "visit", "stack", "patch", "tract")
+
+
+@click.command
+@click.argument("repo")
+@click.argument("collection")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv", "influx"]),
+    required=True,
+    help="A table with a row a value, or InfluxDB's line protocol.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="File to write; by default, and for -, csv and influx go to standard output.",
+)
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(_KINDS),
+    multiple=True,
+    help="Export only these rows; may be repeated. By default all.",
+)
+@click.option("--url", help="Post to this InfluxDB 1.x server, such as http://HOST:8086.")
+@click.option("--database", default="lsst.dm", show_default=True, help="Database to post to.")
+@click.option("--retention-policy", help="Retention policy to post to; by default the database's own.")
+@click.option(
+    "--user",
+    envvar="INFLUX_USERNAME",
+    help="User who posts; the password is in INFLUX_PASSWORD. A token in INFLUX_TOKEN does as well.",
+)
+@click.option(
+    "--namespace",
+    default="lsst.dm",
+    show_default=True,
+    help="What the names of measurements begin with, a Sasquatch namespace.",
+)
+def export(
+    repo: str,
+    collection: str,
+    form: str,
+    output: Path | None,
+    kinds: tuple[str, ...],
+    url: str | None,
+    database: str,
+    retention_policy: str | None,
+    user: str | None,
+    namespace: str,
+) -> None:
+    """Export the metrics in COLLECTION of REPO.
+
+    Every value of every detector, visit, stack, patch and tract, with its
+    data ID, unit, and whether it passes. What is exported is streamed: a
+    survey's campaign needs no more memory than a night's.
+    """
+    if url is not None and form != "influx":
+        raise click.UsageError("--url goes with --format influx")
+    to_output = str(output) == "-"
+    if form == "parquet" and (output is None or to_output):
+        raise click.UsageError("Parquet is no text; name a file with -o")
+    from rich.console import Console
+
+    from ..dashboard import Campaign
+    from ..dashboard.export import export_points, export_table
+    from ._console import track
+
+    # Standard output may be the file.
+    console = Console(stderr=True, highlight=False)
+    with Campaign(repo, collection) as campaign:
+        families = [family for family in campaign.families if not kinds or family.kind in kinds]
+        if not families:
+            raise UserError(f"{collection} has no metrics of the kind {' or '.join(kinds)}")
+        with contextlib.ExitStack() as stack:
+            sink = None
+            if url is None or output is not None:
+                sink = stack.enter_context(_open(None if to_output else output))
+            server = None
+            if url is not None:
+                server = stack.enter_context(_server(url, database, retention_policy, user))
+            progress = stack.enter_context(track(console, "Exporting"))
+            if form == "influx":
+                count = export_points(campaign, families, _writers(sink, server), namespace, progress)
+            else:
+                assert sink is not None
+                count = export_table(campaign, families, form, sink, progress)
+        places = [str(output)] if output is not None and not to_output else []
+        places += [f"{url}, database {database}"] if url is not None else []
+        what = "points" if form == "influx" else "values"
+        _tell(console, campaign, families, f"{count} {what}", places)
+
+
+@contextlib.contextmanager
+def _open(path: Path | None) -> Iterator[IO[bytes]]:
+    from ..dashboard._output import whole_file
+
+    if path is None:
+        stream = sys.stdout.buffer
+        yield stream
+        stream.flush()
+    else:
+        with whole_file(path) as file:
+            yield file
+
+
+def _server(url: str, database: str, retention_policy: str | None, user: str | None) -> InfluxServer:
+    from ..dashboard.influx import InfluxServer
+
+    return InfluxServer(
+        url,
+        database,
+        retention_policy=retention_policy,
+        user=user,
+        password=os.environ.get("INFLUX_PASSWORD"),
+        token=os.environ.get("INFLUX_TOKEN"),
+    )
+
+
+def _writers(sink: IO[bytes] | None, server: InfluxServer | None) -> list[Callable[[list[str]], None]]:
+    writers: list[Callable[[list[str]], None]] = []
+    if sink is not None:
+        writers.append(functools.partial(_write_lines, sink))
+    if server is not None:
+        writers.append(server.write)
+    return writers
+
+
+def _write_lines(sink: IO[bytes], lines: list[str]) -> None:
+    sink.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _tell(
+    console: Console, campaign: Campaign, families: Sequence[MetricFamily], count: str, places: list[str]
+) -> None:
+    """Say what was exported, and what was not."""
+    from rich.markup import escape
+
+    for place in places:
+        names = ", ".join(f"{family.name} ({family.kind}, {family.root})" for family in families)
+        console.print(escape(f"{count} of {names}: {place}"), soft_wrap=True)
+    unreadable = campaign.unreadable.count + sum(family.unreadable.count for family in families)
+    if unreadable:
+        noun = "dataset" if unreadable == 1 else "datasets"
+        console.print(f"[bold]{unreadable} {noun} could not be read, see above[/bold]", soft_wrap=True)
