@@ -56,6 +56,21 @@ def test_sasquatch_would_find_topics_and_fields() -> None:
         assert {name: record[name] for name in fields} == fields
 
 
+@standalone_only
+def test_bundle_has_what_the_dispatcher_asks_for() -> None:
+    # It takes the attributes of lsst.verify's measurements.
+    bundle = make_bundle(QUANTITIES, dataset_identifier="DP1")
+    assert (bundle.metricNamePrefix, bundle.dataset_identifier) == ("backgroundQa_", "DP1")
+    assert bundle.timestamp_version is None and bundle.reference_package is None
+    for measurements in bundle.values():
+        for measurement in measurements:
+            name = measurement.metric_name.metric
+            assert type(name) is str
+            assert dict(measurement.notes.items()).get(f"{name}.metric_tags", []) == []
+            assert measurement.json["metric"] == name
+            assert type(measurement.json["value"]) is float
+
+
 def test_bundle_has_the_form_of_the_real_one() -> None:
     real = json.loads(REAL)
     made = json.loads(make_bundle(QUANTITIES).json())

@@ -1,6 +1,8 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,10 @@ from lsst.bgqa.metrics import (
     load_catalogue,
     to_quantities,
 )
+from lsst.bgqa.metrics.information import metric_information
 from lsst.bgqa.statistics import StatisticsConfig
+
+TASKS = Path(__file__).parents[1] / "python" / "lsst" / "bgqa" / "tasks"
 
 # The groups and metrics that dashboards rely on: names are never changed.
 EXPECTED = {
@@ -224,3 +229,54 @@ def test_undefined_values_are_left_out() -> None:
 def test_metric_that_is_not_in_the_catalogue_is_refused() -> None:
     with pytest.raises(CatalogueError, match="not in the metric catalogue: level_parsnip"):
         to_quantities({"level_parsnip": 1.0}, u.adu)
+
+
+# --- Thresholds for analysis_tools --------------------------------------
+
+
+def test_metric_information_has_what_its_readers_want() -> None:
+    information = yaml.safe_load(metric_information(load_catalogue()))
+    assert list(information) == list(load_catalogue())
+    keys = ["lowThreshold", "highThreshold", "divergent", "plot", "debugGroup", "atoolFile", "description"]
+    for name, entry in information.items():
+        assert list(entry) == keys
+        assert isinstance(entry["lowThreshold"], float) and isinstance(entry["highThreshold"], float)
+        assert isinstance(entry["divergent"], bool)
+        assert (TASKS / entry["atoolFile"]).exists()
+        assert entry["description"] == load_catalogue()[name].description
+    divergent = {name for name, entry in information.items() if entry["divergent"]}
+    assert {"bumps_peakBump", "blocks_stepX"} <= divergent and "level_median" not in divergent
+    assert information["closure_consistent"]["plot"] == "deepCoadd_calexp_background_closure_plot"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_metric_information_judges_alike(strict: bool) -> None:
+    """Whether a reader takes thresholds to pass or to fail."""
+    information = yaml.safe_load(metric_information(load_catalogue()))
+    for name, metric in load_catalogue().items():
+        if metric.low is None and metric.high is None:
+            assert information[name]["lowThreshold"] == -math.inf
+            assert information[name]["highThreshold"] == math.inf
+            continue
+        for bound in (metric.low, metric.high):
+            for value in () if bound is None else (bound, bound - 1, bound + 1, bound * (1 + 1e-12)):
+                low, high = information[name]["lowThreshold"], information[name]["highThreshold"]
+                passes = low < value < high if strict else low <= value <= high
+                if metric.unit != "ct" or value == round(value):
+                    assert passes == (metric.judge(value) == "pass"), (name, value)
+
+
+def test_metric_information_names_the_pictures_of_a_generation() -> None:
+    text = metric_information(load_catalogue(), "visit_image.backgrounds", "deep_coadd.backgrounds")
+    information = yaml.safe_load(text)
+    assert information["bumps_peakBump"]["plot"] == "visit_image_backgrounds_bumps_plot"
+    assert information["tract_seamMax"]["plot"] == "deep_coadd_backgrounds_tract_plot"
+
+
+def test_every_picture_is_one_of_the_tasks() -> None:
+    templates = set()
+    for path in TASKS.glob("*.py"):
+        templates |= set(re.findall(r'name="\{backgroundName\}(_\w+_plot)"', path.read_text()))
+    templates |= {"_stack_plot", "_tract_plot"}
+    for entry in yaml.safe_load(metric_information(load_catalogue(), "sky", "sky")).values():
+        assert entry["plot"].removeprefix("sky") in templates

@@ -12,20 +12,35 @@ import click
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "markdown", "json"]),
+    type=click.Choice(["table", "markdown", "json", "metricInformation"]),
     default="table",
     show_default=True,
-    help="How to print them.",
+    help="How to print them; metricInformation is the file of thresholds that analysis_tools reads.",
 )
-def metrics(form: str) -> None:
+@click.option(
+    "--visit-background",
+    default="calexpBackground",
+    show_default=True,
+    help="For metricInformation: the visits' background, as in the names of pictures.",
+)
+@click.option(
+    "--coadd-background",
+    default="deepCoadd_calexp_background",
+    show_default=True,
+    help="For metricInformation: the coadds' background.",
+)
+def metrics(form: str, visit_background: str, coadd_background: str) -> None:
     """List the metrics: names, units, thresholds and meanings."""
     from ..metrics import load_catalogue
+    from ..metrics.information import metric_information
 
     catalogue = load_catalogue()
     if form == "markdown":
         click.echo(catalogue.to_markdown(), nl=False)
     elif form == "json":
         click.echo(json.dumps(catalogue.rows(), indent=1))
+    elif form == "metricInformation":
+        click.echo(metric_information(catalogue, visit_background, coadd_background), nl=False)
     else:
         from rich.table import Table
 
