@@ -56,6 +56,13 @@ _KINDS = ("detector", "visit", "stack", "patch", "tract")
     help="User who posts; the password is in INFLUX_PASSWORD. A token in INFLUX_TOKEN does as well.",
 )
 @click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=6,
+    show_default=True,
+    help="How often to try again to post, after half a second, one, two, ...",
+)
+@click.option(
     "--namespace",
     default="lsst.dm",
     show_default=True,
@@ -71,6 +78,7 @@ def export(
     database: str,
     retention_policy: str | None,
     user: str | None,
+    retries: int,
     namespace: str,
 ) -> None:
     """Export the metrics in COLLECTION of REPO.
@@ -102,7 +110,7 @@ def export(
                 sink = stack.enter_context(_open(None if to_output else output))
             server = None
             if url is not None:
-                server = stack.enter_context(_server(url, database, retention_policy, user))
+                server = stack.enter_context(_server(url, database, retention_policy, user, retries))
             progress = stack.enter_context(track(console, "Exporting"))
             if form == "influx":
                 count = export_points(campaign, families, _writers(sink, server), namespace, progress)
@@ -128,7 +136,9 @@ def _open(path: Path | None) -> Iterator[IO[bytes]]:
             yield file
 
 
-def _server(url: str, database: str, retention_policy: str | None, user: str | None) -> InfluxServer:
+def _server(
+    url: str, database: str, retention_policy: str | None, user: str | None, retries: int
+) -> InfluxServer:
     from ..dashboard.influx import InfluxServer
 
     return InfluxServer(
@@ -138,6 +148,7 @@ def _server(url: str, database: str, retention_policy: str | None, user: str | N
         user=user,
         password=os.environ.get("INFLUX_PASSWORD"),
         token=os.environ.get("INFLUX_TOKEN"),
+        retries=retries,
     )
 
 
