@@ -207,7 +207,7 @@ def test_a_database_that_is_not_there(real: RealServer, odd: MadeUp) -> None:
 @needs_influxdb
 @pytest.mark.slow
 def test_limit_of_a_server_is_told(odd: MadeUp, tmp_path: Path) -> None:
-    with RealServer(tmp_path / "limited", "max-values-per-tag = 2") as server:
+    with RealServer(tmp_path / "limited", "max-series-per-database = 3") as server:
         server.query("CREATE DATABASE small")
         result = export(odd.path, "u/me/20261122T010203Z", "--url", server.url, "--database", "small")
         assert result.exit_code == 1

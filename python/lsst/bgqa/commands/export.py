@@ -5,6 +5,7 @@ __all__ = ("export",)
 
 import contextlib
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,8 @@ def export(
     from ..dashboard.export import export_points, export_table
     from ._console import track
 
+    # That pandas is not installed is no news here.
+    logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
     # Standard output may be the file.
     console = Console(stderr=True, highlight=False)
     with Campaign(repo, collection) as campaign:
