@@ -177,6 +177,15 @@ def test_metrics_of_bins_come_from_splines_alone() -> None:
     assert not {"bumps_peakBump", "shape_roughness", "edges_extrapolationOvershoot"} & metrics.keys()
 
 
+def test_one_point_is_no_grid_of_bins() -> None:
+    # The odd size has a pixel at its very middle.
+    box = ImageBox.from_shape((301, 401))
+    field = SumField([chebyshev(box), spline(box, 1, 1)])
+    metrics = measure_background(BackgroundModel.from_images(field))
+    assert metrics["coverage_binCount"].value == 1
+    assert not {"bumps_peakBump", "shape_roughness", "edges_extrapolationOvershoot"} & metrics.keys()
+
+
 def test_points_of_a_spline_are_its_bins() -> None:
     field = spline(missing="some")
     (layer,) = BackgroundModel.from_images(field).layers

@@ -28,6 +28,8 @@ from lsst.bgqa.plots import (
 )
 from lsst.bgqa.plots._sampling import average_image, sample_background
 from lsst.bgqa.statistics.closure import ClosureClass, compare_coadds
+from lsst.images import Box as ImageBox
+from lsst.images.fields import ChebyshevField
 
 BBOX = Box(3900, 23900, 4200, 4100)
 
@@ -151,6 +153,13 @@ def test_bumps_are_framed(model: BackgroundModel) -> None:
     assert left < x < right
     assert bottom < y < top
     assert "0 of 420" in plot_bumps(model, threshold=1000.0).axes[0].get_title()
+
+
+def test_bumps_of_a_polynomial_are_not_told() -> None:
+    box = ImageBox.from_shape((300, 400))
+    model = BackgroundModel.from_images(ChebyshevField(box, np.array([[5.0, 1.0]])))
+    (axes,) = plot_bumps(model).axes
+    assert [text.get_text() for text in axes.texts] == ["a polynomial, which keeps no bins"]
 
 
 def test_subtracted_image_keeps_faint_and_bright_apart() -> None:

@@ -23,6 +23,8 @@ from lsst.bgqa.standalone.demo import DETECTORS, VISITS, visit_background
 from lsst.bgqa.statistics.stacking import BackgroundStack, StackGrid, Streaming
 from lsst.bgqa.tasks import StackBackgroundsConfig, StackBackgroundsTask
 from lsst.bgqa.tasks._campaign import NamedBackground
+from lsst.images import Box as ImageBox
+from lsst.images.fields import ChebyshevField, SplineField, SumField
 from lsst.pipe.base import NoWorkFound
 
 BOX = Box(5, 7, 160, 120)
@@ -210,6 +212,25 @@ def _flat(values: np.ndarray) -> np.ndarray:
     terms = np.stack([np.ones(values.size), x, y, x**2, y**2, x * y], axis=1)
     flat = values.ravel().astype(np.float64)
     return (flat - terms @ np.linalg.lstsq(terms, flat, rcond=None)[0]).reshape(values.shape)
+
+
+def polynomial(level: float, pedestal: float = 0.5) -> BackgroundModel:
+    """What DP2 has of a visit: a polynomial without bins, and a constant."""
+    box = ImageBox.from_shape((2000, 2036), start=(0, 0))
+    coefficients = level * np.array([[1.0, 0.02], [0.01, 0.0]])
+    constant = SplineField(box, np.full((1, 1), pedestal), y=np.array([999.5]), x=np.array([1017.5]))
+    return BackgroundModel.from_images(SumField([ChebyshevField(box, coefficients), constant]))
+
+
+def test_polynomials_without_bins_are_stacked_on_cells() -> None:
+    result = run([name(i, polynomial(level)) for i, level in enumerate((500.0, 1000.0))])
+    assert result.mean.array.shape == (16, 16)
+    assert result.mean.metadata["BGQA_CELL"] == 128
+    # A plane of 2 % and 1 % on either side of the level.
+    expected = 750.5 * np.hypot(0.02, 0.01) / 3**0.5
+    assert result.quantities["stack_patternRms"].value == pytest.approx(expected, rel=0.02)
+    assert result.quantities["stack_visitCount"].value == 2
+    assert run([name(1, polynomial(500.0))], cell_size=500).mean.array.shape == (4, 5)
 
 
 def peak_memory(count: int) -> int:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ..background import BackgroundModel
 from ..statistics import StatisticsConfig
-from ..statistics._groups import bump_significance, primary_layer
+from ..statistics._groups import bump_significance, keeps_bins, primary_layer
 from ._style import OKABE_ITO, add_color_bar, label_pixels, new_figure, set_title
 
 # Bumps that get their number written beside them, and how many bins apart
@@ -68,7 +68,7 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
         axes.text(
             0.5,
             0.5,
-            "the bins do not scatter",
+            "the bins do not scatter" if keeps_bins(model) else "a polynomial, which keeps no bins",
             transform=axes.transAxes,
             ha="center",
             va="center",

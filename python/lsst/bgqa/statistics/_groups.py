@@ -242,6 +242,24 @@ def primary_layer(model: BackgroundModel) -> Layer | FieldLayer:
     return max(model.layers, key=lambda layer: layer.values.size)
 
 
+def keeps_bins(model: BackgroundModel) -> bool:
+    """Whether a background keeps the bins that it was made from.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background.
+
+    Returns
+    -------
+    keeps_bins : `bool`
+        `False` for a polynomial of ``lsst.images``, alone or with a constant.
+    """
+    return primary_layer(model).values.size > 1 or all(
+        layer.surface.constant is not None for layer in model.layers
+    )
+
+
 def edges_group(
     model: BackgroundModel,
     tiles: TileGrid,
@@ -316,6 +334,8 @@ def inner_bounds(model: BackgroundModel) -> tuple[tuple[int, int], tuple[int, in
     y, x : `tuple` [`int`, `int`]
         First pixel and the one after the last, local; both 0 without bins.
     """
+    if not keeps_bins(model):
+        return (0, 0), (0, 0)
     layer = primary_layer(model)
     y = layer.bin_centers_y - layer.bbox.y0
     x = layer.bin_centers_x - layer.bbox.x0

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..background import BackgroundModel, Box
-from ._groups import primary_layer
+from ._groups import keeps_bins, primary_layer
 from .focal_plane import robust_scale
 
 # Cells a side that the patterns of visits are compared on.
 _SIGNATURE = 16
 # Patterns that differ by less, as a fraction of the level, do not differ.
 _RESOLUTION = 1e-5
+# Side of the cells, in pixels, for a background that keeps no bins.
+_DEFAULT_CELL = 128
 
 
 class VisitRejectedError(ValueError):
@@ -36,11 +38,14 @@ class StackGrid:
         The pixels that they cover.
     x, y : `numpy.ndarray`
         Centres of the cells, local, ``float64``, shapes (nx,) and (ny,).
+    cell_size : `int` or `None`
+        Side of a cell in pixels; `None` if the cells are bins.
     """
 
     bbox: Box
     x: np.ndarray = field(repr=False)
     y: np.ndarray = field(repr=False)
+    cell_size: int | None = None
 
     @classmethod
     def of(cls, model: BackgroundModel, cell_size: int | None = None) -> StackGrid:
@@ -52,7 +57,8 @@ class StackGrid:
             The background.
         cell_size : `int`, optional
             Side of a cell in pixels; by default the cells are the bins of
-            the layer that has the most.
+            the layer that has the most, or 128 pixels a side for a
+            polynomial that keeps no bins, as fields of ``lsst.images`` are.
 
         Returns
         -------
@@ -62,15 +68,17 @@ class StackGrid:
         """
         bbox = model.bbox
         if cell_size is None:
-            layer = primary_layer(model)
-            return cls(bbox, layer.bin_centers_x - bbox.x0, layer.bin_centers_y - bbox.y0)
+            if keeps_bins(model):
+                layer = primary_layer(model)
+                return cls(bbox, layer.bin_centers_x - bbox.x0, layer.bin_centers_y - bbox.y0)
+            cell_size = _DEFAULT_CELL
         x, y = (
             0.5
             * (np.arange(0, size, cell_size) + np.minimum(np.arange(0, size, cell_size) + cell_size, size))
             - 0.5
             for size in (bbox.width, bbox.height)
         )
-        return cls(bbox, x, y)
+        return cls(bbox, x, y, cell_size)
 
     def evaluate(self, model: BackgroundModel) -> np.ndarray:
         """Evaluate a background at the centres of the cells.

@@ -101,9 +101,16 @@ class StackBackgroundsConfig(PipelineTaskConfig, pipelineConnections=StackBackgr
     """Configuration of `StackBackgroundsTask`."""
 
     unit = Field[str](
-        "Unit of the background's pixels, for astropy.units. Background files do not say it.",
+        "Unit of the background's pixels, for astropy.units, where the dataset does not say it: afw's "
+        "background files do not.",
         default="adu",
         check=is_unit,
+    )
+    background_model = Field[str](
+        "Name of the background to stack, where an image has several; if this is not set, the one that was "
+        "subtracted from it.",
+        default=None,
+        optional=True,
     )
     scale_by_median = Field[bool](
         "Divide each visit by its own median, and multiply the results by the mean of the medians: the "
@@ -112,7 +119,7 @@ class StackBackgroundsConfig(PipelineTaskConfig, pipelineConnections=StackBackgr
     )
     cell_size = Field[int](
         "Side of the cells that are stacked (pixels). If this is not set, they are the bins of the first "
-        "background.",
+        "background, or 128 pixels for a polynomial without bins.",
         default=None,
         optional=True,
         check=lambda value: value is None or value >= 1,
@@ -188,7 +195,9 @@ class StackBackgroundsTask(PipelineTask):
                 int(handle.dataId["visit"]),
                 describe(handle.ref),
                 # Called before the generator goes on to the next.
-                load=lambda handle=handle: read_background(handle, self.config.unit),  # type: ignore[misc]
+                load=lambda handle=handle: read_background(  # type: ignore[misc]
+                    handle, self.config.unit, self.config.background_model
+                ),
             )
             for handle in sorted(handles, key=lambda handle: handle.dataId["visit"])
         )
@@ -272,7 +281,7 @@ class StackBackgroundsTask(PipelineTask):
             metrics=bundle_of(self.config, quantities, identity),
             quantities=quantities,
             result=result,
-            **{name: _image(result, name, unit, self.config.cell_size) for name in _STATISTICS},
+            **{name: _image(result, name, unit) for name in _STATISTICS},
         )
         if self.config.do_plot:
             # Imported late: a graph is built without drawing anything.
@@ -285,7 +294,7 @@ class StackBackgroundsTask(PipelineTask):
         return outputs
 
 
-def _image(result: StackResult, name: str, unit: u.UnitBase, cell_size: int | None) -> Any:
+def _image(result: StackResult, name: str, unit: u.UnitBase) -> Any:
     """Make an image, a pixel a cell, that says where its cells are."""
     from lsst.images import Image
 
@@ -297,8 +306,8 @@ def _image(result: StackResult, name: str, unit: u.UnitBase, cell_size: int | No
         "BGQA_WIDTH": box.width,
         "BGQA_HEIGHT": box.height,
     }
-    if cell_size is not None:
-        metadata["BGQA_CELL"] = cell_size
+    if result.grid.cell_size is not None:
+        metadata["BGQA_CELL"] = result.grid.cell_size
     if name == "count":
         return Image(values.astype(np.int32), unit=u.ct, metadata=metadata)
     return Image(values.astype(np.float32), unit=unit, metadata=metadata)
