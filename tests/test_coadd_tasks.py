@@ -228,7 +228,8 @@ def test_input_visits_of_the_stack_and_of_lsst_images(caplog: pytest.LogCaptureF
     provenance = CoaddProvenance(astropy.table.Table(rows), astropy.table.Table({"visit": [5, 7]}))
     assert read_input_visits(make_handle(provenance=provenance)) == {5: 1, 7: 2}
 
-    caplog.set_level(logging.DEBUG)
+    # A run of pipetask in this process may have set the level of "lsst".
+    caplog.set_level(logging.DEBUG, logger="lsst.bgqa")
     for handle, message in (
         (make_handle(image=None), "cannot say"),
         (make_handle(coaddInputs=None), "does not say"),

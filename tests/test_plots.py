@@ -22,6 +22,7 @@ from lsst.bgqa.plots import (
     plot_background,
     plot_bumps,
     plot_closure,
+    plot_differences,
     plot_histogram,
     plot_overview,
     plot_subtracted,
@@ -153,6 +154,22 @@ def test_bumps_are_framed(model: BackgroundModel) -> None:
     assert left < x < right
     assert bottom < y < top
     assert "0 of 420" in plot_bumps(model, threshold=1000.0).axes[0].get_title()
+
+
+def test_differences_are_on_one_scale_with_their_numbers() -> None:
+    box = ImageBox.from_shape((40, 60))
+    models = {
+        name: BackgroundModel.from_images(ChebyshevField(box, np.array([[level, slope]]), unit=u.nJy))
+        for name, level, slope in (("pretty", -2.0, 1.0), ("$flat", 0.5, 0.0))
+    }
+    figure = plot_differences(models, "here", judged="object, which was subtracted")
+    assert figure.get_suptitle() == "here\npretty, \\$flat less object, which was subtracted"
+    assert "pretty\nmedian -2, rms 2.08, up to ±2.98 nJy" in texts_of(figure)
+    images = [image for axes in figure.axes for image in axes.images]
+    assert [image.get_clim() for image in images] == [(-limit, limit) for limit in [2 + 59 / 60] * 2]
+    alone = plot_differences({"pretty": models["pretty"]}, "here")
+    assert "less the background judged" in alone.get_suptitle()
+    assert "median -2" in texts_of(alone)
 
 
 def test_bumps_of_a_polynomial_are_not_told() -> None:

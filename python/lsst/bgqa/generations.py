@@ -65,7 +65,7 @@ KNOWN_BACKGROUNDS = (
         "Background",
         ("calexpBackground", "adu", "detector"),
         ("skyCorr", "adu", "skyCorr"),
-        ("deepCoadd_calexp_background", "adu", "coadd"),
+        ("deepCoadd_calexp_background", "nJy", "coadd"),
     ),
     *_known(
         "DP0.2",
@@ -99,7 +99,7 @@ KNOWN_BACKGROUNDS = (
         "LSSTCam",
         "LSSTCam/DP2.yaml",
         "BackgroundMap",
-        ("visit_image.backgrounds", "nJy", "detector"),
+        ("visit_image.backgrounds", "electron", "detector"),
         ("deep_coadd.backgrounds", "nJy", "coadd"),
     ),
 )

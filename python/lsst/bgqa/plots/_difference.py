@@ -9,13 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..background import BackgroundModel
+from ..statistics.comparison import comparison_statistics
 from ._sampling import sample_background
 from ._style import add_color_bar, extent_of, label_pixels, new_figure, set_title, unit_label
 
 _MAX_MODELS = 4
 
 
-def plot_differences(differences: Mapping[str, BackgroundModel], title: str = "") -> Figure:
+def plot_differences(
+    differences: Mapping[str, BackgroundModel], title: str = "", *, judged: str = "the background judged"
+) -> Figure:
     """Show what other models of a background differ from the one judged.
 
     Parameters
@@ -26,12 +29,14 @@ def plot_differences(differences: Mapping[str, BackgroundModel], title: str = ""
         first four are drawn.
     title : `str`, optional
         The data ID.
+    judged : `str`, optional
+        What to call the background that is judged.
 
     Returns
     -------
     figure : `matplotlib.figure.Figure`
-        The figure: a panel for each model, with one colour scale for all
-        that is white at zero.
+        The figure: a panel for each model, with its numbers, and one colour
+        scale for all that is white at zero.
     """
     shown = list(differences.items())[:_MAX_MODELS]
     values = [sample_background(difference) for _, difference in shown]
@@ -50,8 +55,16 @@ def plot_differences(differences: Mapping[str, BackgroundModel], title: str = ""
             interpolation="nearest",
         )
         label_pixels(axes, difference.bbox)
-        if len(shown) > 1:
-            axes.set_title(name.replace("$", r"\$"), fontsize=11)
+        set_title(axes, _numbers(difference), name if len(shown) > 1 else "")
         add_color_bar(image, axes, f"difference / {unit_label(difference.unit)}")
-    set_title(figure, f"{', '.join(name for name, _ in shown)} less the background judged", title)
+    set_title(figure, f"{', '.join(name for name, _ in shown)} less {judged}", title)
     return figure
+
+
+def _numbers(difference: BackgroundModel) -> str:
+    found = comparison_statistics(difference)
+    if not found:
+        return "no finite pixel"
+    unit = unit_label(difference.unit)
+    median, rms, largest = (found[f"{name}Difference"] for name in ("median", "rms", "maxAbs"))
+    return f"median {median:+.3g}, rms {rms:.3g}, up to ±{largest:.3g} {unit}"

@@ -133,8 +133,9 @@ def read_restored_coadd(handle: DeferredDatasetHandle) -> tuple[CoaddImage, Coad
     -------
     before, after : `CoaddImage`
         The coadd with the background that was subtracted restored, as its
-        own ``apply_background`` does it, and the coadd as it is. The file's
-        compression is that of the latter.
+        own ``apply_background`` does it, and the coadd as it is. Neither
+        says what compression did: both come from the same pixels, so that it
+        explains no difference.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def read_restored_coadd(handle: DeferredDatasetHandle) -> tuple[CoaddImage, Coad
         # The datastore, the formatter and the coadd have errors of their own.
         raise BackgroundError(f"{name} cannot be read: {error}") from error
     common: dict[str, Any] = {"bbox": box, "unit": unit, "name": name}
-    return CoaddImage(before, **common), CoaddImage(after, steps=_read_steps(handle, name), **common)
+    return CoaddImage(before, **common), CoaddImage(after, **common)
 
 
 def _read_steps(handle: DeferredDatasetHandle, name: str) -> QuantizationSteps | None:

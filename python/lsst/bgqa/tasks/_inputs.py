@@ -13,6 +13,7 @@ __all__ = (
     "read_backgrounds",
 )
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,12 @@ from lsst.daf.butler import DatasetRef, DeferredDatasetHandle
 from lsst.pipe.base import NoWorkFound, PipelineTaskConnections
 
 from ..background import BackgroundError, BackgroundModel
+
+_LOG = logging.getLogger(__name__)
+
+# What the Science Pipelines call the model that was subtracted from a visit's
+# image.
+_SUBTRACTED = "subtracted"
 
 
 def describe(ref: DatasetRef) -> str:
@@ -112,6 +119,8 @@ class Backgrounds:
     ----------
     judged : `~lsst.bgqa.BackgroundModel`
         The one to be judged.
+    name : `str`
+        Its name; empty if the image has but one.
     is_subtracted : `bool`
         Whether it is the one that was subtracted.
     differences : `~collections.abc.Mapping` [`str`, \
@@ -120,8 +129,15 @@ class Backgrounds:
     """
 
     judged: BackgroundModel
+    name: str = ""
     is_subtracted: bool = True
     differences: Mapping[str, BackgroundModel] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What to call the one to be judged in a figure (`str`)."""
+        says_so = self.name == _SUBTRACTED
+        return f"{self.name}, which was subtracted" if self.is_subtracted and not says_so else self.name
 
 
 def read_background(
@@ -197,8 +213,17 @@ def read_backgrounds(
             subtracted = background.subtracted  # type: ignore[attr-defined]
             wanted = model if model is not None else subtracted and subtracted.name
             if wanted in background:
+                if model is None and wanted != _SUBTRACTED and _SUBTRACTED in background:
+                    _LOG.warning(
+                        "%s marks %r as what was subtracted, beside one that is called %r; configure "
+                        "background_model to choose.",
+                        name,
+                        wanted,
+                        _SUBTRACTED,
+                    )
                 return Backgrounds(
                     BackgroundModel.from_images(background, wanted, unit),
+                    wanted,
                     subtracted is not None and wanted == subtracted.name,
                     BackgroundModel.differences_from_images(background, wanted, unit) if differences else {},
                 )

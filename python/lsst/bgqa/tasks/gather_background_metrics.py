@@ -258,7 +258,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
     _row_key: ClassVar[str] = "detector"
     _summary_keys: ClassVar[tuple[str, ...]] = ("band", "day_obs")
     _batch_count: ClassVar[str] = "visitCount"
-    _names: ClassVar[tuple[str, ...]] = tuple(metric_names())
+    _names: ClassVar[tuple[str, ...]] = tuple(metric_names((*BACKGROUND_GROUPS, "comparison")))
 
     config: GatherBackgroundMetricsConfig
 
@@ -432,6 +432,7 @@ class GatherVisitTablesTask(_TableReader, GatherBackgroundMetricsTask):
     ConfigClass: ClassVar[type[PipelineTaskConfig]] = GatherVisitTablesConfig
     _DefaultName: ClassVar[str] = "gatherVisitBackgroundQa"
     _table_keys = ("detector", "detector_name")
+    _names = tuple(metric_names())
 
     config: GatherVisitTablesConfig
 
@@ -452,7 +453,7 @@ class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
     _row_key = "patch"
     _summary_keys = ("band", "tract")
     _batch_count = "tractCount"
-    _names = tuple(metric_names((*BACKGROUND_GROUPS, "closure"), ()))
+    _names = tuple(metric_names((*BACKGROUND_GROUPS, "closure", "comparison"), ()))
 
     config: GatherCoaddMetricsConfig
 

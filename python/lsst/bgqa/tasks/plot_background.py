@@ -131,7 +131,9 @@ class PlotBackgroundTask(PipelineTask):
         """
         handle = butlerQC.get(inputRefs.background)
         read = read_backgrounds(handle, self.config.unit, self.config.background_model)
-        outputs = self.run(read.judged, title=data_id_title(handle.ref), differences=read.differences)
+        outputs = self.run(
+            read.judged, title=data_id_title(handle.ref), name=read.label, differences=read.differences
+        )
         put_figures(butlerQC, outputs, outputRefs)
 
     def run(
@@ -139,6 +141,7 @@ class PlotBackgroundTask(PipelineTask):
         background: BackgroundModel,
         *,
         title: str = "",
+        name: str = "the background judged",
         differences: Mapping[str, BackgroundModel] = _NONE,
     ) -> Struct:
         """Draw a background.
@@ -149,6 +152,8 @@ class PlotBackgroundTask(PipelineTask):
             The background; its pixels have the unit that it says.
         title : `str`, optional
             The data ID, for the figures' titles.
+        name : `str`, optional
+            What to call the background beside others.
         differences : `~collections.abc.Mapping` [`str`, \
                 `~lsst.bgqa.BackgroundModel`], optional
             What other models of the background differ from it, by name.
@@ -169,7 +174,7 @@ class PlotBackgroundTask(PipelineTask):
             bumps=plot_bumps(background, title, threshold=self.config.bump_threshold),
         )
         if differences:
-            outputs.difference = plot_differences(differences, title)
+            outputs.difference = plot_differences(differences, title, judged=name)
         return outputs
 
 

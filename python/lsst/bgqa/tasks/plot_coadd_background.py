@@ -178,7 +178,7 @@ class PlotCoaddBackgroundTask(PlotBackgroundTask):
                 if connection in handles
             }
         title = data_id_title(handles["background"].ref)
-        outputs = self.run(read.judged, title=title, differences=read.differences, **coadds)
+        outputs = self.run(read.judged, title=title, name=read.label, differences=read.differences, **coadds)
         put_figures(butlerQC, outputs, outputRefs)
 
     def run(
@@ -186,6 +186,7 @@ class PlotCoaddBackgroundTask(PlotBackgroundTask):
         background: BackgroundModel,
         *,
         title: str = "",
+        name: str = "the background judged",
         differences: Mapping[str, BackgroundModel] = _NONE,
         coadd: CoaddImage | None = None,
         calexp: CoaddImage | None = None,
@@ -198,6 +199,8 @@ class PlotCoaddBackgroundTask(PlotBackgroundTask):
             The background; its pixels have the unit that it says.
         title : `str`, optional
             The data ID, for the figures' titles.
+        name : `str`, optional
+            What to call the background beside others.
         differences : `~collections.abc.Mapping` [`str`, \
                 `~lsst.bgqa.BackgroundModel`], optional
             What other models of the background differ from it, by name.
@@ -221,7 +224,7 @@ class PlotCoaddBackgroundTask(PlotBackgroundTask):
         """
         from ..plots import MAX_CELLS, plot_closure, plot_subtracted
 
-        outputs = super().run(background, title=title, differences=differences)
+        outputs = super().run(background, title=title, name=name, differences=differences)
         outputs.subtracted = outputs.closure = None
         if calexp is not None and self.config.doSubtracted:
             unit = calexp.unit if calexp.unit is not None else background.unit

@@ -106,12 +106,16 @@ class DemoGeneration:
         """
         if not self.has_fields:
             return {self.visit_background: background}
-        from lsst.images import Background, BackgroundMap
+        from lsst.images import BackgroundMap
         from lsst.images import Box as ImageBox
 
         from ._images import make_visit_image
 
-        backgrounds = BackgroundMap([Background("standard", _field(background))], subtracted="standard")
+        backgrounds = BackgroundMap()
+        backgrounds.add("subtracted", _field(background, u.electron), is_subtracted=True)
+        plane = _plane_field(background, u.electron)
+        if plane is not None:
+            backgrounds.add("skyCorr", plane)
         image = make_visit_image(
             np.zeros((_CUTOUT, _CUTOUT), dtype=np.float32),
             ImageBox.from_shape((_CUTOUT, _CUTOUT), start=(0, 0)),
@@ -148,17 +152,13 @@ class DemoGeneration:
                 self.subtracted_coadd: coadd.after,
                 self.coadd_background: coadd.background,
             }
-        from lsst.images import Background, BackgroundMap
+        from lsst.images import BackgroundMap
 
         from ._images import make_cell_coadd
 
-        backgrounds = BackgroundMap(
-            [
-                Background("object", _field(coadd.background)),
-                Background("pretty", _smooth_field(coadd.background)),
-            ],
-            subtracted="object",
-        )
+        backgrounds = BackgroundMap()
+        backgrounds.add("object", _field(coadd.background, u.nJy), is_subtracted=True)
+        backgrounds.add("pretty", _smooth_field(coadd.background, u.nJy))
         image = make_cell_coadd(
             coadd.after.image.array,
             coadd.after.bbox,
@@ -173,32 +173,45 @@ class DemoGeneration:
         return {self.subtracted_coadd: image}
 
 
-def _field(background: BackgroundModel) -> Field:
+def _field(background: BackgroundModel, unit: u.UnitBase) -> Field:
     from lsst.images.fields import SumField
 
-    return SumField([_field_of_layer(layer) for layer in background.layers])
+    return SumField([_field_of_layer(layer, unit) for layer in background.layers])
 
 
-def _field_of_layer(layer: Any) -> Field:
+def _field_of_layer(layer: Any, unit: u.UnitBase) -> Field:
     from lsst.images import Box as ImageBox
     from lsst.images.fields import ChebyshevField, SplineField
 
     assert isinstance(layer, Layer)
     box = ImageBox.from_shape((layer.bbox.height, layer.bbox.width), start=(layer.bbox.y0, layer.bbox.x0))
     if isinstance(layer.surface, ChebyshevSurface):
-        return ChebyshevField(box, layer.surface.coefficients.copy(), unit=u.nJy)
+        return ChebyshevField(box, layer.surface.coefficients.copy(), unit=unit)
     return SplineField(
-        box, layer.values.astype(np.float64), y=layer.bin_centers_y, x=layer.bin_centers_x, unit=u.nJy
+        box, layer.values.astype(np.float64), y=layer.bin_centers_y, x=layer.bin_centers_x, unit=unit
     )
 
 
-def _smooth_field(background: BackgroundModel) -> Field:
+def _plane_field(background: BackgroundModel, unit: u.UnitBase) -> Field | None:
+    """Leave of a polynomial what a sky over the focal plane may have."""
+    from lsst.images.fields import ChebyshevField
+
+    whole = _field_of_layer(background.layers[0], unit)
+    if not isinstance(whole, ChebyshevField):
+        return None
+    coefficients = np.zeros((2, 2))
+    coefficients[0] = whole.coefficients[0, :2]
+    coefficients[1, 0] = whole.coefficients[1, 0]
+    return ChebyshevField(whole.bounds, coefficients, unit=unit)
+
+
+def _smooth_field(background: BackgroundModel, unit: u.UnitBase) -> Field:
     """Fit the bins by a polynomial that follows no galaxy."""
     from lsst.images.fields import ChebyshevField, SplineField
 
-    spline = _field_of_layer(background.layers[0])
+    spline = _field_of_layer(background.layers[0], unit)
     assert isinstance(spline, SplineField)
-    return ChebyshevField.fit(spline.bounds, spline.data, 3, y=spline.y, x=spline.x, unit=spline.unit)
+    return ChebyshevField.fit(spline.bounds, spline.data, 3, y=spline.y, x=spline.x, unit=unit)
 
 
 GENERATIONS = {
