@@ -251,6 +251,14 @@ def test_arrow_keeps_the_table_out_of_memory() -> None:
     assert table["level_median"].to_numpy().min() > 900
 
 
+def test_chunks_do_not_multiply_with_visits() -> None:
+    # Each chunk of each column takes memory, if it has but one row.
+    table = run(batch(visit, detectors=100) for visit in range(100)).table
+    assert table.num_rows == 10_000
+    assert table["level_median"].num_chunks == 3
+    assert table["visit"].to_pylist() == [visit for visit in range(100) for _ in range(100)]
+
+
 # --- In a Butler ---------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = ("DEFAULT_PREFIX", "Measurement", "MetricBundle", "make_bundle", "quantities_of")
 
+import functools
 import json
 import math
 import uuid
@@ -28,6 +29,17 @@ DEFAULT_PREFIX = "backgroundQa_"
 
 # Namespace of the measurements' identifiers.
 _NAMESPACE = uuid.UUID("8a4c3a6e-3a0c-4f0b-9b0a-6f9b1d2f7c11")
+
+
+# A campaign has few units, but each value of each bundle has the text of one.
+@functools.lru_cache(maxsize=256)
+def _unit(text: str) -> u.UnitBase:
+    return u.Unit(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _unit_name(text: str) -> str:
+    return str(_unit(text))
 
 
 class MetricName(str):
@@ -80,7 +92,7 @@ class Measurement:
     @property
     def quantity(self) -> u.Quantity:
         """The value with its unit (`astropy.units.Quantity`)."""
-        return u.Quantity(self.value, self.unit)
+        return u.Quantity(self.value, _unit(self.unit))
 
     @property
     def json(self) -> dict[str, Any]:
@@ -118,7 +130,7 @@ class Measurement:
                 str(entry["metric"]),
                 str(entry["identifier"]),
                 math.nan if value is None else float(value),
-                str(u.Unit(entry["unit"])),
+                _unit_name(entry["unit"]),
                 tuple(entry.get("blob_refs") or ()),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:

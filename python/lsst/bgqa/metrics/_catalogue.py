@@ -251,7 +251,13 @@ def load_catalogue(uri: ResourcePathExpression | None = None) -> Catalogue:
     CatalogueError
         Raised if it cannot be read or is not valid.
     """
-    return _load(ResourcePath(uri if uri is not None else _BUILT_IN))
+    return _load_built_in() if uri is None else _load(ResourcePath(uri))
+
+
+@functools.cache
+def _load_built_in() -> Catalogue:
+    # To make a URI takes longer than all that is done with the catalogue.
+    return _load(ResourcePath(_BUILT_IN))
 
 
 @functools.cache

@@ -44,10 +44,16 @@ class CampaignBatch:
     kinds: Sequence[str]
 
 
+# Rows that are written together. The table has as many chunks, of each column,
+# as there were writes, and each takes half a kilobyte: with a chunk a visit
+# memory would grow with the campaign after all.
+_ROWS_PER_CHUNK = 1 << 12
+
+
 class CampaignWriter:
     """Writes batches into a temporary file, and gives it back as a table.
 
-    What is in memory is one batch, however many there are: the table's
+    What is in memory is a few batches, however many there are: the table's
     columns are the file, mapped.
 
     Parameters
@@ -85,6 +91,8 @@ class CampaignWriter:
         os.close(handle)
         self._sink = pa.OSFile(self._path, "wb")
         self._writer = pa.ipc.new_file(self._sink, self.schema)
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
 
     def add(self, batch: CampaignBatch, judgement: Judgement) -> None:
         """Write a batch.
@@ -112,7 +120,18 @@ class CampaignWriter:
             pa.array([",".join(metrics) for metrics in failed], pa.string()),
             *(pa.array(np.ascontiguousarray(batch.values[:, i])) for i in range(len(self._names))),
         ]
-        self._writer.write_batch(pa.record_batch(columns, schema=self.schema))
+        self._waiting.append(pa.record_batch(columns, schema=self.schema))
+        self._waiting_rows += len(failed)
+        if self._waiting_rows >= _ROWS_PER_CHUNK:
+            self._write()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
+            self._waiting.clear()
+            self._waiting_rows = 0
 
     def finish(self) -> pa.Table:
         """Return the table.
@@ -124,6 +143,7 @@ class CampaignWriter:
         """
         import pyarrow as pa
 
+        self._write()
         self._writer.close()
         self._sink.close()
         with pa.memory_map(self._path) as source:
