@@ -10,6 +10,7 @@ import sqlite3
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def measure_quanta(
     subset: str,
     visits: int,
     visits_per_cluster: int = 1,
+    jobs: int = 1,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Run a subset over visits, and measure each step.
@@ -48,6 +50,8 @@ def measure_quanta(
         How many of the first visits.
     visits_per_cluster : `int`, optional
         How many visits' quanta one job runs.
+    jobs : `int`, optional
+        How many jobs run at a time.
     progress : `~collections.abc.Callable`, optional
         Called with what is done next.
 
@@ -80,9 +84,10 @@ def measure_quanta(
     }
     clusters = list(_clusters(graph, visits_per_cluster))
     costs = []
-    for number, quanta in enumerate(clusters):
-        progress(f"{subset}, {visits} visits: cluster {number + 1} of {len(clusters)}")
-        costs.append(_run_cluster(repo, graph, quanta, log))
+    with ThreadPoolExecutor(jobs) as pool:
+        for cost in pool.map(lambda quanta: _run_cluster(repo, graph, quanta, log), clusters):
+            costs.append(cost)
+            progress(f"{subset}, {visits} visits: {len(costs)} of {len(clusters)} clusters")
     progress(f"{subset}, {visits} visits: final job")
     # Once more, to see what a job takes that finds all done: the start, and
     # reading its part of the graph.
@@ -160,7 +165,9 @@ def _row_counts(database: Path) -> dict[str, int]:
     """Return the number of rows of each table."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        names = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
         return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
     finally:
         connection.close()
