@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import math
+import os
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,6 +316,52 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
     assert _same(less, tables[0].slice(0, 8))
 
 
+def test_metrics_that_all_broke_are_an_error(tmp_path: Path) -> None:
+    ingest(str(tmp_path / "repo"), str(HSC / "manifest.json"))
+    where = "instrument='HSC' AND visit=1176 AND detector < 2"
+    butler = gather(tmp_path / "repo", "metrics", where)
+    for ref in butler.query_datasets("calexpBackground_metrics", "metrics"):
+        butler.getURI(ref).write(b"{")
+    pipeline = Pipeline.fromFile("resource://lsst.bgqa/pipelines/backgroundQa.yaml#gatherDetector")
+    again = SimplePipelineExecutor.prep_butler(str(tmp_path / "repo"), inputs=["metrics"], output="again")
+    with pytest.raises(Exception, match=r"none of 2 datasets can be read; the first: .*detector: 0"):
+        SimplePipelineExecutor.from_pipeline(pipeline, where=where, butler=again).run(
+            register_dataset_types=True
+        )
+
+
+def test_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        closed = False
+
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def close(self) -> None:
+            self.closed = True
+
+        def flush(self) -> None: ...
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    with pytest.raises(OSError, match=f"kept in {tempfile.gettempdir()} .*No space left") as caught:
+        run(batch(visit) for visit in range(3))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_nothing_is_left_of_the_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen = []
+
+    def batches() -> Iterator[CampaignBatch]:
+        for visit in range(3):
+            seen.append(list(tmp_path.iterdir()))
+            yield batch(visit)
+
+    table = run(batches()).table
+    assert seen == [[], [], []]
+    assert table.num_rows == 24 and table["visit"].to_pylist()[-1] == 2
+
+
 def test_broken_bundle_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Handle:
         def __init__(self, ref: Any) -> None:
@@ -327,6 +376,8 @@ def test_broken_bundle_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture
     butler = gather(tmp_path / "repo", "all", "instrument='HSC' AND visit=1176")
     refs = butler.query_datasets("calexpBackground_metrics", "all", with_dimension_records=True)
     task = GatherBackgroundMetricsTask(config=GatherBackgroundMetricsConfig())
-    table = task.run(task._read([Handle(ref) for ref in refs])).table
+    unreadable: dict[str, Exception] = {}
+    table = task.run(task._read([Handle(ref) for ref in refs], unreadable)).table
     assert table["detector"].to_pylist() == [0, 1, 3]
+    assert [name.count("detector: 2") for name in unreadable] == [1]
     assert any("detector: 2" in r.getMessage() and "disk on fire" in r.getMessage() for r in caplog.records)

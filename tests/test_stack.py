@@ -176,8 +176,10 @@ def test_visits_that_cannot_be_stacked_are_named(caplog: pytest.LogCaptureFixtur
     assert "160x121" in named[1][2] and "not positive" in named[3][2]
     assert result.quantities["stack_visitCount"].value == 2
     assert result.quantities["stack_unreadableVisitCount"].value == 4
-    with pytest.raises(NoWorkFound):
-        run(backgrounds[:1])
+    with pytest.raises(BackgroundError, match=r"none of 2 .* can be stacked; the first .*: it is broken"):
+        run([backgrounds[3], backgrounds[0]])
+    with pytest.raises(NoWorkFound, match="none of 1"):
+        run([backgrounds[3]])
 
 
 def test_cells_without_a_value_are_counted() -> None:

@@ -19,6 +19,7 @@ from lsst.bgqa import BackgroundError, BackgroundModel, measure_background, stac
 from lsst.bgqa.background import Box, Layer
 from lsst.bgqa.metrics import quantities_of
 from lsst.bgqa.statistics import StatisticsConfig
+from lsst.bgqa.statistics.stacking import VisitRejectedError
 from lsst.bgqa.tasks import (
     BackgroundQaConfig,
     BackgroundQaTask,
@@ -26,6 +27,7 @@ from lsst.bgqa.tasks import (
     CoaddBackgroundQaConfig,
     CoaddBackgroundQaTask,
 )
+from lsst.bgqa.tasks._campaign import LeftOut, NamedBackground
 from lsst.bgqa.tasks._inputs import describe, read_background
 from lsst.daf.butler import Butler, DatasetRef, DatasetType
 from lsst.pipe.base import NoWorkFound, Pipeline, TaskMetadata
@@ -184,8 +186,12 @@ def test_blind_background_is_warned_of_once(caplog: pytest.LogCaptureFixture) ->
 def test_background_that_cannot_be_evaluated_is_named() -> None:
     layer = make_model(1000).layers[0]
     layer.values[3, 4] = np.inf
-    with pytest.raises(BackgroundError, match=r"^detector 7 cannot be measured: "):
-        BackgroundQaTask(config=BackgroundQaConfig()).run(BackgroundModel((layer,)), identity="detector 7")
+    for task in (
+        BackgroundQaTask(config=BackgroundQaConfig()),
+        CoaddBackgroundQaTask(config=CoaddBackgroundQaConfig()),
+    ):
+        with pytest.raises(BackgroundError, match=r"^detector 7 cannot be measured: "):
+            task.run(BackgroundModel((layer,)), identity="detector 7")
 
 
 def test_configuration_reaches_the_statistics_and_the_bundle() -> None:
@@ -317,6 +323,32 @@ def test_coadd_quantum_in_a_butler(repository: Repository) -> None:
     )
     with pytest.raises(LookupError):
         metrics_of(butler, "deepCoadd_calexp_background_metrics", patch=0, **PATCH)
+
+
+@standalone_only
+def test_background_that_cannot_be_drawn_is_named(repository: Repository) -> None:
+    layer = make_model(1000).layers[0]
+    layer.values[3, 4] = np.inf
+    repository.butler.put(BackgroundModel((layer,)), "calexpBackground", detector=0, **VISIT)
+    name = r"calexpBackground \{instrument: 'Cam', detector: 0, visit: 42\} cannot be drawn: "
+    with pytest.raises(Exception, match=name):
+        execute(repository, "plotBackground", VISIT_42)
+
+
+def test_what_is_left_out_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    left_out = LeftOut(logging.getLogger("test"))
+    background = NamedBackground(2, "calexpBackground {detector: 2}", lambda: make_model(1))
+    left_out.add(background, NoWorkFound("calexpBackground {detector: 2} has no layer."))
+    left_out.add(background, VisitRejectedError("it has no finite value"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "calexpBackground {detector: 2} has no layer; it is left out.",
+        "calexpBackground {detector: 2} is left out: it has no finite value",
+    ]
+    nothing = left_out.nothing_left("visit 42", "read")
+    assert isinstance(nothing, NoWorkFound) and "visit 42: none of 2" in str(nothing)
+    left_out.add(background, BackgroundError("calexpBackground {detector: 2} cannot be read: no such file"))
+    error = left_out.nothing_left("visit 42", "read")
+    assert isinstance(error, BackgroundError) and str(error).endswith("cannot be read: no such file")
 
 
 @standalone_only

@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = (
     "BACKGROUND_GROUPS",
     "NOT_IN_TABLES",
+    "LeftOut",
     "NamedBackground",
     "bundle_of",
     "load_each",
@@ -14,9 +15,8 @@ __all__ = (
     "region_vertices",
 )
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
@@ -63,8 +63,67 @@ class NamedBackground:
     region: Region | None = None
 
 
+@dataclass
+class LeftOut:
+    """Backgrounds that a task goes on without, and why.
+
+    Attributes
+    ----------
+    log : `logging.Logger`
+        Where they are named.
+    ids : `list` [`int`]
+        Their numbers.
+    errors : `list` [`BaseException`]
+        What is wrong with each.
+    """
+
+    log: Any
+    ids: list[int] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
+
+    def add(self, background: NamedBackground, error: BaseException) -> None:
+        """Go on without a background.
+
+        Parameters
+        ----------
+        background : `NamedBackground`
+            The background.
+        error : `BaseException`
+            What is wrong with it.
+        """
+        reason = str(error)
+        # What a reader raises names the dataset already.
+        if reason.startswith(background.identity):
+            self.log.warning("%s; it is left out.", reason.rstrip("."))
+        else:
+            self.log.warning("%s is left out: %s", background.identity, reason)
+        self.ids.append(background.id)
+        self.errors.append(error)
+
+    def nothing_left(self, identity: str, what: str) -> BaseException:
+        """Make the error to raise where no background is left.
+
+        Parameters
+        ----------
+        identity : `str`
+            What was to be made of them.
+        what : `str`
+            What could not be done with any.
+
+        Returns
+        -------
+        error : `~lsst.bgqa.BackgroundError` or `lsst.pipe.base.NoWorkFound`
+            The latter if none of them is broken: there is nothing to do.
+        """
+        broken = [error for error in self.errors if isinstance(error, BackgroundError)]
+        message = f"{identity}: none of {len(self.errors)} backgrounds can be {what}"
+        if not broken:
+            return NoWorkFound(f"{message}.")
+        return BackgroundError(f"{message}; the first that is broken: {broken[0]}")
+
+
 def load_each(
-    backgrounds: Iterable[NamedBackground], log: Any, unreadable: list[int]
+    backgrounds: Iterable[NamedBackground], left_out: LeftOut
 ) -> Iterator[tuple[NamedBackground, BackgroundModel]]:
     """Read backgrounds one by one, and go on where one cannot be read.
 
@@ -72,10 +131,8 @@ def load_each(
     ----------
     backgrounds : `~collections.abc.Iterable` [`NamedBackground`]
         What to read.
-    log : `logging.Logger`
-        Where to name those that cannot be read.
-    unreadable : `list` [`int`]
-        Their numbers are added to it.
+    left_out : `LeftOut`
+        Takes those that cannot be read.
 
     Yields
     ------
@@ -88,8 +145,7 @@ def load_each(
         try:
             model = background.load()
         except (BackgroundError, NoWorkFound) as error:
-            log.log(logging.WARNING, "%s is left out: %s", background.identity, error)
-            unreadable.append(background.id)
+            left_out.add(background, error)
             continue
         yield background, model
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 __all__ = ("CampaignBatch", "CampaignWriter", "Summary", "WorstList")
 
+import contextlib
 import heapq
 import itertools
 import math
-import os
+import mmap
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,18 @@ class CampaignBatch:
 _ROWS_PER_CHUNK = 1 << 12
 
 
+@contextlib.contextmanager
+def _naming_its_folder() -> Iterator[None]:
+    """Name the folder for temporary files where one cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno, f"the table cannot be kept in {tempfile.gettempdir()} (TMPDIR): {reason}"
+        ) from error
+
+
 class CampaignWriter:
     """Writes batches into a temporary file, and gives it back as a table.
 
@@ -87,10 +100,12 @@ class CampaignWriter:
         self._names = tuple(names)
         self._keys = tuple(keys)
         self.schema = pa.schema(fields)
-        handle, self._path = tempfile.mkstemp(suffix=".arrow")
-        os.close(handle)
-        self._sink = pa.OSFile(self._path, "wb")
-        self._writer = pa.ipc.new_file(self._sink, self.schema)
+        # A file without a name: nothing is left of it, even if the process is
+        # killed.
+        self._file = tempfile.TemporaryFile()
+        with _naming_its_folder():
+            self._sink = pa.PythonFile(self._file, "w")
+            self._writer = pa.ipc.new_file(self._sink, self.schema)
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
 
@@ -103,6 +118,12 @@ class CampaignWriter:
             The rows.
         judgement : `~lsst.bgqa.metrics.judging.Judgement`
             What they amount to.
+
+        Raises
+        ------
+        OSError
+            Raised if the file cannot be written; the message names the
+            folder for temporary files.
         """
         import pyarrow as pa
 
@@ -129,7 +150,8 @@ class CampaignWriter:
         import pyarrow as pa
 
         if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
+            with _naming_its_folder():
+                self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
             self._waiting.clear()
             self._waiting_rows = 0
 
@@ -140,24 +162,30 @@ class CampaignWriter:
         -------
         table : `pyarrow.Table`
             All batches' rows. The file behind it is gone when it is.
+
+        Raises
+        ------
+        OSError
+            Raised if the file cannot be written; the message names the
+            folder for temporary files.
         """
         import pyarrow as pa
 
         self._write()
-        self._writer.close()
-        self._sink.close()
-        with pa.memory_map(self._path) as source:
-            table = pa.ipc.open_file(source).read_all()
-        # The mapping keeps the content alive.
-        os.unlink(self._path)
-        return table
+        with _naming_its_folder(), self._file:
+            self._writer.close()
+            self._file.flush()
+            # The mapping keeps the content, and the table the mapping.
+            content = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
 
     def abandon(self) -> None:
         """Remove the file; for when something failed."""
-        self._writer.close()
-        self._sink.close()
-        if os.path.exists(self._path):
-            os.unlink(self._path)
+        # What is buffered may not fit on the disk any more.
+        with contextlib.suppress(OSError):
+            self._writer.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class _Running:

@@ -223,12 +223,40 @@ class BackgroundQaTask(PipelineTask):
             Raised if the background cannot be evaluated; the message names
             ``identity``.
         """
+        values = self.measure(background, differences, identity)
+        return self.report(to_quantities(values, background.unit), identity)
+
+    def measure(
+        self, background: BackgroundModel, differences: Mapping[str, BackgroundModel], identity: str
+    ) -> dict[str, float]:
+        """Measure a background, and what other models differ from it.
+
+        Parameters
+        ----------
+        background : `~lsst.bgqa.BackgroundModel`
+            The background.
+        differences : `~collections.abc.Mapping` [`str`, \
+                `~lsst.bgqa.BackgroundModel`]
+            The differences, by name of the model.
+        identity : `str`
+            What is measured, for messages.
+
+        Returns
+        -------
+        metrics : `dict` [`str`, `float`]
+            Values by full name, in the catalogue's units.
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if the background cannot be evaluated; the message names
+            ``identity``.
+        """
         try:
             values = background_statistics(background, self.config.statistics.freeze_statistics())
-            values |= self.compare(differences)
+            return values | self.compare(differences)
         except BackgroundError as error:
             raise BackgroundError(f"{identity} cannot be measured: {error}") from error
-        return self.report(to_quantities(values, background.unit), identity)
 
     def compare(self, differences: Mapping[str, BackgroundModel]) -> dict[str, float]:
         """Measure what other models of a background differ from it.

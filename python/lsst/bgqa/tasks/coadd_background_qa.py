@@ -19,7 +19,6 @@ from lsst.pipe.base import (
 
 from ..background import BackgroundModel
 from ..metrics import to_quantities
-from ..statistics import background_statistics
 from ..statistics.closure import ClosureResult
 from ._coadds import (
     CoaddImage,
@@ -208,11 +207,11 @@ class CoaddBackgroundQaTask(BackgroundQaTask):
         Raises
         ------
         lsst.bgqa.BackgroundError
-            Raised if the coadds do not cover the same pixels, or others
-            than the background.
+            Raised if the background cannot be evaluated, or the coadds do
+            not cover the same pixels, or others than the background; the
+            message names what is wrong.
         """
-        values = background_statistics(background, self.config.statistics.freeze_statistics())
-        values |= self.compare(differences)
+        values = self.measure(background, differences, identity)
         if input_visits is not None:
             values["coverage_inputVisitCount"] = len(input_visits)
             self.metadata["inputVisits"] = {

@@ -36,6 +36,7 @@ from lsst.pipe.base import (
     Struct,
 )
 
+from ..background import BackgroundError
 from ..metrics import load_catalogue, quantities_of
 from ..metrics.judging import Thresholds, judge_rows
 from ._campaign import BACKGROUND_GROUPS, metric_names
@@ -281,13 +282,27 @@ class GatherBackgroundMetricsTask(PipelineTask):
 
         Raises
         ------
+        lsst.bgqa.BackgroundError
+            Raised if none of the datasets can be read.
         lsst.pipe.base.NoWorkFound
-            Raised if nothing can be read.
+            Raised if they have no row.
         """
         handles = butlerQC.get(inputRefs.metrics)
-        butlerQC.put(self.run(self._read(handles)), outputRefs)
+        unreadable: dict[str, Exception] = {}
+        identity = describe(outputRefs.table)
+        try:
+            outputs = self.run(self._read(handles, unreadable), identity=identity)
+        except NoWorkFound:
+            if not unreadable:
+                raise
+            name, error = next(iter(unreadable.items()))
+            raise BackgroundError(
+                f"{identity}: none of {len(handles)} datasets can be read; the first: {name}: {error}"
+            ) from error
+        self.metadata["unreadable"] = list(unreadable)
+        butlerQC.put(outputs, outputRefs)
 
-    def run(self, batches: Iterable[CampaignBatch]) -> Struct:
+    def run(self, batches: Iterable[CampaignBatch], *, identity: str = "campaign") -> Struct:
         """Gather metrics, and judge them.
 
         Parameters
@@ -295,6 +310,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
         batches : `~collections.abc.Iterable` [`CampaignBatch`]
             The rows of one visit (tract and band) after the other. A batch
             is not kept.
+        identity : `str`, optional
+            What is made, for messages.
 
         Returns
         -------
@@ -333,19 +350,21 @@ class GatherBackgroundMetricsTask(PipelineTask):
             raise
         if not rows:
             writer.abandon()
-            raise NoWorkFound("There are no metrics to gather.")
-        self.log.info("Gathered %d rows.", rows)
+            raise NoWorkFound(f"{identity}: there are no metrics to gather.")
+        self.log.info("%s: gathered %d rows.", identity, rows)
         return Struct(table=writer.finish(), summary=summary.finish(unit), worst=worst.finish())
 
-    def _read(self, handles: Sequence[Any]) -> Iterator[CampaignBatch]:
-        """Read the metrics, the rows of each batch in order."""
+    def _read(self, handles: Sequence[Any], unreadable: dict[str, Exception]) -> Iterator[CampaignBatch]:
+        """Read the metrics, the rows of each batch in order.
+
+        What cannot be read goes into ``unreadable``, by its name.
+        """
 
         def batch_key(handle: Any) -> tuple[Any, ...]:
             return tuple(handle.dataId[name] for name in self._batch_keys)
 
         ordered = sorted(handles, key=lambda handle: (batch_key(handle), handle.dataId[self._row_key]))
         units = self._units()
-        unreadable = []
         for _, group in itertools.groupby(ordered, key=batch_key):
             rows, values = [], []
             for handle in group:
@@ -355,12 +374,11 @@ class GatherBackgroundMetricsTask(PipelineTask):
                 except Exception as error:
                     # The datastore and the formatter have errors of their own.
                     self.log.warning("%s is left out: %s", describe(handle.ref), error)
-                    unreadable.append(describe(handle.ref))
+                    unreadable[describe(handle.ref)] = error
                     continue
                 rows.append(self._key_values(handle))
             if rows:
                 yield self._batch({name: [row[name] for row in rows] for name in self._keys}, values)
-        self.metadata["unreadable"] = unreadable
 
     def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
         names = keys.get("detector_name")
@@ -389,9 +407,8 @@ class _TableReader:
 
     _table_keys: ClassVar[tuple[str, ...]]
 
-    def _read(self: Any, handles: Sequence[Any]) -> Iterator[CampaignBatch]:
+    def _read(self: Any, handles: Sequence[Any], unreadable: dict[str, Exception]) -> Iterator[CampaignBatch]:
         units = self._units()
-        unreadable = []
         for handle in sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys)):
             try:
                 # To make an astropy table of it would take twice as long.
@@ -410,11 +427,10 @@ class _TableReader:
             except Exception as error:
                 # The datastore and the formatter have errors of their own.
                 self.log.warning("%s is left out: %s", describe(handle.ref), error)
-                unreadable.append(describe(handle.ref))
+                unreadable[describe(handle.ref)] = error
                 continue
             if len(values):
                 yield self._batch(keys, values)
-        self.metadata["unreadable"] = unreadable
 
 
 def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBase]) -> list[float]:

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 __all__ = ("PlotBackgroundConfig", "PlotBackgroundConnections", "PlotBackgroundTask")
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -19,8 +20,8 @@ from lsst.pipe.base import (
     Struct,
 )
 
-from ..background import BackgroundModel
-from ._inputs import data_id_title, follow_component, is_unit, read_backgrounds
+from ..background import BackgroundError, BackgroundModel
+from ._inputs import data_id_title, describe, follow_component, is_unit, read_backgrounds
 
 _NONE: Mapping[str, BackgroundModel] = MappingProxyType({})
 
@@ -125,15 +126,17 @@ class PlotBackgroundTask(PipelineTask):
         Raises
         ------
         lsst.bgqa.BackgroundError
-            Raised if the background cannot be read; the message names it.
+            Raised if the background cannot be read or evaluated; the message
+            names it.
         lsst.pipe.base.NoWorkFound
             Raised if it has no layer, or none was subtracted.
         """
         handle = butlerQC.get(inputRefs.background)
         read = read_backgrounds(handle, self.config.unit, self.config.background_model)
-        outputs = self.run(
-            read.judged, title=data_id_title(handle.ref), name=read.label, differences=read.differences
-        )
+        with named(describe(handle.ref)):
+            outputs = self.run(
+                read.judged, title=data_id_title(handle.ref), name=read.label, differences=read.differences
+            )
         put_figures(butlerQC, outputs, outputRefs)
 
     def run(
@@ -176,6 +179,26 @@ class PlotBackgroundTask(PipelineTask):
         if differences:
             outputs.difference = plot_differences(differences, title, judged=name)
         return outputs
+
+
+@contextmanager
+def named(identity: str) -> Iterator[None]:
+    """Name what was to be drawn in the error of a background that cannot be.
+
+    Parameters
+    ----------
+    identity : `str`
+        What is drawn.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if what is done in this context raises one.
+    """
+    try:
+        yield
+    except BackgroundError as error:
+        raise BackgroundError(f"{identity} cannot be drawn: {error}") from error
 
 
 def put_figures(butlerQC: QuantumContext, outputs: Struct, outputRefs: OutputQuantizedConnection) -> None:

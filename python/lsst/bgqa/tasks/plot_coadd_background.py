@@ -26,8 +26,8 @@ from ._coadds import (
     read_coadd,
     read_restored_coadd,
 )
-from ._inputs import data_id_title, follow_component, read_backgrounds
-from .plot_background import _NONE, PlotBackgroundConfig, PlotBackgroundTask, put_figures
+from ._inputs import data_id_title, describe, follow_component, read_backgrounds
+from .plot_background import _NONE, PlotBackgroundConfig, PlotBackgroundTask, named, put_figures
 
 
 class PlotCoaddBackgroundConnections(
@@ -178,7 +178,10 @@ class PlotCoaddBackgroundTask(PlotBackgroundTask):
                 if connection in handles
             }
         title = data_id_title(handles["background"].ref)
-        outputs = self.run(read.judged, title=title, name=read.label, differences=read.differences, **coadds)
+        with named(describe(handles["background"].ref)):
+            outputs = self.run(
+                read.judged, title=title, name=read.label, differences=read.differences, **coadds
+            )
         put_figures(butlerQC, outputs, outputRefs)
 
     def run(

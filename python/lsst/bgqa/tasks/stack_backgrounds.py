@@ -13,7 +13,6 @@ import lsst.pipe.base.connectionTypes as cT
 from lsst.pex.config import Field
 from lsst.pipe.base import (
     InputQuantizedConnection,
-    NoWorkFound,
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
@@ -25,7 +24,7 @@ from lsst.pipe.base import (
 from ..background import BackgroundError
 from ..metrics import to_quantities
 from ..statistics.stacking import BackgroundStack, StackResult, VisitRejectedError
-from ._campaign import NamedBackground, bundle_of, load_each
+from ._campaign import LeftOut, NamedBackground, bundle_of, load_each
 from ._inputs import data_id_title, describe, follow_component, is_unit, read_background
 
 _DIMENSIONS = ("instrument", "detector", "physical_filter")
@@ -186,8 +185,10 @@ class StackBackgroundsTask(PipelineTask):
 
         Raises
         ------
+        lsst.bgqa.BackgroundError
+            Raised if no background can be stacked, and one is broken.
         lsst.pipe.base.NoWorkFound
-            Raised if no background can be stacked.
+            Raised if none of them has a value to stack.
         """
         handles = butlerQC.get(inputRefs.backgrounds)
         backgrounds = (
@@ -240,8 +241,10 @@ class StackBackgroundsTask(PipelineTask):
 
         Raises
         ------
+        lsst.bgqa.BackgroundError
+            Raised if no background can be stacked, and one is broken.
         lsst.pipe.base.NoWorkFound
-            Raised if no background can be stacked.
+            Raised if none of them has a value to stack.
         """
         stack = BackgroundStack(
             scale=self.config.scale_by_median,
@@ -250,33 +253,26 @@ class StackBackgroundsTask(PipelineTask):
             cell_size=self.config.cell_size,
         )
         unit = u.Unit(self.config.unit)
-        unreadable: list[int] = []
-        for background, model in load_each(backgrounds, self.log, unreadable):
+        left_out = LeftOut(self.log)
+        for background, model in load_each(backgrounds, left_out):
             try:
                 stack.add(background.id, model)
             except (BackgroundError, VisitRejectedError) as error:
-                self.log.warning("%s is left out: %s", background.identity, error)
-                unreadable.append(background.id)
+                left_out.add(background, error)
                 continue
             unit = model.unit
         result = stack.finish()
         if result is None:
-            raise NoWorkFound(f"{identity}: none of {len(unreadable)} backgrounds can be stacked.")
-        if result.clipped:
-            self.log.info(
-                "%s: visits unlike the others are left out: %s.",
-                identity,
-                ", ".join(str(visit) for visit in result.clipped),
-            )
+            raise left_out.nothing_left(identity, "stacked")
         values = result.metrics() | {
             "stack_visitCount": stack.count,
             "stack_clippedVisitCount": len(result.clipped),
-            "stack_unreadableVisitCount": len(unreadable),
+            "stack_unreadableVisitCount": len(left_out.ids),
         }
         quantities = to_quantities(values, unit)
         self.metadata["metrics"] = {name: float(quantity.value) for name, quantity in quantities.items()}
         self.metadata["clipped_visits"] = list(result.clipped)
-        self.metadata["unreadable_visits"] = unreadable
+        self.metadata["unreadable_visits"] = left_out.ids
         outputs = Struct(
             metrics=bundle_of(self.config, quantities, identity),
             quantities=quantities,
@@ -290,7 +286,13 @@ class StackBackgroundsTask(PipelineTask):
             outputs.plot = plot_stack(
                 result.mean, result.std, result.grid.bbox, f"{title}, {stack.count} visits", unit=unit
             )
-        self.log.info("%s: %d visits.", identity, stack.count)
+        clipped = ", ".join(str(visit) for visit in result.clipped)
+        self.log.info(
+            "%s: %d visits%s.",
+            identity,
+            stack.count,
+            f"; left out as unlike the others: {clipped}" if clipped else "",
+        )
         return outputs
 
 

@@ -27,6 +27,7 @@ from ..metrics import to_quantities
 from ..statistics import background_statistics
 from ..statistics.seams import Seam, TractMosaic, seam_metrics
 from ._campaign import (
+    LeftOut,
     NamedBackground,
     bundle_of,
     load_each,
@@ -124,7 +125,9 @@ class TractBackgroundQaTask(PipelineTask):
         Raises
         ------
         lsst.bgqa.BackgroundError
-            Raised if none of the backgrounds can be read.
+            Raised if none of the backgrounds can be read, and one is broken.
+        lsst.pipe.base.NoWorkFound
+            Raised if none of them has a layer, or was subtracted.
         """
         handles = butlerQC.get(inputRefs.backgrounds)
         backgrounds = [
@@ -178,31 +181,32 @@ class TractBackgroundQaTask(PipelineTask):
         Raises
         ------
         lsst.bgqa.BackgroundError
-            Raised if none of the backgrounds can be read.
+            Raised if none of the backgrounds can be read, and one is broken.
+        lsst.pipe.base.NoWorkFound
+            Raised if none of them has a layer, or was subtracted.
         """
         statistics = self.config.statistics.freeze_statistics()
         unit = u.Unit(self.config.unit)
         mosaic = TractMosaic(self.config.cell_size)
         done: list[NamedBackground] = []
         rows: list[dict[str, float]] = []
-        unreadable: list[int] = []
-        for background, model in load_each(backgrounds, self.log, unreadable):
+        left_out = LeftOut(self.log)
+        for background, model in load_each(backgrounds, left_out):
             try:
                 row = background_statistics(model, statistics)
                 mosaic.add(background.id, model)
             except BackgroundError as error:
-                self.log.warning("%s is left out: it cannot be measured: %s", background.identity, error)
-                unreadable.append(background.id)
+                left_out.add(background, BackgroundError(f"it cannot be measured: {error}"))
                 continue
             unit = model.unit
             done.append(background)
             rows.append(row)
         if not done:
-            raise BackgroundError(f"{identity}: none of {len(unreadable)} backgrounds can be read.")
+            raise left_out.nothing_left(identity, "read")
         seams = mosaic.seams()
         values = seam_metrics(seams) | {
             "tract_patchCount": len(done),
-            "tract_unreadablePatchCount": len(unreadable),
+            "tract_unreadablePatchCount": len(left_out.ids),
         }
         quantities = to_quantities(values, unit)
         self.metadata["metrics"] = {name: float(quantity.value) for name, quantity in quantities.items()}

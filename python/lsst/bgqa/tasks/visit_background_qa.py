@@ -29,6 +29,7 @@ from ..statistics import background_statistics
 from ..statistics.focal_plane import fit_trend, robust_scale, tangent_plane, trend_terms, z_scores
 from ..statistics.neighbours import EdgeProfiles, Outline, Step, edge_profiles, measure_steps
 from ._campaign import (
+    LeftOut,
     NamedBackground,
     bundle_of,
     load_each,
@@ -131,7 +132,9 @@ class VisitBackgroundQaTask(PipelineTask):
         Raises
         ------
         lsst.bgqa.BackgroundError
-            Raised if none of the backgrounds can be read.
+            Raised if none of the backgrounds can be read, and one is broken.
+        lsst.pipe.base.NoWorkFound
+            Raised if none of them has a layer, or was subtracted.
         """
         handles = butlerQC.get(inputRefs.backgrounds)
         backgrounds = [
@@ -192,21 +195,22 @@ class VisitBackgroundQaTask(PipelineTask):
         Raises
         ------
         lsst.bgqa.BackgroundError
-            Raised if none of the backgrounds can be read.
+            Raised if none of the backgrounds can be read, and one is broken.
+        lsst.pipe.base.NoWorkFound
+            Raised if none of them has a layer, or was subtracted.
         """
         statistics = self.config.statistics.freeze_statistics()
         unit = u.Unit(self.config.unit)
         done: list[NamedBackground] = []
         rows: list[dict[str, float]] = []
         profiles: dict[int, EdgeProfiles] = {}
-        unreadable: list[int] = []
-        for background, model in load_each(backgrounds, self.log, unreadable):
+        left_out = LeftOut(self.log)
+        for background, model in load_each(backgrounds, left_out):
             try:
                 row = background_statistics(model, statistics)
                 profile = edge_profiles(model)
             except BackgroundError as error:
-                self.log.warning("%s is left out: it cannot be measured: %s", background.identity, error)
-                unreadable.append(background.id)
+                left_out.add(background, BackgroundError(f"it cannot be measured: {error}"))
                 continue
             unit = model.unit
             done.append(background)
@@ -214,7 +218,7 @@ class VisitBackgroundQaTask(PipelineTask):
             if profile is not None:
                 profiles[background.id] = profile
         if not done:
-            raise BackgroundError(f"{identity}: none of {len(unreadable)} backgrounds can be read.")
+            raise left_out.nothing_left(identity, "read")
 
         vertices = {item.id: region_vertices(item.region) for item in done}
         outlines, centers = _project(vertices)
@@ -224,6 +228,7 @@ class VisitBackgroundQaTask(PipelineTask):
             if "level_median" in row
         }
         values, residuals, gradients = _measure_trend(levels, centers)
+        missing: list[int] = []
         z = dict(
             zip(
                 residuals,
@@ -245,21 +250,20 @@ class VisitBackgroundQaTask(PipelineTask):
         values |= {
             "visit_detectorCount": len(done),
             "visit_outlierDetectorCount": len(outliers),
-            "visit_unreadableDetectorCount": len(unreadable),
+            "visit_unreadableDetectorCount": len(left_out.ids),
         }
         if expected is not None:
-            missing = sorted(set(expected) - present - set(unreadable))
+            missing = sorted(set(expected) - present - set(left_out.ids))
             values["visit_missingDetectorCount"] = len(missing)
-            if missing:
-                self.log.info("%s: no background of detectors %s.", identity, _list(missing))
         quantities = to_quantities(values, unit)
         self.metadata["metrics"] = {name: float(quantity.value) for name, quantity in quantities.items()}
         self.log.info(
-            "%s: %d detectors, %d pairs of neighbours, outliers: %s.",
+            "%s: %d detectors, %d pairs of neighbours, outliers: %s%s.",
             identity,
             len(done),
             len(steps),
             _list(outliers) or "none",
+            f"; no background of detectors {_list(missing)}" if missing else "",
         )
         return Struct(
             table=metric_table(
