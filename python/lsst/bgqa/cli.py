@@ -17,6 +17,7 @@ from .commands.export import export
 from .commands.ingest import ingest
 from .commands.inspect import inspect
 from .commands.metrics import metrics
+from .commands.report import report
 from .errors import BackgroundError, UserError
 
 
@@ -43,5 +44,5 @@ def main() -> None:
     standalone.activate()
 
 
-for _command in (demo, discover, env, export, ingest, inspect, metrics):
+for _command in (demo, discover, env, export, ingest, inspect, metrics, report):
     main.add_command(_command)

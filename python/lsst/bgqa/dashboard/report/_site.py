@@ -1,0 +1,143 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The folder of a report, which is complete or not there."""
+
+from __future__ import annotations
+
+__all__ = ("Site", "making")
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+
+MARKER = "bgqa-report.json"
+_ASSETS = ("report.css", "report.js")
+
+
+class Site:
+    """Writes pages into a folder.
+
+    Parameters
+    ----------
+    folder : `pathlib.Path`
+        The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import jinja2
+
+        self.folder = folder
+        self.pages = 0
+        """Pages that were written (`int`)."""
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("lsst.bgqa.dashboard.report"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+
+    def write(self, path: str, template: str, **values: Any) -> None:
+        """Write a page.
+
+        Parameters
+        ----------
+        path : `str`
+            The page, in the folder.
+        template : `str`
+            Its template.
+        **values
+            What the template needs.
+        """
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        root = "../" * path.count("/")
+        text = self._environment.get_template(template).render(root=root, here=path, **values)
+        target.write_text(text, encoding="utf-8")
+        self.pages += 1
+
+    def write_assets(self, scripts: Sequence[Path], figures: Mapping[str, Any]) -> None:
+        """Write what all pages share.
+
+        Parameters
+        ----------
+        scripts : `~collections.abc.Sequence` [`pathlib.Path`]
+            Scripts to copy.
+        figures : `~collections.abc.Mapping`
+            The figures, by name.
+        """
+        assets = self.folder / "assets"
+        assets.mkdir(exist_ok=True)
+        for name in _ASSETS:
+            source = resources.files("lsst.bgqa.dashboard.report") / "assets" / name
+            (assets / name).write_bytes(source.read_bytes())
+        for script in scripts:
+            shutil.copyfile(script, assets / script.name)
+        text = json.dumps(figures, separators=(",", ":"))
+        (assets / "figures.js").write_text(f"window.bgqaFigures = {text};\n", encoding="utf-8")
+
+
+@contextmanager
+def making(target: Path) -> Iterator[Path]:
+    """Make a folder that appears when it is complete.
+
+    Parameters
+    ----------
+    target : `pathlib.Path`
+        Where it is to be. A report that is there is replaced.
+
+    Yields
+    ------
+    folder : `pathlib.Path`
+        Where to write: a new folder beside it. It is removed if anything
+        fails.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if something else is there.
+    """
+    _check(target)
+    place = target.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=".incomplete", dir=place.parent))
+    try:
+        # As mkdir would have made it, for a web server to read.
+        mask = os.umask(0)
+        os.umask(mask)
+        folder.chmod(0o777 & ~mask)
+        yield folder
+        (folder / MARKER).write_text(json.dumps({"made by": "bgqa report"}) + "\n")
+        _check(target)
+        if place.exists():
+            old = folder.with_suffix(".old")
+            place.rename(old)
+            try:
+                folder.rename(place)
+            except BaseException:
+                old.rename(place)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            folder.rename(place)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check(target: Path) -> None:
+    """Refuse to replace what is no report."""
+    if not target.exists() and not target.is_symlink():
+        return
+    if target.resolve() == Path.cwd():
+        raise UserError(f"{target} is the current folder, which cannot be replaced; name one for the report")
+    if not target.is_dir():
+        raise UserError(f"{target} exists, and is not a folder")
+    if any(target.iterdir()) and not (target / MARKER).is_file():
+        raise UserError(f"{target} holds something that is not a report of bgqa; name another folder")

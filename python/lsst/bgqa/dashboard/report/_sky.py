@@ -1,0 +1,136 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Outlines of detectors and patches, as a map shows them."""
+
+from __future__ import annotations
+
+__all__ = ("align", "project", "shared_border", "unit_vectors")
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from ...statistics.focal_plane import tangent_plane
+
+# Farther from the centre than this, a tangent plane stretches too much.
+_MOST_DEGREES = 45.0
+
+
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Convert positions on the sky.
+
+    Parameters
+    ----------
+    ra, dec : `numpy.ndarray`
+        Right ascension and declination, degrees, shape (...).
+
+    Returns
+    -------
+    vectors : `numpy.ndarray`
+        Unit vectors, ``float64``, shape (..., 3).
+    """
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def project[K: Hashable](corners: Mapping[K, np.ndarray]) -> tuple[dict[K, np.ndarray], bool]:
+    """Lay outlines on the sky out on a plane.
+
+    Parameters
+    ----------
+    corners : `~collections.abc.Mapping`
+        Unit vectors of each outline's corners, shape (corners, 3).
+
+    Returns
+    -------
+    outlines : `dict`
+        Degrees, shape (corners, 2): to the east and north of their middle
+        in its tangent plane; right ascension and declination if they reach
+        too far over the sky for one.
+    flat : `bool`
+        Whether it is a tangent plane.
+    """
+    if not corners:
+        return {}, True
+    every = np.concatenate(list(corners.values()))
+    center = every.sum(axis=0)
+    length = float(np.linalg.norm(center))
+    if length > 0:
+        center = center / length
+        if float((every @ center).min()) > np.cos(np.radians(_MOST_DEGREES)):
+            return {key: tangent_plane(vectors, center) for key, vectors in corners.items()}, True
+    outlines = {}
+    middle = np.degrees(np.arctan2(center[1], center[0]))
+    for key, vectors in corners.items():
+        ra = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0]))
+        dec = np.degrees(np.arcsin(np.clip(vectors[:, 2], -1, 1)))
+        # No outline is torn apart at right ascension zero.
+        own = middle + (ra[0] - middle + 180) % 360 - 180
+        outlines[key] = np.stack([own + (ra - own + 180) % 360 - 180, dec], axis=1)
+    return outlines, False
+
+
+def align[K: Hashable](outlines: Mapping[K, np.ndarray]) -> dict[K, np.ndarray]:
+    """Turn outlines so that most have their pixels' x to the right, y up.
+
+    Parameters
+    ----------
+    outlines : `~collections.abc.Mapping`
+        Corners in a plane, shape (4, 2), in the order of the pixels' lower
+        left, lower right, upper right and upper left.
+
+    Returns
+    -------
+    aligned : `dict`
+        The same about their middle, turned and, if need be, mirrored; as
+        they are if an outline has not four corners.
+    """
+    if not outlines or any(len(corners) != 4 for corners in outlines.values()):
+        return dict(outlines)
+    stack = np.stack(list(outlines.values()))
+    stack = stack - stack.mean(axis=(0, 1))
+    sides = stack[:, 1] - stack[:, 0]
+    # Detectors that are turned by a quarter are fewer than those that are not.
+    angles = np.arctan2(sides[:, 1], sides[:, 0])
+    best = angles[np.argmin([np.median(np.abs(np.angle(np.exp(1j * (angles - one))))) for one in angles])]
+    cos, sin = np.cos(-best), np.sin(-best)
+    stack = stack @ np.array([[cos, sin], [-sin, cos]])
+    up = stack[:, 3] - stack[:, 0]
+    if np.median(up[:, 1]) < 0:
+        stack[:, :, 1] *= -1
+    return dict(zip(outlines, stack, strict=True))
+
+
+def shared_border(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return where two neighbours meet.
+
+    Parameters
+    ----------
+    first, second : `numpy.ndarray`
+        Corners of their outlines, shape (corners, 2), in order.
+
+    Returns
+    -------
+    ends : `numpy.ndarray`
+        A line between those of their sides that are closest to each other,
+        as far as both reach, shape (2, 2).
+    """
+    best: tuple[float, np.ndarray] | None = None
+    for a0, a1 in zip(first, np.roll(first, -1, axis=0), strict=True):
+        along = a1 - a0
+        length2 = float(along @ along)
+        if not length2 > 0:
+            continue
+        for b0, b1 in zip(second, np.roll(second, -1, axis=0), strict=True):
+            # Where the other side's ends are along this one.
+            t = np.sort([float((point - a0) @ along) / length2 for point in (b0, b1)])
+            low, high = np.clip(t, 0, 1)
+            apart = float(np.hypot(*((a0 + a1) / 2 - (b0 + b1) / 2)))
+            ends = np.stack([a0 + low * along, a0 + high * along])
+            # Across the gap, or the overlap, half the way to the other.
+            normal = np.array([-along[1], along[0]]) / length2**0.5
+            ends = ends + normal * float(((b0 + b1) / 2 - a0) @ normal) / 2
+            if best is None or apart < best[0]:
+                best = apart, ends
+    if best is None:
+        return np.stack([first.mean(axis=0), second.mean(axis=0)])
+    return best[1]
