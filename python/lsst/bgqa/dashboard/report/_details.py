@@ -15,7 +15,7 @@ import numpy as np
 from ..campaign import MetricFamily
 from ._aggregate import Block, Form, Metric
 from ._datasets import BlockDatasets, Datasets, Pictures
-from ._sky import project, shared_border
+from ._sky import project, separate, shared_border
 from ._site import Site
 from ._tables import Cell, Column, Row, Table, number, slug
 from ._views import Places, block_view
@@ -65,7 +65,7 @@ class WholeBlock:
                 Cell(metric.description),
             ]
             rows.append(Row(cells))
-        columns = [Column("metric"), Column("value", number=True), Column("verdict"), Column("meaning")]
+        columns = [Column("metric"), Column("value", number=True), Column("verdict"), Column("meaning", wrap=True)]
         return Table("whole", "As a whole", columns, rows, filter=False)
 
 
@@ -230,6 +230,10 @@ class DetailWriter:
             [self.anchor(place) for place in place_keys],
             outlines,
             pictures,
+            [
+                [("data ID", self._data_id(key, place)), self._dataset(block, i, place, found)]
+                for i, place in enumerate(place_keys)
+            ],
         )
         steps, seams = self._steps(key, dict(zip((k[-1] for k in place_keys), outlines or (), strict=False)))
         view = block_view(
@@ -281,6 +285,13 @@ class DetailWriter:
         )
         return " AND ".join(quoted)
 
+    def _dataset(
+        self, block: Block, row: int, place: tuple[Any, ...], found: BlockDatasets
+    ) -> tuple[str, str]:
+        """Return type and UUID of a background, or else of its metrics."""
+        measured = self._family.dataset_types[0], str(block.keys["dataset_id"][row] or "")
+        return found.ids.get(place, measured)
+
     def _facts(self, key: tuple[Any, ...], block: Block) -> list[tuple[str, str, str]]:
         family = self._family
         facts = [("Background", family.name, "")]
@@ -313,7 +324,7 @@ class DetailWriter:
             corners = self._datasets.table_corners(f"{family.name}_visit_table", data_id) or corners
         what = "Heavy lines: steps between neighbours." if form.night_key else "Heavy lines: seams."
         if set(places) <= set(corners):
-            flat, _ = project({place: corners[place] for place in places})
+            flat = separate(project({place: corners[place] for place in places})[0])
             text = f"On the sky, north up and east to the left. Hatched: fails. {what}"
             return [flat[place] for place in places], "", text, f"{form.place}-sky"
         if set(places) <= set(self._reference):
@@ -405,9 +416,9 @@ class DetailWriter:
             Column("verdict"),
             Column("severity", number=True),
             Column("metric", number=True, metric=True),
-            Column("what fails"),
+            Column("what fails", wrap=True),
             Column("pictures"),
-            Column("dataset"),
+            Column("dataset ID"),
         ]
         rows = []
         for i, place in enumerate(places):
@@ -415,20 +426,17 @@ class DetailWriter:
             cells = [Cell(str(place[-1]), place[-1], choose=True)]
             if form.name_key:
                 cells.append(Cell(names[i]))
-            name, identifier = found.ids.get(
-                place, (self._family.dataset_types[0], str(block.keys["dataset_id"][i] or ""))
-            )
-            data_id = self._data_id(key, place)
-            copies = [(data_id, data_id, "the data ID")]
+            _, identifier = self._dataset(block, i, place, found)
+            copies = [("", self._data_id(key, place), "data ID")]
             if identifier:
-                copies.append((identifier, identifier, f"the dataset ID of {name}"))
+                copies.insert(0, (identifier, identifier, ""))
             cells += [
                 Cell(block.verdicts[i], verdict=True),
                 Cell(number(severity) if severity else "", severity if math.isfinite(severity) else None),
                 Cell(),
                 Cell(", ".join(block.failed[i])),
                 Cell(links=pictures[i]),
-                Cell(copies=copies, soft=name if identifier else ""),
+                Cell(copies=copies),
             ]
             rows.append(Row(cells, verdict=block.verdicts[i], anchor=self.anchor(place), place=i))
         title = "Detectors" if form.place == "detector" else "Patches"

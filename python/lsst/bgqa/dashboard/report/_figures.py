@@ -17,6 +17,7 @@ from bokeh.embed import json_item
 from bokeh.models import (
     ColorBar,
     ColumnDataSource,
+    DataRange1d,
     DatetimeTickFormatter,
     HoverTool,
     LinearColorMapper,
@@ -34,6 +35,10 @@ from ...errors import UserError
 _TOOLTIP = '<div style="white-space: pre-line; max-width: 22rem">@text</div>'
 _FAIL = "#D55E00"
 _PASS = "#0072B2"
+_NOWHERE = {
+    **{"xs": [0, 1, 1, 0], "ys": [0, 0, 1, 1], "x": 0.5, "y": 0.5, "value": 0.0},
+    **{"label": "", "text": "", "edge": "#b0b0b0", "width": 1, "hatch": "blank"},
+}
 _TOOLS = "pan,box_zoom,wheel_zoom,reset,save"
 # As matplotlib names markers, and bokeh does.
 _MARKERS = {"o": "circle", "^": "triangle", "v": "inverted_triangle", "s": "square", "*": "star", "p": "hex"}
@@ -111,15 +116,14 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
     The sources are ``places`` (outlines ``xs`` and ``ys``, ``value``,
     ``label``, ``text``, ``edge``, ``width``,
     ``hatch``, and the centre ``x``, ``y``) and ``seams``
-    (``x0``, ``y0``, ``x1``, ``y1``, ``size``); the mapper is ``colors``.
+    (``x0``, ``y0``, ``x1``, ``y1``, ``size``, ``color``, ``text``); the mapper is ``colors``.
     """
-    x_range = Range1d(1, 0, name="x_range") if mirrored else Range1d(0, 1, name="x_range")
     plot = figure(
         tools=_TOOLS,
         active_drag=None,
         active_scroll=None,
-        x_range=x_range,
-        y_range=Range1d(0, 1, name="y_range"),
+        x_range=DataRange1d(flipped=mirrored, range_padding=0.04),
+        y_range=DataRange1d(range_padding=0.04),
         match_aspect=True,
         height=460,
         sizing_mode="stretch_width",
@@ -128,7 +132,8 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
     )
     colors = LinearColorMapper(palette=Viridis256, low=0, high=1, nan_color="#b0b0b0", name="colors")
     columns = ("xs", "ys", "x", "y", "value", "label", "text", "edge", "width", "hatch")
-    places = ColumnDataSource({column: [] for column in columns}, name="places")
+    # Without any place, a map has no range to begin with.
+    places = ColumnDataSource({column: [_NOWHERE[column]] for column in columns}, name="places")
     patches = plot.patches(
         "xs",
         "ys",
@@ -147,11 +152,11 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
         selection_line_width=4,
         name="patches",
     )
-    seams = ColumnDataSource({column: [] for column in ("x0", "y0", "x1", "y1", "size", "text")}, name="seams")
+    seams = ColumnDataSource({column: [] for column in ("x0", "y0", "x1", "y1", "size", "color", "text")}, name="seams")
     borders = plot.segment(
-        "x0", "y0", "x1", "y1", source=seams, line_color=_FAIL, line_width="size", line_cap="round", name="borders"
+        "x0", "y0", "x1", "y1", source=seams, line_color="color", line_width="size", line_cap="round", name="borders"
     )
-    plot.text(
+    labels = plot.text(
         "x",
         "y",
         text="label",
@@ -160,15 +165,19 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
         text_baseline="middle",
         text_font_size="11px",
         text_color="#ffffff",
-        text_outline_color="#00000088",
-        nonselection_text_alpha=1,
+        background_fill_color="#000000",
+        background_fill_alpha=0.5,
+        border_radius=3,
+        padding=2,
         name="labels",
     )
+    labels.nonselection_glyph = labels.glyph
     plot.add_tools(
         HoverTool(renderers=[patches], tooltips=_TOOLTIP, name="hover"),
         HoverTool(renderers=[borders], tooltips=_TOOLTIP, line_policy="interp", name="seam_hover"),
         TapTool(renderers=[patches]),
     )
+    plot.x_range.renderers = plot.y_range.renderers = [patches]
     bar = ColorBar(color_mapper=colors, width=12, padding=6, label_standoff=6, name="bar")
     plot.add_layout(bar, "right")
     return _finish(plot, x_label, y_label)
@@ -313,6 +322,7 @@ def make_ranking(name: str) -> Mapping[str, Any]:
         marker="marker",
         size=9,
         color="color",
+        line_width=2.5,
         nonselection_alpha=0.8,
         selection_line_color="#E69F00",
         selection_line_width=4,

@@ -23,7 +23,7 @@ from ._details import DetailWriter, WholeBlock
 from ._overview import FamilyReport, block_table, family_section, run_tables, stack_table
 from ._runs import count_types, task_times
 from ._site import Site, making
-from ._sky import align, project
+from ._sky import align, project, separate
 
 Detail = Literal["flagged", "all", "none"]
 """Which visits and tracts get a page."""
@@ -238,7 +238,7 @@ class _Maker:
             corners: dict[tuple[Any, ...], np.ndarray] = {}
             for found_ in self._datasets.tracts(family.name, family.root, list(blocks.values())).values():
                 corners |= {key: value for key, value in found_.corners.items() if key in aggregate.places}
-            outlines.update(project(corners)[0])
+            outlines.update(separate(project(corners)[0]))
         return FamilyReport(family, aggregate, details, outlines, whole)
 
     def _reference(self, family: MetricFamily, visit: int) -> dict[tuple[Any, ...], np.ndarray]:
@@ -247,7 +247,7 @@ class _Maker:
         corners = self._datasets.table_corners(f"{family.name}_visit_table", data_id)
         if not corners:
             corners = self._datasets.visits(family.name, family.root, [visit])[visit,].corners
-        return align(project(corners)[0])
+        return separate(align(project(corners)[0]))
 
     def _read_whole(self, kind: str, family: MetricFamily) -> dict[tuple[Any, ...], WholeBlock]:
         """Read the metrics of visits, or tracts, as a whole."""

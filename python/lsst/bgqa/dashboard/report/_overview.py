@@ -138,7 +138,7 @@ def block_table(report: FamilyReport, identifier: str, most: int | None = None) 
         Column("value", number=True),
         Column("severity", number=True),
         Column(f"in {form.place}"),
-        Column("as a whole"),
+        Column("as a whole", wrap=True),
     ]
     rows = []
     every = aggregate.blocks()
@@ -268,9 +268,9 @@ def run_tables(counts: Sequence[TypeCount], times: Sequence[TaskTime]) -> list[T
     columns = [
         Column("dataset type"),
         Column("storage class"),
-        Column("dimensions"),
+        Column("dimensions", wrap=True),
         Column("datasets", number=True),
-        Column("RUN collections"),
+        Column("RUN collections", wrap=True),
     ]
     tables.append(Table("types", "Dataset types", columns, rows, tall=True))
     return tables
@@ -347,7 +347,7 @@ def _place_table(
 
 
 def _failure_table(aggregate: Aggregate, identifier: str) -> Table:
-    columns = [Column("metric"), Column("rows that fail", number=True), Column("share", number=True)]
+    columns = [Column("metric"), Column("rows", number=True), Column("share", number=True)]
     rows = [
         Row([Cell(name), Cell(f"{number_:,}", number_), Cell(share(number_, aggregate.rows), number_)])
         for name, number_ in aggregate.metric_failures.most_common()

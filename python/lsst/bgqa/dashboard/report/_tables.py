@@ -27,11 +27,14 @@ class Column:
         Whether it holds numbers.
     metric : `bool`
         Whether it shows the metric that is chosen.
+    wrap : `bool`
+        Whether its text may be broken into lines.
     """
 
     label: str
     number: bool = False
     metric: bool = False
+    wrap: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Cell:
     links : `~collections.abc.Sequence` [`tuple` [`str`, `str`]]
         Labels and targets of links that it shows.
     copies : `~collections.abc.Sequence` [`tuple` [`str`, `str`, `str`]]
-        Texts with a button that copies: shown, copied, and what it is.
+        Buttons that copy: text before, what is copied, and what that is.
     """
 
     text: str = ""
@@ -129,11 +132,13 @@ def number(value: float | None, unit: str = "") -> str:
     Returns
     -------
     text : `str`
-        Four digits and the unit; empty without a number.
+        Four digits, or all of a whole number, and the unit; empty without a
+        number.
     """
     if value is None or math.isnan(value):
         return ""
-    return f"{value:.4g} {unit}".strip()
+    text = f"{value:.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
+    return f"{text} {unit}".strip()
 
 
 def count(value: int, word: str, plural: str = "") -> str:
@@ -194,12 +199,13 @@ def show_worst(worst: WorstValue | None, units: dict[str, str]) -> tuple[Cell, C
     """
     if worst is None:
         return Cell(), Cell(), Cell()
-    bounds = []
-    if not math.isnan(worst.low):
-        bounds.append(f"at least {number(worst.low)}")
-    if not math.isnan(worst.high):
-        bounds.append(f"at most {number(worst.high)}")
-    passes = f"({', '.join(bounds)})" if bounds else ""
+    low, high = number(worst.low), number(worst.high)
+    if low and high:
+        passes = f"({low} to {high})"
+    elif low or high:
+        passes = f"(\u2265 {low})" if low else f"(\u2264 {high})"
+    else:
+        passes = ""
     return (
         Cell(worst.metric),
         Cell(number(worst.value, units.get(worst.metric, "")), _finite(worst.value), soft=passes),

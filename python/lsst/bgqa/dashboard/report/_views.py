@@ -57,6 +57,8 @@ class Places:
         that is not known.
     pictures : `list` [`list` [`tuple` [`str`, `str`]]]
         What pictures of them show, and their paths.
+    facts : `list` [`list` [`tuple` [`str`, `str`]]]
+        What else is known of them: what it is, and what it says.
     """
 
     labels: list[str]
@@ -64,6 +66,7 @@ class Places:
     anchors: list[str]
     outlines: list[Outline] | None = None
     pictures: list[list[tuple[str, str]]] = field(default_factory=list)
+    facts: list[list[tuple[str, str]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def dump(value: Any) -> Markup:
     Parameters
     ----------
     value : `object`
-        What JSON can hold, and arrays; numbers get five digits in arrays.
+        What JSON can hold, and arrays; fractions get five digits in arrays.
 
     Returns
     -------
@@ -124,8 +127,10 @@ def _dump(value: Any) -> str:
             return json.dumps(value.tolist())
         if not len(value):
             return "[]"
-        text = ("%.5g," * len(value)) % tuple(value.tolist())
-        if not np.isfinite(value).all():
+        finite = np.isfinite(value)
+        whole = bool((np.rint(value[finite]) == value[finite]).all())
+        text = (("%.15g," if whole else "%.5g,") * len(value)) % tuple(value.tolist())
+        if not finite.all():
             text = text.replace("nan", "null").replace("-inf", "null").replace("inf", "null")
         return f"[{text[:-1]}]"
     if isinstance(value, Mapping):
@@ -221,6 +226,7 @@ def overview_view(
         )
     data = {
         "title": form.place.capitalize(),
+        "worst": _worst_place(aggregate, keys),
         "failingWord": "fails in at least half of its rows",
         "metrics": [_metric(metric, form.block) for metric in [failing_share, *metrics]],
         "places": _places(places),
@@ -305,6 +311,7 @@ def block_view(
     )
     data = {
         "title": place.capitalize(),
+        "worst": int(np.argmax(np.nan_to_num(block.severity, posinf=1e300))) if len(block) else None,
         "failingWord": "fails",
         "metrics": [_metric(metric, "visit" if place == "detector" else "tract") for _, metric in shown],
         "places": _places(places),
@@ -327,6 +334,13 @@ def block_view(
         f"Choose a {place} to see all its metrics.",
         no_map,
     )
+
+
+def _worst_place(aggregate: Aggregate, keys: Sequence[tuple[Any, ...]]) -> int | None:
+    """Return the number of the place with the most severe failure."""
+    worst = [aggregate.places[key].worst for key in keys]
+    severities = [value.severity if value is not None else 0.0 for value in worst]
+    return severities.index(max(severities)) if severities else None
 
 
 def _metric(metric: Metric, block: str) -> dict[str, Any]:
@@ -352,6 +366,8 @@ def _places(places: Places) -> dict[str, Any]:
         data["ys"] = [outline[:, 1] for outline in places.outlines]
     if any(places.pictures):
         data["pictures"] = places.pictures
+    if places.facts:
+        data["facts"] = places.facts
     return data
 
 

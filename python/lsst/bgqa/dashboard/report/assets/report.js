@@ -12,7 +12,7 @@
     made.append(...children);
     return made;
   };
-  const format = (value) => (value === null || value === undefined ? "-" : String(Number(value.toPrecision(4))));
+  const format = (value) => (value === null || value === undefined ? "-" : String(Number.isInteger(value) && Math.abs(value) < 1e9 ? value : Number(value.toPrecision(4))));
   const color = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
 
   // ---- Light and dark ----------------------------------------------------
@@ -194,7 +194,13 @@
   async function makeFigure(target) {
     const item = window.bgqaFigures[target.dataset.figure];
     const manager = await window.Bokeh.embed.embed_item(structuredClone(item), target);
-    return new Figure(manager.roots[0].model.document, target);
+    const figure = manager.roots[0].model;
+    const narrow = target.clientWidth < 420;
+    if (target.classList.contains("high")) figure.height = narrow ? 380 : 460;
+    for (const model of figure.document._all_models.values()) {
+      if (narrow && model.type === "DatetimeTicker") model.desired_num_ticks = 3;
+    }
+    return new Figure(figure.document, target);
   }
 
   const finite = (values) => values.filter((value) => value !== null && Number.isFinite(value));
@@ -226,7 +232,7 @@
       this.select = section.querySelector("select.metric");
       this.figures = {};
       this.hiddenBands = new Set();
-      this.chosen = null;
+      this.extremes = true;
     }
 
     async start() {
@@ -239,12 +245,14 @@
         const source = this.figures[kind]?.model(kind === "map" ? "places" : "points");
         source?.selected.properties.indices.change.connect(() => {
           const [index] = source.selected.indices;
-          if (index !== undefined) this.choose(index, false);
+          if (index !== undefined) this.choose(index);
         });
       }
       onTheme.push(() => this.show());
       this.show();
       window.addEventListener("hashchange", () => this.followHash());
+      // What is worst, until something is chosen.
+      this.choose(this.data.worst);
       this.followHash();
     }
 
@@ -271,6 +279,12 @@
         });
         legend.append(element("label", {}, box, swatch, band));
       }
+      const box = element("input", { type: "checkbox", checked: this.extremes });
+      box.addEventListener("input", () => {
+        this.extremes = box.checked;
+        this.showSeries(this.metric);
+      });
+      legend.append(element("label", {}, box, "extremes"));
     }
 
     bandColor(band) {
@@ -328,15 +342,7 @@
         width: places.label.map((_, i) => (bad.has(i) ? 3 : 1)),
         hatch: places.label.map((_, i) => (bad.has(i) ? "right_diagonal_line" : "blank")),
       });
-      if (seams) figure.fill("seams", seams);
-      if (!this.mapRanged) {
-        this.mapRanged = true;
-        const flip = figure.model("x_range").start > figure.model("x_range").end;
-        const x = limits(places.xs.flat(), 0.03);
-        const y = limits(places.ys.flat(), 0.03);
-        figure.range("x_range", ...(flip ? x.reverse() : x));
-        figure.range("y_range", ...y);
-      }
+      if (seams) figure.fill("seams", { ...seams, color: seams.size.map(() => color("ink")) });
     }
 
     // Of many places, the extremes do not take all colours.
@@ -380,11 +386,17 @@
         (i) => quantiles && quantiles[2][i] !== null && !this.hiddenBands.has(cells.band[i])
       );
       const take = (values) => keep.map((i) => values[i]);
+      // Bands of one night stand side by side.
+      const bands = Object.keys(this.data.bands);
+      const times = limits(cells.x);
+      if (times[1] - times[0] < 4 * 86400e3) [times[0], times[1]] = [times[0] - 2 * 86400e3, times[1] + 2 * 86400e3];
+      const place = (i) =>
+        cells.x[i] + (bands.indexOf(cells.band[i]) - (bands.length - 1) / 2) * 0.012 * (times[1] - times[0]);
       const [min, low, median, high, max] = quantiles ? quantiles.map(take) : [[], [], [], [], []];
       const lines = {};
       for (const i of keep) {
         const line = (lines[cells.band[i]] ??= { xs: [], ys: [] });
-        line.xs.push(cells.x[i]);
+        line.xs.push(place(i));
         line.ys.push(quantiles[2][i]);
       }
       figure.fill("lines", {
@@ -393,8 +405,10 @@
         color: Object.keys(lines).map((band) => this.bandColor(band)),
       });
       figure.fill("cells", {
-        x: take(cells.x),
-        median, low, high, min, max,
+        x: keep.map(place),
+        median, low, high,
+        min: this.extremes ? min : low,
+        max: this.extremes ? max : high,
         color: keep.map((i) => this.bandColor(cells.band[i])),
         marker: keep.map((i) => this.data.bands[cells.band[i]]?.marker ?? "circle"),
         text: keep.map((i, k) =>
@@ -406,10 +420,8 @@
           ].join("\n")
         ),
       });
-      const x = limits(cells.x);
-      if (x[1] - x[0] < 4 * 86400e3) [x[0], x[1]] = [x[0] - 2 * 86400e3, x[1] + 2 * 86400e3];
-      figure.range("x_range", ...x);
-      figure.range("y_range", ...withBounds(limits([...min, ...max]), metric));
+      figure.range("x_range", ...times);
+      figure.range("y_range", ...withBounds(limits(this.extremes ? [...min, ...max] : [...low, ...high]), metric));
       figure.bounds(metric, true);
       figure.label("y", metric.unit);
     }
@@ -418,6 +430,7 @@
       const figure = this.figures.histogram;
       if (!figure) return;
       const histogram = this.data.histograms[metric.name];
+      figure.target.closest("figure").classList.toggle("nothing", !histogram);
       const { first = 0, last = 1, passing = [], failing = [] } = histogram ?? {};
       const step = (last - first) / (passing.length || 1);
       const left = passing.map((_, i) => first + i * step);
@@ -465,11 +478,11 @@
         // It is not ours.
       }
       const index = this.data.places?.anchor?.indexOf(wanted) ?? -1;
-      if (wanted && index >= 0) this.choose(index, false);
+      if (wanted && index >= 0) this.choose(index);
     }
 
-    choose(index, focus) {
-      this.chosen = index;
+    choose(index, scroll = false) {
+      if (index === null || index === undefined) return;
       for (const [kind, name] of [["map", "places"], ["ranking", "points"]]) {
         const source = this.figures[kind]?.model(name);
         if (source && source.selected.indices[0] !== index) source.selected.indices = [index];
@@ -479,7 +492,7 @@
         row.classList.toggle("chosen", Number(row.dataset.place) === index);
       }
       this.showCard(index);
-      if (focus) this.section.querySelector(".card")?.scrollIntoView({ block: "nearest" });
+      if (scroll) this.section.querySelector(".card")?.scrollIntoView({ block: "nearest" });
     }
 
     showCard(index) {
@@ -487,15 +500,24 @@
       if (!card) return;
       const { places, metrics, values, title } = this.data;
       const name = places.name[index] ? ` (${places.name[index]})` : "";
+      const facts = element("dl", { className: "facts-list" });
+      for (const [what, text] of places.facts?.[index] ?? []) {
+        facts.append(element("dt", {}, what), element("dd", { className: "mono" }, text));
+      }
       const list = element("dl", { className: "values", tabIndex: 0 });
       list.setAttribute("aria-label", "All metrics");
       for (const metric of metrics) {
         const value = values[metric.name]?.[index];
         if (value === null || value === undefined) continue;
         const bad = this.failing(metric).has(index);
+        const text = `${format(value)}${this.unit(metric)}${bad ? " \u2715" : ""}`;
         list.append(
-          element("dt", { title: metric.description }, metric.name),
-          element("dd", { className: bad ? "fail" : "" }, `${format(value)}${this.unit(metric)}${bad ? " \u2715" : ""}`)
+          element(
+            "div",
+            { title: metric.description },
+            element("dt", {}, metric.name),
+            element("dd", { className: bad ? "fail" : "" }, text)
+          )
         );
       }
       const children = [element("h3", {}, `${title} ${places.label[index]}${name}`)];
@@ -510,7 +532,7 @@
         }
         children.push(gallery);
       }
-      children.push(list);
+      children.push(facts, list);
       card.replaceChildren(...children);
       card.classList.remove("hidden");
     }
