@@ -18,6 +18,7 @@ import click
 from growth import growth
 from kernel import kernel, render
 from quantum import imports, quantum
+from report import report
 from rich.console import Console
 from rich.table import Table
 
@@ -26,6 +27,7 @@ _PARTS: dict[str, tuple[str, Callable[[int], list[dict[str, Any]]]]] = {
     "render": ("scipy's separable Akima against render", render),
     "growth": ("Growth of measure_background", growth),
     "imports": ("What importing the tasks adds to pipetask", imports),
+    "report": ("A report against reading its rows", report),
     "quantum": ("A quantum under pipetask against one that measures nothing", quantum),
 }
 

@@ -23,7 +23,7 @@ from ._views import Places, block_view
 # Blocks that are looked up together; their rows are in memory.
 _CHUNK = 32
 _MOST_STEPS = 300
-_WIDEST = 9.0
+_WIDEST = 7.0
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
     )
     seams = ColumnDataSource({column: [] for column in ("x0", "y0", "x1", "y1", "size", "color", "text")}, name="seams")
     borders = plot.segment(
-        "x0", "y0", "x1", "y1", source=seams, line_color="color", line_width="size", line_cap="round", name="borders"
+        "x0", "y0", "x1", "y1", source=seams, line_color="color", line_width="size", name="borders"
     )
     labels = plot.text(
         "x",

@@ -305,7 +305,7 @@ def block_view(
             failing.setdefault(name, []).append(row)
     figures = []
     if not no_map:
-        figures.append(Figure("map", figure, f"{place.capitalize()}s", map_text, high=True))
+        figures.append(Figure("map", figure, "Detectors" if place == "detector" else "Patches", map_text, high=True))
     figures.append(
         Figure("ranking", "ranking", f"By {place}", "Crosses: fail. Dashed: thresholds.", high=True)
     )

@@ -122,8 +122,9 @@
   // ---- Figures -----------------------------------------------------------
 
   class Figure {
-    constructor(document_, target) {
-      this.document = document_;
+    constructor(view, target) {
+      this.view = view;
+      this.document = view.model.document;
       this.target = target;
       onTheme.push(() => this.paint());
       this.paint();
@@ -200,7 +201,7 @@
     for (const model of figure.document._all_models.values()) {
       if (narrow && model.type === "DatetimeTicker") model.desired_num_ticks = 3;
     }
-    return new Figure(figure.document, target);
+    return new Figure(manager.roots[0], target);
   }
 
   const finite = (values) => values.filter((value) => value !== null && Number.isFinite(value));
@@ -305,6 +306,8 @@
       this.showSeries(metric);
       this.showHistogram(metric);
       this.showColumn(metric);
+      // Room for labels that have become longer.
+      for (const figure of Object.values(this.figures)) figure.view.invalidate_layout();
     }
 
     failing(metric) {
