@@ -134,10 +134,7 @@ def _insert_records(butler: Butler, visits: int) -> None:
         )
         registry.insertDimensionData(
             "detector",
-            *[
-                {**root, "id": d, "full_name": _name(d), "purpose": "SCIENCE"}
-                for d in range(DETECTORS)
-            ],
+            *[{**root, "id": d, "full_name": _name(d), "purpose": "SCIENCE"} for d in range(DETECTORS)],
         )
         registry.insertDimensionData(
             "visit",
@@ -172,6 +169,11 @@ def _batches(task: GatherVisitTablesTask, visits: int) -> Iterator[CampaignBatch
         random = np.random.default_rng(visit)
         values = random.normal(0, 1, (DETECTORS, len(names)))
         for name, center, scale in (
+            ("coverage_pixelCount", 16_288_000, 0.0),
+            ("coverage_nanPixelCount", 0.0, 0.0),
+            ("coverage_layerCount", 2.0, 0.0),
+            ("coverage_binCount", 1024.0, 0.0),
+            ("coverage_badBinCount", 3.0, 0.0),
             ("coverage_finiteFraction", 0.9999, 1e-6),
             ("level_median", 1000 + 100 * math.sin(visit), 2.0),
             ("edges_edgeExcess", 0.0, 0.3),

@@ -354,14 +354,14 @@ class Aggregate:
         self._count_bands(block, failing, judgement.judged | failing)
         worst = self._worst_values(block, judgement)
         keys = list(zip(*(block.keys[name] for name in form.place_keys), strict=True))
-        names = block.keys[form.name_key] if form.name_key else [""] * len(block)
+        place_names: Sequence[Any] = block.keys[form.name_key] if form.name_key else [""] * len(block)
         where = tuple(block.first(name) for name in form.block_keys)
         numbers = np.empty(len(block), dtype=np.int64)
         for row, key in enumerate(keys):
             numbers[row] = self._place_numbers.setdefault(key, len(self._place_numbers))
             place = self.places.get(key)
             if place is None:
-                place = self.places[key] = Place(key, str(names[row]))
+                place = self.places[key] = Place(key, str(place_names[row]))
             place.counts[block.verdicts[row]] += 1
             place.metrics.update(block.failed[row])
             value = worst.get(row)
@@ -372,7 +372,7 @@ class Aggregate:
             np.zeros(len(block), dtype=np.int64), np.concatenate([block.values, failing], axis=1)
         )
         self._add_night(block)
-        summary = self._summarize(block, counts, worst, where, keys, names)
+        summary = self._summarize(block, counts, worst, where, keys, place_names)
         self._keep(summary)
         return summary
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("FORMS", "family_metrics", "read_blocks")
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def read_blocks(family: MetricFamily, batches: Iterator[pa.RecordBatch], form: F
         failed = [tuple(text.split(",")) if text else () for text in keys["failed"]]
         marks = list(zip(*(keys[name] for name in form.block_keys), strict=True))
         starts = [0, *(i for i in range(1, len(marks)) if marks[i] != marks[i - 1]), len(marks)]
-        for first, last in zip(starts[:-1], starts[1:], strict=True):
+        for first, last in itertools.pairwise(starts):
             yield Block(
                 {name: column[first:last] for name, column in keys.items()},
                 values[first:last],

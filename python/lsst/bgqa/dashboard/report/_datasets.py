@@ -92,7 +92,9 @@ class Datasets:
             and set(kind.dimensions.required) == set(dimensions)
         ]
 
-    def find(self, name: str, root: Mapping[str, str], dimension: str, values: Iterable[int]) -> list[DatasetRef]:
+    def find(
+        self, name: str, root: Mapping[str, str], dimension: str, values: Iterable[int]
+    ) -> list[DatasetRef]:
         """Find datasets by the values of one dimension.
 
         Parameters
@@ -123,7 +125,9 @@ class Datasets:
             # The instrument or sky map is not registered.
             return []
 
-    def visits(self, background: str, instrument: str, visits: Sequence[int]) -> dict[tuple[Any, ...], BlockDatasets]:
+    def visits(
+        self, background: str, instrument: str, visits: Sequence[int]
+    ) -> dict[tuple[Any, ...], BlockDatasets]:
         """Look up what there is for visits.
 
         Parameters
@@ -258,7 +262,9 @@ class Datasets:
                 corners[int(row["detector"]),] = vectors
         return corners
 
-    def _records(self, element: str, root: Mapping[str, str], dimension: str, values: Sequence[int]) -> list[Any]:
+    def _records(
+        self, element: str, root: Mapping[str, str], dimension: str, values: Sequence[int]
+    ) -> list[Any]:
         try:
             with self.butler.query() as query:
                 return list(
@@ -310,7 +316,9 @@ class Pictures:
             path = f"pictures/{slug(ref.datasetType.name)}/{name}{suffix}"
             target = self._folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            ResourcePath(str(target), forceDirectory=False).transfer_from(uri, transfer="copy", overwrite=True)
+            ResourcePath(str(target), forceDirectory=False).transfer_from(
+                uri, transfer="copy", overwrite=True
+            )
         except Exception as error:
             # Each kind of store has errors of its own.
             _LOG.warning("%s is left out: %s", ref, error)

@@ -15,9 +15,9 @@ import numpy as np
 from ..campaign import MetricFamily
 from ._aggregate import Block, Form, Metric
 from ._datasets import BlockDatasets, Datasets, Pictures
-from ._sky import project, separate, shared_border
 from ._site import Site
-from ._tables import Cell, Column, Row, Table, number, slug
+from ._sky import project, separate, shared_border
+from ._tables import Cell, Column, Copy, Row, Table, number, slug
 from ._views import Places, block_view
 
 # Blocks that are looked up together; their rows are in memory.
@@ -65,7 +65,12 @@ class WholeBlock:
                 Cell(metric.description),
             ]
             rows.append(Row(cells))
-        columns = [Column("metric"), Column("value", number=True), Column("verdict"), Column("meaning", wrap=True)]
+        columns = [
+            Column("metric"),
+            Column("value", number=True),
+            Column("verdict"),
+            Column("meaning", wrap=True),
+        ]
         return Table("whole", "As a whole", columns, rows, filter=False)
 
 
@@ -217,7 +222,7 @@ class DetailWriter:
     def _write_page(
         self, key: tuple[Any, ...], block: Block, found: BlockDatasets, following: tuple[Any, ...] | None
     ) -> None:
-        family, form = self._family, self._form
+        form = self._form
         path = self.path(key)
         root = "../" * path.count("/")
         place_keys = list(zip(*(block.keys[name] for name in form.place_keys), strict=True))
@@ -230,10 +235,6 @@ class DetailWriter:
             [self.anchor(place) for place in place_keys],
             outlines,
             pictures,
-            [
-                [("data ID", self._data_id(key, place)), self._dataset(block, i, place, found)]
-                for i, place in enumerate(place_keys)
-            ],
         )
         steps, seams = self._steps(key, dict(zip((k[-1] for k in place_keys), outlines or (), strict=False)))
         view = block_view(
@@ -274,11 +275,9 @@ class DetailWriter:
                 pictures.append((what.replace("_", " "), root + path))
         return pictures
 
-    def _data_id(self, key: tuple[Any, ...], place: tuple[Any, ...] | None = None) -> str:
+    def _data_id(self, key: tuple[Any, ...]) -> str:
         values: dict[str, Any] = {"instrument" if self._form.night_key else "skymap": self._family.root}
         values |= dict(zip(self._form.block_keys, key, strict=True))
-        if place is not None:
-            values |= dict(zip(self._form.place_keys, place, strict=True))
         quoted = (
             f"{name}='{str(value).replace("'", "''")}'" if isinstance(value, str) else f"{name}={value}"
             for name, value in values.items()
@@ -330,8 +329,10 @@ class DetailWriter:
         if set(places) <= set(self._reference):
             text = f"As in another visit, the detectors' x to the right. Hatched: fails. {what}"
             return [self._reference[place] for place in places], "", text, f"{form.place}-map"
-        reason = f"The repository has no regions of these {form.place}es" if form.place == "patch" else (
-            f"The repository has no regions of these {form.place}s"
+        reason = (
+            f"The repository has no regions of these {form.place}es"
+            if form.place == "patch"
+            else (f"The repository has no regions of these {form.place}s")
         )
         return None, f"{reason}, so that there is no map.", "", ""
 
@@ -377,12 +378,11 @@ class DetailWriter:
                 # Patches that touch in a corner have no border to draw.
                 if math.hypot(x1 - x0, y1 - y0) < 0.2 * float(np.ptp(outlines[pair[0]][:, 0])):
                     continue
-                for name_, entry in zip(
-                    seams,
-                    (x0, y0, x1, y1, 0.5 + _WIDEST * abs(steps[i]) / largest, self._step_text(labels, steps[i], rms, unit)),
-                    strict=True,
-                ):
-                    seams[name_].append(float(entry) if not isinstance(entry, str) else entry)
+                width = 0.5 + _WIDEST * abs(float(steps[i])) / largest
+                step = number(float(steps[i]), unit)
+                for column, entry in zip(seams, (x0, y0, x1, y1, width), strict=False):
+                    seams[column].append(float(entry))
+                seams["text"].append(f"{labels[0]} to {labels[1]}\nstep {step}, rms {number(rms, unit)}")
         columns = [
             Column(first.rstrip("1")),
             Column("neighbour"),
@@ -394,10 +394,6 @@ class DetailWriter:
         if len(table) > _MOST_STEPS:
             note += f" The largest {_MOST_STEPS} of {len(table):,}."
         return Table("steps", title, columns, rows, tall=True, note=note), seams
-
-    @staticmethod
-    def _step_text(labels: Sequence[str], step: float, rms: float, unit: str) -> str:
-        return f"{labels[0]} to {labels[1]}\nstep {number(float(step), unit)}, rms {number(rms, unit)}"
 
     def _place_table(
         self,
@@ -421,15 +417,16 @@ class DetailWriter:
             Column("dataset ID"),
         ]
         rows = []
+        prefix = self._data_id(key) + f" AND {form.place}="
         for i, place in enumerate(places):
             severity = float(block.severity[i])
             cells = [Cell(str(place[-1]), place[-1], choose=True)]
             if form.name_key:
                 cells.append(Cell(names[i]))
-            _, identifier = self._dataset(block, i, place, found)
-            copies = [("", self._data_id(key, place), "data ID")]
+            name, identifier = self._dataset(block, i, place, found)
+            copies = [Copy(f"{prefix}{place[-1]}", "data ID", shown=False)]
             if identifier:
-                copies.insert(0, (identifier, identifier, ""))
+                copies.insert(0, Copy(identifier, name))
             cells += [
                 Cell(block.verdicts[i], verdict=True),
                 Cell(number(severity) if severity else "", severity if math.isfinite(severity) else None),

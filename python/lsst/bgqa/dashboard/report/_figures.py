@@ -15,7 +15,6 @@ from typing import Any
 
 from bokeh.embed import json_item
 from bokeh.models import (
-    ColorBar,
     ColumnDataSource,
     DataRange1d,
     DatetimeTickFormatter,
@@ -23,9 +22,9 @@ from bokeh.models import (
     LinearColorMapper,
     PlainText,
     Range1d,
-    Span,
     TapTool,
 )
+from bokeh.models.annotations import ColorBar, Span
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.settings import settings
@@ -118,7 +117,7 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
     ``hatch``, and the centre ``x``, ``y``) and ``seams``
     (``x0``, ``y0``, ``x1``, ``y1``, ``size``, ``color``, ``text``); the mapper is ``colors``.
     """
-    plot = figure(
+    plot: Any = figure(
         tools=_TOOLS,
         active_drag=None,
         active_scroll=None,
@@ -152,7 +151,9 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
         selection_line_width=4,
         name="patches",
     )
-    seams = ColumnDataSource({column: [] for column in ("x0", "y0", "x1", "y1", "size", "color", "text")}, name="seams")
+    seams = ColumnDataSource(
+        {column: [] for column in ("x0", "y0", "x1", "y1", "size", "color", "text")}, name="seams"
+    )
     borders = plot.segment(
         "x0", "y0", "x1", "y1", source=seams, line_color="color", line_width="size", name="borders"
     )
@@ -202,13 +203,13 @@ def make_series(name: str) -> Mapping[str, Any]:
     ``high``, ``min``, ``max``, ``color``, ``marker``, ``text``) and ``lines``
     (``xs``, ``ys``, ``color``); ``low`` and ``high`` are lines for thresholds.
     """
-    plot = figure(
+    plot: Any = figure(
         tools=_TOOLS,
         active_drag=None,
         active_scroll=None,
         x_axis_type="datetime",
-        x_range=Range1d(0, 1, name="x_range"),
-        y_range=Range1d(0, 1, name="y_range"),
+        x_range=Range1d(start=0, end=1, name="x_range"),
+        y_range=Range1d(start=0, end=1, name="y_range"),
         height=340,
         sizing_mode="stretch_width",
         toolbar_location="above",
@@ -221,7 +222,14 @@ def make_series(name: str) -> Mapping[str, Any]:
     plot.segment("x", "min", "x", "max", source=cells, line_color="color", line_alpha=0.45, line_width=1)
     plot.segment("x", "low", "x", "high", source=cells, line_color="color", line_alpha=0.55, line_width=5)
     medians = plot.scatter(
-        "x", "median", marker="marker", size=9, source=cells, color="color", line_color="color", name="medians"
+        "x",
+        "median",
+        marker="marker",
+        size=9,
+        source=cells,
+        color="color",
+        line_color="color",
+        name="medians",
     )
     plot.add_tools(HoverTool(renderers=[medians], tooltips=_TOOLTIP, name="hover"))
     _add_bounds(plot)
@@ -250,12 +258,12 @@ def make_histogram(name: str) -> Mapping[str, Any]:
     The source is ``bins`` (``left``, ``right``, ``all``, ``failing``,
     ``text``); ``low`` and ``high`` are lines for thresholds.
     """
-    plot = figure(
+    plot: Any = figure(
         tools=_TOOLS,
         active_drag=None,
         active_scroll=None,
-        x_range=Range1d(0, 1, name="x_range"),
-        y_range=Range1d(0.5, 1, name="y_range"),
+        x_range=Range1d(start=0, end=1, name="x_range"),
+        y_range=Range1d(start=0.5, end=1, name="y_range"),
         y_axis_type="log",
         height=340,
         sizing_mode="stretch_width",
@@ -303,12 +311,12 @@ def make_ranking(name: str) -> Mapping[str, Any]:
     The source is ``points`` (``x``, ``y``, ``color``, ``marker``, ``text``);
     ``low`` and ``high`` are lines for thresholds.
     """
-    plot = figure(
+    plot: Any = figure(
         tools=_TOOLS,
         active_drag=None,
         active_scroll=None,
-        x_range=Range1d(0, 1, name="x_range"),
-        y_range=Range1d(0, 1, name="y_range"),
+        x_range=Range1d(start=0, end=1, name="x_range"),
+        y_range=Range1d(start=0, end=1, name="y_range"),
         height=460,
         sizing_mode="stretch_width",
         toolbar_location="above",
@@ -336,7 +344,7 @@ def _add_bounds(plot: Any, dimension: str = "width") -> None:
     for name in ("low", "high"):
         plot.add_layout(
             Span(
-                dimension=dimension,  # type: ignore[arg-type]
+                dimension=dimension,
                 location=0,
                 line_color=_FAIL,
                 line_width=2,

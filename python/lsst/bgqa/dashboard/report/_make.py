@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import UserError
 from ..campaign import Campaign, MetricFamily
-from ._aggregate import Aggregate, Block
+from ._aggregate import Aggregate
 from ._blocks import FORMS, family_metrics, read_blocks
 from ._datasets import Datasets, Pictures
 from ._details import DetailWriter, WholeBlock
@@ -104,8 +104,12 @@ def make_report(
             f"a report needs {error.name}, which is not installed; pip install 'lsst-bgqa[report]' does"
         ) from error
     with making(output) as folder, Campaign(repo, collection) as campaign:
-        _Maker(campaign, folder, detail, progress or (lambda what: nullcontext(lambda done, total: None)), _figures).make()
+        _Maker(campaign, folder, detail, progress or _no_progress, _figures).make()
     return output / "index.html"
+
+
+def _no_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    return nullcontext(lambda done, total: None)
 
 
 class _Maker:
@@ -144,9 +148,7 @@ class _Maker:
             [path.name for path in scripts],
         )
         self._write_assets(scripts)
-        reports = [
-            self._read(family) for family in self._campaign.families if family.kind in FORMS
-        ]
+        reports = [self._read(family) for family in self._campaign.families if family.kind in FORMS]
         stacks = self._write_stacks()
         bands = {band for report in reports for band in report.aggregate.bands}
         styles = self._figures.band_styles(sorted(bands))
@@ -280,12 +282,10 @@ class _Maker:
             rows.sort(key=lambda row: -_size(row))
             wanted = len(rows) if self._detail == "all" else _MOST_STACKS
             refs = {}
-            for name in self._datasets.plot_types(
-                family.name, ("instrument", "detector", "physical_filter")
-            ):
+            for name in self._datasets.plot_types(family.name, ("instrument", "detector", "physical_filter")):
                 numbers = sorted({row["detector"] for row in rows[:wanted]})
-                for ref in self._datasets.find(name, {"instrument": family.root}, "detector", numbers):
-                    refs[ref.dataId["detector"], ref.dataId["physical_filter"]] = ref
+                for found in self._datasets.find(name, {"instrument": family.root}, "detector", numbers):
+                    refs[found.dataId["detector"], found.dataId["physical_filter"]] = found
             pictures: dict[int, str] = {}
             for i, row in enumerate(rows[:wanted]):
                 ref = refs.get((row["detector"], row["physical_filter"]))
@@ -293,7 +293,11 @@ class _Maker:
                     pictures[i] = path
                     name = f"{row['detector_name']} ({row['detector']}), {row['physical_filter']}"
                     items.append(
-                        {"path": path, "alt": f"Stack of detector {name}", "caption": f"{name}: {_pattern(row, family)}"}
+                        {
+                            "path": path,
+                            "alt": f"Stack of detector {name}",
+                            "caption": f"{name}: {_pattern(row, family)}",
+                        }
                     )
             tables.append(stack_table(family, rows, pictures))
         if not tables:

@@ -169,7 +169,9 @@ def block_table(report: FamilyReport, identifier: str, most: int | None = None) 
             where,
             Cell() if whole is None else Cell(", ".join(whole.failed) or whole.verdict),
         ]
-        rows.append(Row(cells, verdict="fail" if fails else "pass" if block.counts.get("pass") else "unknown"))
+        rows.append(
+            Row(cells, verdict="fail" if fails else "pass" if block.counts.get("pass") else "unknown")
+        )
     what = "visits" if visits else "tracts"
     title = f"Worst {what}" if most is not None else f"{what.capitalize()} of {family.root}: {family.name}"
     note = ""
@@ -178,7 +180,9 @@ def block_table(report: FamilyReport, identifier: str, most: int | None = None) 
     return Table(identifier, title, columns, rows, verdicts=True, note=note)
 
 
-def stack_table(family: MetricFamily, rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, str]) -> Table:
+def stack_table(
+    family: MetricFamily, rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, str]
+) -> Table:
     """List the stacks of a family.
 
     Parameters
@@ -286,7 +290,9 @@ def _view(report: FamilyReport, keys: Sequence[tuple[Any, ...]], bands: Mapping[
         [f"{aggregate.form.place}-{number_}" for number_ in range(len(keys))],
         [report.outlines.get(key, nowhere) for key in keys] if known else None,
     )
-    no_map = "" if known else f"The repository has no regions of these {_plural(aggregate.form.place)}: no map."
+    no_map = (
+        "" if known else f"The repository has no regions of these {_plural(aggregate.form.place)}: no map."
+    )
     return overview_view(report.title, aggregate, keys, places, bands, no_map)
 
 
@@ -343,7 +349,15 @@ def _place_table(
     note = ""
     if len(keys) < len(aggregate.places):
         note = f"The worst {len(keys):,} of {len(aggregate.places):,} {what}."
-    return Table(identifier, f"{what.capitalize()}, the worst first", columns, rows, verdicts=True, tall=True, note=note)
+    return Table(
+        identifier,
+        f"{what.capitalize()}, the worst first",
+        columns,
+        rows,
+        verdicts=True,
+        tall=True,
+        note=note,
+    )
 
 
 def _failure_table(aggregate: Aggregate, identifier: str) -> Table:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("TypeCount", "TaskTime", "count_types", "task_times")
+__all__ = ("TaskTime", "TypeCount", "count_types", "task_times")
 
 import datetime
 import logging
@@ -87,9 +87,7 @@ def count_types(datasets: Datasets, backgrounds: Iterable[str]) -> list[TypeCoun
         by_run = {run: _count(datasets, name, run) for run, types in datasets.runs.items() if name in types}
         by_run = {run: number for run, number in by_run.items() if number}
         if by_run:
-            counts.append(
-                TypeCount(name, kind.storageClass_name, tuple(kind.dimensions.required), by_run)
-            )
+            counts.append(TypeCount(name, kind.storageClass_name, tuple(kind.dimensions.required), by_run))
     return counts
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Cell", "Column", "Row", "Table", "count", "number", "share", "show_worst", "slug")
+__all__ = ("Cell", "Column", "Copy", "Row", "Table", "count", "number", "share", "show_worst", "slug")
 
 import hashlib
 import math
@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from ._aggregate import WorstValue
 
@@ -38,6 +40,33 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A button that copies a text.
+
+    Attributes
+    ----------
+    text, what : `str`
+        The text, and what it is.
+    shown : `bool`
+        Whether the text stands beside the button; else what it is does.
+    """
+
+    text: str
+    what: str
+    shown: bool = True
+
+    def html(self) -> str:
+        """Write the button (`str`)."""
+        text, what = escape(self.text), escape(self.what)
+        before = f'<span class="mono">{text}</span>' if self.shown else ""
+        label = "copy" if self.shown else f"copy {what}"
+        return (
+            f'{before}<button class="copy" type="button" data-copy="{text}" data-what="{what}" '
+            f'aria-label="Copy {what}">{label}</button>'
+        )
+
+
+@dataclass(frozen=True)
 class Cell:
     """A cell of a table.
 
@@ -55,8 +84,8 @@ class Cell:
         Whether it is a verdict; whether it chooses its row's place.
     links : `~collections.abc.Sequence` [`tuple` [`str`, `str`]]
         Labels and targets of links that it shows.
-    copies : `~collections.abc.Sequence` [`tuple` [`str`, `str`, `str`]]
-        Buttons that copy: text before, what is copied, and what that is.
+    copies : `~collections.abc.Sequence` [`Copy`]
+        Buttons that copy.
     """
 
     text: str = ""
@@ -66,7 +95,41 @@ class Cell:
     verdict: bool = False
     choose: bool = False
     links: Sequence[tuple[str, str]] = ()
-    copies: Sequence[tuple[str, str, str]] = ()
+    copies: Sequence[Copy] = ()
+
+    def html(self, column: Column, first: bool) -> str:
+        """Write the cell.
+
+        Parameters
+        ----------
+        column : `Column`
+            Its column.
+        first : `bool`
+            Whether it heads its row.
+
+        Returns
+        -------
+        html : `str`
+            The element; every text is escaped.
+        """
+        text: str = escape(self.text)
+        if self.verdict:
+            text = f'<span class="verdict {text}">{text}</span>'
+        elif self.choose:
+            text = f'<button class="link choose" type="button">{text}</button>'
+        elif self.href:
+            text = f'<a href="{escape(self.href)}">{text}</a>'
+        if self.links:
+            text += ", ".join(f'<a href="{escape(href)}">{escape(label)}</a>' for label, href in self.links)
+        for copy in self.copies:
+            text += copy.html()
+        if self.soft:
+            text += f' <span class="soft">{escape(self.soft)}</span>'
+        kind = "number" if column.number else "ids" if self.copies else "wrap" if column.wrap else ""
+        attributes = f' class="{kind}"' if kind else ""
+        if self.value is not None:
+            attributes += f' data-value="{self.value}"'
+        return f'<th scope="row"{attributes}>{text}</th>' if first else f"<td{attributes}>{text}</td>"
 
 
 @dataclass(frozen=True)
@@ -117,6 +180,25 @@ class Table:
     verdicts: bool = False
     tall: bool = False
     note: str = ""
+
+    def body(self) -> Markup:
+        """Write the rows (`markupsafe.Markup`).
+
+        A template would do, but tables are most of a report.
+        """
+        lines = []
+        for row in self.rows:
+            attributes = f' id="{escape(row.anchor)}"' if row.anchor else ""
+            if row.verdict:
+                attributes += f' data-verdict="{escape(row.verdict)}"'
+            if row.place is not None:
+                attributes += f' data-place="{row.place}"'
+            cells = [
+                cell.html(column, i == 0)
+                for i, (column, cell) in enumerate(zip(self.columns, row.cells, strict=True))
+            ]
+            lines.append(f"<tr{attributes}>{''.join(cells)}</tr>")
+        return Markup("\n".join(lines))
 
 
 def number(value: float | None, unit: str = "") -> str:

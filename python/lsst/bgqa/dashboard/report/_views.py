@@ -57,8 +57,6 @@ class Places:
         that is not known.
     pictures : `list` [`list` [`tuple` [`str`, `str`]]]
         What pictures of them show, and their paths.
-    facts : `list` [`list` [`tuple` [`str`, `str`]]]
-        What else is known of them: what it is, and what it says.
     """
 
     labels: list[str]
@@ -66,7 +64,6 @@ class Places:
     anchors: list[str]
     outlines: list[Outline] | None = None
     pictures: list[list[tuple[str, str]]] = field(default_factory=list)
-    facts: list[list[tuple[str, str]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -136,6 +133,11 @@ def _dump(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{json.dumps(str(key))}:{_dump(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
+        try:
+            # All at once, if there is nothing special.
+            return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError):
+            pass
         return f"[{','.join(map(_dump, value))}]"
     if isinstance(value, float) and not math.isfinite(value):
         return "null"
@@ -187,9 +189,7 @@ def overview_view(
     values |= {metric.name: table[:, index[metric.name]] for metric in metrics}
     failing = {
         metric.name: [
-            i
-            for i, key in enumerate(keys)
-            if 2 * aggregate.places[key].metrics[metric.name] >= totals[i]
+            i for i, key in enumerate(keys) if 2 * aggregate.places[key].metrics[metric.name] >= totals[i]
         ]
         for metric in metrics
     }
@@ -201,7 +201,8 @@ def overview_view(
                 "map",
                 f"{form.place}-map",
                 f"Median of each {form.place}",
-                f"Over its {form.block}s. Hatched: fails in at least half of them. Choose one to see all its metrics.",
+                f"Over its {'visits' if form.night_key else 'bands'}. "
+                "Hatched: fails in at least half of them. Choose one to see all its metrics.",
                 high=True,
             )
         )
@@ -305,11 +306,13 @@ def block_view(
             failing.setdefault(name, []).append(row)
     figures = []
     if not no_map:
-        figures.append(Figure("map", figure, "Detectors" if place == "detector" else "Patches", map_text, high=True))
+        figures.append(
+            Figure("map", figure, "Detectors" if place == "detector" else "Patches", map_text, high=True)
+        )
     figures.append(
         Figure("ranking", "ranking", f"By {place}", "Crosses: fail. Dashed: thresholds.", high=True)
     )
-    data = {
+    data: dict[str, Any] = {
         "title": place.capitalize(),
         "worst": int(np.argmax(np.nan_to_num(block.severity, posinf=1e300))) if len(block) else None,
         "failingWord": "fails",
@@ -321,9 +324,9 @@ def block_view(
     }
     if seams is not None and not no_map:
         data["seams"] = seams
-    names = [metric.name for _, metric in shown]
-    first = max(names, key=lambda name: len(failing.get(name, ())), default="")
-    if not failing and "level_median" in names:
+    known_names = [metric.name for _, metric in shown]
+    first = max(known_names, key=lambda name: len(failing.get(name, ())), default="")
+    if not failing and "level_median" in known_names:
         first = "level_median"
     return View(
         label,
@@ -366,8 +369,6 @@ def _places(places: Places) -> dict[str, Any]:
         data["ys"] = [outline[:, 1] for outline in places.outlines]
     if any(places.pictures):
         data["pictures"] = places.pictures
-    if places.facts:
-        data["facts"] = places.facts
     return data
 
 

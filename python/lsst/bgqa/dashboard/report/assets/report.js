@@ -504,7 +504,9 @@
       const { places, metrics, values, title } = this.data;
       const name = places.name[index] ? ` (${places.name[index]})` : "";
       const facts = element("dl", { className: "facts-list" });
-      for (const [what, text] of places.facts?.[index] ?? []) {
+      const table = document.getElementById(this.section.dataset.table ?? "");
+      for (const button of table?.querySelectorAll(`tr[data-place="${index}"] .copy`) ?? []) {
+        const { what, copy: text } = button.dataset;
         facts.append(element("dt", {}, what), element("dd", { className: "mono" }, text));
       }
       const list = element("dl", { className: "values", tabIndex: 0 });
