@@ -186,7 +186,11 @@ class PieceReader:
                 for name, quantity in _measurements(self._butler.get(ref)):
                     if name in columns:
                         column, unit = columns[name]
-                        values[column] = quantity.value if quantity.unit == unit else quantity.to_value(unit)
+                        values[column] = (
+                            quantity.value
+                            if quantity.unit is unit or quantity.unit == unit
+                            else quantity.to_value(unit)
+                        )
             except Exception as error:
                 unreadable.add(ref, error)
                 continue
