@@ -15,6 +15,7 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import click
+from export import export
 from growth import growth
 from kernel import kernel, render
 from quantum import imports, quantum
@@ -26,6 +27,7 @@ _PARTS: dict[str, tuple[str, Callable[[int], list[dict[str, Any]]]]] = {
     "kernel": ("The notebook's recipe against measure_background", kernel),
     "render": ("scipy's separable Akima against render", render),
     "growth": ("Growth of measure_background", growth),
+    "export": ("Exports of a campaign against reading its table", export),
     "imports": ("What importing the tasks adds to pipetask", imports),
     "report": ("A report against reading its rows", report),
     "quantum": ("A quantum under pipetask against one that measures nothing", quantum),
