@@ -8,6 +8,8 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lsst.bgqa import BackgroundError, BackgroundModel, measure_background
 from lsst.bgqa.background import Box, FieldLayer, Layer
@@ -103,6 +105,65 @@ def test_pixels_are_those_of_lsst_images(name: str) -> None:
     assert model.unit == field.unit
     assert image.dtype == model.dtype == np.float64
     np.testing.assert_allclose(image, expected.array, rtol=1e-9, atol=0)
+
+
+def some_field(draw: st.DrawFn, box: ImageBox, unit: u.UnitBase | None, depth: int) -> Any:
+    """Any field over a box, sums and products of others among them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    wider = draw(st.tuples(*[st.integers(0, 40)] * 4))
+    outer = ImageBox.from_shape(
+        (box.y.size + wider[0] + wider[1], box.x.size + wider[2] + wider[3]),
+        start=(box.y.start - wider[0], box.x.start - wider[2]),
+    )
+    kind = draw(st.sampled_from(["spline", "polynomial", "sum", "product"][: 4 if depth else 2]))
+    if kind == "polynomial":
+        shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+        return ChebyshevField(outer, rng.normal(0, 3, shape), unit=unit)
+    if kind == "spline":
+        ny, nx = draw(st.tuples(st.integers(1, 8), st.integers(1, 8)))
+        y = outer.y.start + outer.y.size * (np.arange(ny) + rng.uniform(0.1, 0.9, ny)) / ny
+        x = outer.x.start + outer.x.size * (np.arange(nx) + rng.uniform(0.1, 0.9, nx)) / nx
+        data = draw(st.sampled_from([0.0, 50.0, -1e4])) + rng.normal(0, 1, (ny, nx))
+        if draw(st.booleans()):
+            data = np.round(data)  # slopes that are the same
+        data[rng.random((ny, nx)) < draw(st.sampled_from([0.0, 0.3, 0.8]))] = np.nan
+        data[rng.integers(ny), rng.integers(nx)] = 3.0  # one there is
+        return SplineField(outer, data.astype(draw(st.sampled_from(["f4", "f8"]))), y=y, x=x, unit=unit)
+    count = draw(st.integers(1, 3))
+    if kind == "sum":
+        units = [unit if unit is None else draw(st.sampled_from([u.nJy, u.uJy])) for _ in range(count)]
+        return SumField([some_field(draw, box, each, depth - 1) for each in units])
+    return ProductField([some_field(draw, box, None if i else unit, depth - 1) for i in range(count)])
+
+
+@st.composite
+def any_field(draw: st.DrawFn) -> Any:
+    shape = draw(st.tuples(st.integers(5, 90), st.integers(5, 90)))
+    start = draw(st.tuples(st.integers(-3000, 3000), st.integers(-3000, 3000)))
+    box = ImageBox.from_shape(shape, start=start)
+    return some_field(draw, box, draw(st.sampled_from([None, u.nJy])), depth=2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_field(), st.data())
+def test_any_field_has_the_pixels_of_lsst_images(field: Any, data: st.DataObject) -> None:
+    expected = field.render(dtype=np.float64)
+    model = BackgroundModel.from_images(field)
+    box = expected.bbox
+    assert model.bbox == Box(box.x.start, box.y.start, box.x.size, box.y.size)
+    assert model.unit == (u.adu if field.unit is None else field.unit)
+    # Where terms cancel, their rounding is left.
+    rounding = 1e-12 * max(float(np.abs(layer.render()).max()) for layer in model.layers)
+    np.testing.assert_allclose(model.render(), expected.array, rtol=1e-9, atol=rounding)
+    x = sorted(data.draw(st.tuples(*[st.integers(0, box.x.size - 1)] * 2)))
+    y = sorted(data.draw(st.tuples(*[st.integers(0, box.y.size - 1)] * 2)))
+    part = model.render(Box(box.x.start + x[0], box.y.start + y[0], x[1] - x[0] + 1, y[1] - y[0] + 1))
+    np.testing.assert_array_equal(part, model.render()[y[0] : y[1] + 1, x[0] : x[1] + 1])
+    metrics = measure_background(model)
+    largest = float(np.abs(expected.array).max())
+    for name, value in (("min", expected.array.min()), ("max", expected.array.max())):
+        assert metrics[f"level_{name}"].value == pytest.approx(value, rel=1e-9, abs=rounding)
+    assert metrics["level_mean"].value == pytest.approx(expected.array.mean(), rel=1e-6, abs=1e-6 * largest)
 
 
 @pytest.mark.parametrize("name", ["spline_missing", "chebyshev_wide", "sum"])

@@ -13,6 +13,7 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from lsst.daf.butler import Butler, CollectionType, DatasetType, MissingCollectionError
 
@@ -45,6 +46,9 @@ class FoundBackground:
         What judges it.
     inputs : `tuple` [`str`, ...]
         Collections to give to pipetask.
+    omitted : `int`
+        Number of RUN collections that have such datasets and are too many to
+        be named in ``inputs``.
     """
 
     name: str
@@ -56,6 +60,7 @@ class FoundBackground:
     bands: Mapping[str, int] = field(default_factory=dict)
     target: Target | None = None
     inputs: tuple[str, ...] = ()
+    omitted: int = 0
 
     @property
     def count(self) -> int:
@@ -63,7 +68,7 @@ class FoundBackground:
         return sum(self.collections.values())
 
     def command(self, repo: str) -> str | None:
-        """Return the command that judges all of them.
+        """Return the command that judges them.
 
         Parameters
         ----------
@@ -78,7 +83,9 @@ class FoundBackground:
         if self.target is None:
             return None
         arguments = ["pipetask", "run", "-b", repo, "-i", ",".join(self.inputs)]
-        arguments += ["-o", f"u/{_user()}/backgroundQa", "-p", self.target.location]
+        # An output collection belongs to its inputs, and these differ.
+        output = f"u/{_user()}/backgroundQa/{self.name.replace('.', '_')}"
+        arguments += ["-o", output, "-p", self.target.location]
         for override in self.target.overrides:
             arguments += ["-c", override]
         if where := self._where():
@@ -158,14 +165,19 @@ def _holders(butler: Butler, collections: Sequence[str]) -> dict[str, list[str]]
 
 
 def _chains(butler: Butler) -> dict[str, set[str]]:
-    """Return the RUN collections in each chain."""
-    chains = butler.collections.query_info("*", collection_types={CollectionType.CHAINED})
-    return {
-        info.name: set(
-            butler.collections.query(info.name, flatten_chains=True, collection_types={CollectionType.RUN})
-        )
-        for info in chains
-    }
+    """Return the RUN collections in each chain, and others that they lead
+    to.
+    """
+    infos = butler.collections.query_info("*", collection_types={CollectionType.CHAINED})
+    children = {info.name: info.children for info in infos}
+
+    @cache
+    def flatten(name: str) -> frozenset[str]:
+        if name not in children:
+            return frozenset([name])
+        return frozenset().union(*(flatten(child) for child in children[name]))
+
+    return {name: set(flatten(name)) for name in children}
 
 
 def _dataset_types(butler: Butler, names: Iterable[str]) -> list[DatasetType]:
@@ -213,6 +225,7 @@ def _look(
     if storage_class not in ("Background", "BackgroundMap"):
         name, storage_class = f"{name}.{_COMPONENT}", "BackgroundMap"
     dimensions = tuple(full.required)
+    inputs = _choose_inputs(set(by_run), collections, chains)
     return FoundBackground(
         name=name,
         storage_class=storage_class,
@@ -222,7 +235,8 @@ def _look(
         collections=by_run,
         bands=by_band,
         target=find_target(name, storage_class, dimensions, by_instrument),
-        inputs=_choose_inputs(set(by_run), collections, chains),
+        inputs=inputs[:_MAX_INPUTS],
+        omitted=max(len(inputs) - _MAX_INPUTS, 0),
     )
 
 
@@ -259,7 +273,7 @@ def _choose_inputs(
         holding = [name for name, children in chains.items() if runs <= children]
         if holding:
             return (min(holding, key=lambda name: (len(chains[name]), name)),)
-    return tuple(sorted(runs)[:_MAX_INPUTS])
+    return tuple(sorted(runs))
 
 
 def _quote(argument: str) -> str:

@@ -54,6 +54,7 @@ def _print(found: list[FoundBackground], repo: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from .. import stack
     from ._console import make_console
 
     console = make_console()
@@ -76,6 +77,10 @@ def _print(found: list[FoundBackground], repo: str) -> None:
             escape(_counts(item.collections, _MAX_COLLECTIONS)),
         )
     console.print(table)
+    if not stack.have_afw():
+        console.print()
+        console.print("Without the Science Pipelines, first set up this shell:")
+        console.print('  eval "$(bgqa env)"', soft_wrap=True)
     for item in found:
         console.print()
         command = item.command(repo)
@@ -88,6 +93,11 @@ def _print(found: list[FoundBackground], repo: str) -> None:
                 soft_wrap=True,
             )
             console.print(f"  {escape(command)}", soft_wrap=True)
+            if item.omitted:
+                console.print(
+                    f"  ({item.omitted} more collections have some: name those that you mean, or a chain.)",
+                    soft_wrap=True,
+                )
 
 
 def _counts(counts: Mapping[str, int], most: int = 100) -> str:
