@@ -139,6 +139,23 @@ def test_repository_of_something_else_is_refused(tmp_path: Path) -> None:
         make_repository(tmp_path / "repo")
 
 
+def test_demo_of_another_generation_is_refused(tmp_path: Path) -> None:
+    class InterruptionError(Exception):
+        pass
+
+    def interrupt(done: int, total: int) -> None:
+        raise InterruptionError
+
+    # One dataset is enough to tell.
+    with pytest.raises(InterruptionError):
+        make_repository(tmp_path / "demo", interrupt, "dp2")
+    for other in ("dp02", "dp1"):
+        with pytest.raises(UserError, match=f"has the demo of generation dp2; give {other} another folder"):
+            make_repository(tmp_path / "demo", generation=other)
+    with pytest.raises(InterruptionError):
+        make_repository(tmp_path / "demo", interrupt, "dp2")
+
+
 @pytest.mark.slow
 def test_demo_runs_twice(tmp_path: Path) -> None:
     folder = tmp_path / "demo"

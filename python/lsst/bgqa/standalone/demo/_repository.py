@@ -51,7 +51,8 @@ def make_repository(
     Raises
     ------
     ~lsst.bgqa.errors.UserError
-        Raised if the folder holds something else.
+        Raised if the folder holds something else, or the demo of another
+        release.
     """
     if not (folder / "butler.yaml").exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -60,6 +61,12 @@ def make_repository(
     with Butler.from_config(str(folder), writeable=True) as butler:
         if butler.registry.queryCollections() and INPUT_RUN not in butler.registry.queryCollections():
             raise UserError(f"{folder} is a data repository, but not the demo's")
+        there = {(t.name, t.storageClass_name) for t in butler.registry.queryDatasetTypes()}
+        for other in GENERATIONS.values():
+            if other.name != generation and other.visit_types.items() & there:
+                raise UserError(
+                    f"{folder} has the demo of generation {other.name}; give {generation} another folder"
+                )
         butler.registry.registerRun(INPUT_RUN)
         return _fill(butler, GENERATIONS[generation], progress)
 
