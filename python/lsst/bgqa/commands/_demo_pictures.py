@@ -22,7 +22,7 @@ _OUTPUT = "demo/plots"
 _MOST_PLACES = 3
 
 
-def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: DemoGeneration) -> None:
+def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: DemoGeneration) -> str:
     """Draw the worst detectors and patches, and print where the pictures are.
 
     Parameters
@@ -36,6 +36,11 @@ def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: Dem
     generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
         What the datasets are called.
 
+    Returns
+    -------
+    collection : `str`
+        Collection with the pictures; empty if there is nothing to draw.
+
     Raises
     ------
     ~lsst.bgqa.errors.UserError
@@ -46,7 +51,7 @@ def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: Dem
     ]
     patches = [f"(patch={patch} AND band='{band}')" for patch, band in worst.patches[:_MOST_PLACES]]
     if not detectors and not patches:
-        return
+        return ""
     for label, where, places, config in (
         ("plotBackground", f"instrument='{DemoCam.getName()}'", detectors, ()),
         (
@@ -69,6 +74,7 @@ def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: Dem
     console.print("Pictures:")
     for path in _collect(repo, repo / "pictures"):
         console.print(f"  {escape(str(path))}", soft_wrap=True)
+    return _OUTPUT
 
 
 def _collect(repo: Path, folder: Path) -> list[Path]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 __all__ = ("demo",)
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "gather")
 _COADD_TASKS = (
@@ -30,7 +34,8 @@ def demo(folder: Path, generation: str) -> None:
 
     Makes a data repository in DIR, runs the pipeline on it with pipetask, and
     prints which detectors and patches are bad, and how; then draws the worst
-    of them. A second run uses the repository again.
+    of them, and makes a report for a browser. A second run uses the
+    repository again.
     """
     from ..standalone.demo import GENERATIONS, INPUT_RUN, make_repository
     from ._console import make_console, track
@@ -64,4 +69,26 @@ def demo(folder: Path, generation: str) -> None:
     console.print()
     worst = print_report(console, folder, output, form)
     console.print()
-    draw_worst(console, folder, worst, form)
+    pictures = draw_worst(console, folder, worst, form)
+    console.print()
+    _make_report(console, folder, [output, *filter(None, [pictures])])
+
+
+def _make_report(console: Console, folder: Path, collections: list[str]) -> None:
+    """Make the report; without bokeh, say what is missing."""
+    from rich.markup import escape
+
+    from ..dashboard.report import make_report
+    from ..errors import UserError
+    from ._console import track
+
+    path = folder / "report"
+    console.print(f"$ bgqa report {folder} {','.join(collections)} -o {path}", soft_wrap=True, markup=False)
+    try:
+        index = make_report(
+            str(folder), ",".join(collections), path, progress=lambda what: track(console, escape(what))
+        )
+    except UserError as error:
+        console.print(f"No report: {error}", soft_wrap=True, markup=False)
+        return
+    console.print(f"Report: {index}", soft_wrap=True, markup=False)

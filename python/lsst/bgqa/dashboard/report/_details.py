@@ -327,7 +327,7 @@ class DetailWriter:
             text = f"On the sky, north up and east to the left. Hatched: fails. {what}"
             return [flat[place] for place in places], "", text, f"{form.place}-sky"
         if set(places) <= set(self._reference):
-            text = f"As in another visit, the detectors' x to the right. Hatched: fails. {what}"
+            text = f"As the detectors lie in another visit. Hatched: fails. {what}"
             return [self._reference[place] for place in places], "", text, f"{form.place}-map"
         reason = (
             f"The repository has no regions of these {form.place}es"

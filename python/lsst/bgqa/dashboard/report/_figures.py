@@ -11,7 +11,7 @@ __all__ = ("band_styles", "make_histogram", "make_map", "make_ranking", "make_se
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bokeh.embed import json_item
 from bokeh.models import (
@@ -220,7 +220,17 @@ def make_series(name: str) -> Mapping[str, Any]:
     columns = ("x", "median", "low", "high", "min", "max", "color", "marker", "text")
     cells = ColumnDataSource({column: [] for column in columns}, name="cells")
     plot.segment("x", "min", "x", "max", source=cells, line_color="color", line_alpha=0.45, line_width=1)
-    plot.segment("x", "low", "x", "high", source=cells, line_color="color", line_alpha=0.55, line_width=5)
+    plot.segment(
+        "x",
+        "low",
+        "x",
+        "high",
+        source=cells,
+        line_color="color",
+        line_alpha=0.55,
+        line_width=5,
+        name="whiskers",
+    )
     medians = plot.scatter(
         "x",
         "median",
@@ -340,7 +350,7 @@ def make_ranking(name: str) -> Mapping[str, Any]:
     return _finish(plot, "", "")
 
 
-def _add_bounds(plot: Any, dimension: str = "width") -> None:
+def _add_bounds(plot: Any, dimension: Literal["width", "height"] = "width") -> None:
     for name in ("low", "high"):
         plot.add_layout(
             Span(

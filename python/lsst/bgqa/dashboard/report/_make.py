@@ -24,6 +24,7 @@ from ._overview import FamilyReport, block_table, family_section, run_tables, st
 from ._runs import count_types, task_times
 from ._site import Site, making
 from ._sky import align, project, separate
+from ._tables import band_order
 
 Detail = Literal["flagged", "all", "none"]
 """Which visits and tracts get a page."""
@@ -151,7 +152,7 @@ class _Maker:
         reports = [self._read(family) for family in self._campaign.families if family.kind in FORMS]
         stacks = self._write_stacks()
         bands = {band for report in reports for band in report.aggregate.bands}
-        styles = self._figures.band_styles(sorted(bands))
+        styles = self._figures.band_styles(sorted(bands, key=band_order))
         for section in ("visits", "tracts"):
             mine = [report for report in reports if report.details.section == section]
             if mine:
@@ -187,7 +188,7 @@ class _Maker:
             scripts,
             {
                 "detector-map": figures.make_map(
-                    "detector-map", mirrored=False, x_label="degrees along x", y_label="degrees along y"
+                    "detector-map", mirrored=False, x_label="degrees", y_label="degrees"
                 ),
                 "patch-map": figures.make_map("patch-map", mirrored=True, x_label=east, y_label=north),
                 "detector-sky": figures.make_map("detector-sky", mirrored=True, x_label=east, y_label=north),

@@ -16,7 +16,7 @@ from ..campaign import MetricFamily
 from ._aggregate import VERDICTS, Aggregate
 from ._details import DetailWriter, WholeBlock
 from ._runs import TaskTime, TypeCount
-from ._tables import Cell, Column, Row, Table, count, number, share, show_worst
+from ._tables import Cell, Column, Row, Table, band_order, count, number, share, show_worst
 from ._views import Places, View, overview_view
 
 _WORST = 15
@@ -370,7 +370,7 @@ def _failure_table(aggregate: Aggregate, identifier: str) -> Table:
 
 
 def _matrix(aggregate: Aggregate) -> dict[str, Any]:
-    bands = sorted(aggregate.bands)
+    bands = sorted(aggregate.bands, key=band_order)
     rows = [("all", {band: aggregate.bands[band] for band in bands})]
     rows += [
         (group, {band: aggregate.group_counts[group, band] for band in bands}) for group in aggregate.groups

@@ -3,7 +3,19 @@
 
 from __future__ import annotations
 
-__all__ = ("Cell", "Column", "Copy", "Row", "Table", "count", "number", "share", "show_worst", "slug")
+__all__ = (
+    "Cell",
+    "Column",
+    "Copy",
+    "Row",
+    "Table",
+    "band_order",
+    "count",
+    "number",
+    "share",
+    "show_worst",
+    "slug",
+)
 
 import hashlib
 import math
@@ -112,7 +124,7 @@ class Cell:
         html : `str`
             The element; every text is escaped.
         """
-        text: str = escape(self.text)
+        text = str(escape(self.text))
         if self.verdict:
             text = f'<span class="verdict {text}">{text}</span>'
         elif self.choose:
@@ -199,6 +211,23 @@ class Table:
             ]
             lines.append(f"<tr{attributes}>{''.join(cells)}</tr>")
         return Markup("\n".join(lines))
+
+
+def band_order(band: str) -> tuple[int, str]:
+    """Return what to sort a band by.
+
+    Parameters
+    ----------
+    band : `str`
+        The band.
+
+    Returns
+    -------
+    key : `tuple` [`int`, `str`]
+        Rubin's bands come first, in the order of their wavelengths.
+    """
+    number_ = "ugrizy".find(band) if len(band) == 1 else -1
+    return (number_ if number_ >= 0 else 6), band
 
 
 def number(value: float | None, unit: str = "") -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ._aggregate import Aggregate, Block, Metric
+from ._tables import band_order
 
 FAILING_SHARE = "verdict_failingShare"
 """What the share of rows that fail is called (`str`)."""
@@ -33,8 +34,8 @@ class Figure:
         What it shows, and which of the report's figures it is.
     caption, text : `str`
         Its title, and how to read it.
-    high : `bool`
-        Whether it is of the higher ones.
+    high, wide : `bool`
+        Whether it is of the higher ones, and takes a whole line.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Figure:
     caption: str
     text: str = ""
     high: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +225,7 @@ def overview_view(
                 f"{form.place}-series",
                 "By night",
                 "Median, 5% to 95% (thick) and extremes (thin); dashed: thresholds.",
+                wide=True,
             )
         )
     data = {
@@ -242,7 +245,7 @@ def overview_view(
             }
             for name, h in histograms.items()
         },
-        "bands": {band: bands.get(band, {}) for band in dict.fromkeys(key[2] for key in cells)},
+        "bands": {band: bands.get(band, {}) for band in sorted({key[2] for key in cells}, key=band_order)},
         "cells": _cells(cells, metrics, index),
     }
     first = max(metrics, key=lambda metric: aggregate.metric_failures[metric.name], default=failing_share)

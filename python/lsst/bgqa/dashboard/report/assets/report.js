@@ -233,7 +233,8 @@
       this.select = section.querySelector("select.metric");
       this.figures = {};
       this.hiddenBands = new Set();
-      this.extremes = true;
+      // Of many nights, the extremes hide the rest.
+      this.extremes = new Set(data.cells?.x).size <= 15;
     }
 
     async start() {
@@ -393,8 +394,11 @@
       const bands = Object.keys(this.data.bands);
       const times = limits(cells.x);
       if (times[1] - times[0] < 4 * 86400e3) [times[0], times[1]] = [times[0] - 2 * 86400e3, times[1] + 2 * 86400e3];
-      const place = (i) =>
-        cells.x[i] + (bands.indexOf(cells.band[i]) - (bands.length - 1) / 2) * 0.012 * (times[1] - times[0]);
+      const nights = new Set(cells.x).size;
+      const step = Math.min(0.012, 0.6 / nights / bands.length) * (times[1] - times[0]);
+      const place = (i) => cells.x[i] + (bands.indexOf(cells.band[i]) - (bands.length - 1) / 2) * step;
+      figure.model("medians").glyph.size = { value: keep.length > 200 ? 4 : keep.length > 60 ? 6 : 9 };
+      figure.model("whiskers").glyph.line_width = { value: keep.length > 200 ? 1.5 : keep.length > 60 ? 3 : 5 };
       const [min, low, median, high, max] = quantiles ? quantiles.map(take) : [[], [], [], [], []];
       const lines = {};
       for (const i of keep) {
