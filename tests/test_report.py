@@ -1,0 +1,619 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The report: its numbers, its links, its folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Collection, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from campaigns import MadeUp
+from click.testing import CliRunner
+from matplotlib.figure import Figure
+
+from lsst.bgqa.cli import main
+from lsst.bgqa.dashboard.report import _site, make_report
+from lsst.bgqa.dashboard.report._aggregate import Aggregate, Block, Form, Metric
+from lsst.bgqa.dashboard.report._sampling import GroupSample, column_quantiles
+from lsst.bgqa.dashboard.report._sky import align, project, separate, shared_border, unit_vectors
+from lsst.bgqa.dashboard.report._tables import band_order, number, share, slug
+from lsst.bgqa.dashboard.report._views import dump
+from lsst.bgqa.errors import UserError
+from lsst.bgqa.metrics.judging import Thresholds
+from lsst.bgqa.standalone._regions import polygon
+
+RUN = "<script>alert('run')</script>"
+INSTRUMENT = "<i>Cam</i>"
+SKYMAP = "<u>map</u>"
+
+
+class Marked(MadeUp):
+    """A campaign whose names are markup."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, visits=5, instrument=INSTRUMENT, skymap=SKYMAP)
+        insert = self.butler.registry.insertDimensionData
+        for visit in self.visits:
+            insert(
+                "visit_detector_region",
+                *[
+                    {"instrument": INSTRUMENT, "visit": visit, "detector": d, "region": _region(d)}
+                    for d in self.detectors
+                ],
+            )
+        self.put_campaign(RUN)
+        self.put_others(RUN)
+        for tract in (4, 5):
+            for patch in range(9):
+                for band in "ri":
+                    level = 99.0 if (tract, patch) == (5, 3) else 0.01 * patch
+                    values = {"level_median": level, "coverage_finiteFraction": 1.0}
+                    self.put_patch(RUN, tract, patch, band, values)
+        for detector in (1, 2):
+            figure = Figure(figsize=(1 + detector, 1))
+            name = "calexpBackground_image_plot"
+            self.put(figure, name, "Plot", RUN, instrument=INSTRUMENT, visit=2, detector=detector)
+        seams = Table({"patch1": [3, 0], "patch2": [4, 1], "meanDifference": [90.0, 0.1], "rms": [1.0, 1.0]})
+        name = "deepCoadd_calexp_background_tract_seams"
+        self.put(seams, name, "ArrowAstropy", RUN, skymap=SKYMAP, tract=5, band="i")
+
+    def detector_name(self, detector: int) -> str:
+        return f"<b>R{detector}</b>"
+
+    def day_obs(self, visit: int) -> int:
+        return 20261009
+
+    def values(self, visit: int, detector: int) -> dict[str, float]:
+        values = super().values(visit, detector)
+        # In the last visit, all is well.
+        if visit == self.visits[-1]:
+            values |= {"coverage_finiteFraction": 1.0, "level_median": 1000 + 0.1 * detector}
+        return values
+
+
+def _region(detector: int) -> Any:
+    x, y = 0.2 * (detector % 3), 0.2 * (detector // 3)
+    return polygon([(x, y), (x + 0.19, y), (x + 0.19, y + 0.19), (x, y + 0.19)])
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Marked:
+    return Marked(tmp_path_factory.mktemp("report") / "repo")
+
+
+@pytest.fixture(scope="module")
+def site(marked: Marked, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_report(marked.path, RUN, tmp_path_factory.mktemp("site") / "report").parent
+
+
+class Page(HTMLParser):
+    """What a test needs to know of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.copies: list[str] = []
+        self.texts: list[str] = []
+        self.scripts: list[str] = []
+        self._script = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.tags.add(tag)
+        self.links += [values[name] for name in ("href", "src") if name in values]
+        self.ids |= {values["id"]} if "id" in values else set()
+        self.copies += [values["data-copy"]] if "data-copy" in values else []
+        self._script = tag == "script"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = False
+
+    def handle_data(self, data: str) -> None:
+        (self.scripts if self._script else self.texts).append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def views(self) -> list[dict[str, Any]]:
+        (data,) = [text for text in self.scripts if text.startswith('{"views"')]
+        return json.loads(data)["views"]  # type: ignore[no-any-return]
+
+
+def pages(site: Path) -> Iterator[Page]:
+    for path in sorted(site.rglob("*.html")):
+        yield Page(path)
+
+
+def page_of_visit(site: Path, visit: int) -> Path:
+    (path,) = site.glob(f"visits/*/{visit}.html")
+    return path
+
+
+def test_names_are_text_and_never_markup(site: Path) -> None:
+    for page in pages(site):
+        text = page.path.read_text()
+        assert "<script>alert" not in text, page.path
+        assert not {"b>R", "<i>Cam", "<u>map"} & set(re.findall(r"b>R|<i>Cam|<u>map", text))
+        assert not page.tags & {"i", "u"}, page.path
+    index = Page(site / "index.html")
+    assert f"Backgrounds of {RUN}" in index.text
+    assert f"Detectors of {INSTRUMENT}" in index.text
+    assert "<b>R1</b>" in index.text
+    assert f"Patches of {SKYMAP}" in index.text
+
+
+def test_all_links_lead_to_files_and_places_of_the_report(site: Path) -> None:
+    ids = {page.path: page.ids for page in pages(site)}
+    assert len(ids) > 8
+    for page in pages(site):
+        for link in page.links:
+            parts = urlsplit(link)
+            assert parts.scheme in ("", "data") and not parts.netloc, link
+            if parts.scheme == "data":
+                continue
+            target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
+            assert target.is_file(), (page.path, link)
+            assert target.is_relative_to(site.resolve())
+            if parts.fragment:
+                assert parts.fragment in ids[target], (page.path, link)
+    scripts = "".join(path.read_text() for path in (site / "assets").glob("report.*"))
+    assert "http" not in scripts
+
+
+def test_overview_counts_what_fails(marked: Marked, site: Path) -> None:
+    index = Page(site / "index.html")
+    # Detectors 1 and 2 in four of five visits; patch 3 of one tract in two bands.
+    assert "32 pass 8 fail 0 unknown" in index.text
+    assert "34 pass 2 fail 0 unknown" in index.text
+    assert "40 rows: 8 detectors in 5 visits, 4 of them with a failure" in index.text
+    detectors, patches = index.views
+    names = [metric["name"] for metric in detectors["metrics"]]
+    assert names[0] == "verdict_failingShare"
+    assert detectors["values"]["verdict_failingShare"] == [0, 80, 80, 0, 0, 0, 0, 0]
+    assert patches["values"]["verdict_failingShare"] == [0] * 12 + [100] + [0] * 5
+    for detector in marked.detectors:
+        values = [marked.values(visit, detector)["shape_gradientX"] for visit in marked.visits]
+        assert detectors["values"]["shape_gradientX"][detector] == pytest.approx(np.median(values), rel=1e-4)
+    assert detectors["failing"]["coverage_finiteFraction"] == [1]
+    assert detectors["failing"]["level_median"] == [2]
+    assert detectors["metrics"][names.index("coverage_finiteFraction")]["low"] == 0.999
+    bins = detectors["histograms"]["coverage_finiteFraction"]
+    assert sum(bins["passing"]) == 36
+    assert sum(bins["failing"]) == 4
+
+
+def test_overview_has_nights_and_outlines(marked: Marked, site: Path) -> None:
+    detectors, patches = Page(site / "index.html").views
+    cells = detectors["cells"]
+    assert cells["night"] == ["20261009"] * 3
+    assert sorted(cells["band"]) == ["g", "i", "r"]
+    rows = {"g": (3,), "r": (1, 4), "i": (2, 5)}
+    for i, band in enumerate(cells["band"]):
+        values = [marked.values(visit, d)["level_median"] for visit in rows[band] for d in marked.detectors]
+        low, _, middle, _, high = (cells["quantiles"]["level_median"][q][i] for q in range(5))
+        expected = min(values), np.median(values), max(values)
+        assert (low, middle, high) == pytest.approx(expected, rel=1e-4)
+        assert cells["count"][i] == len(values)
+    assert [len(xs) for xs in detectors["places"]["xs"]] == [4] * 8
+    # Neighbours are as far from each other as they are on the sky.
+    x = np.mean(detectors["places"]["xs"], axis=1)
+    y = np.mean(detectors["places"]["ys"], axis=1)
+    assert math.hypot(x[1] - x[0], y[1] - y[0]) == pytest.approx(0.2, rel=1e-3)
+    # There is no region of a patch, and the page says so.
+    assert "xs" not in patches["places"]
+    assert "no regions of these patches" in Page(site / "index.html").text
+
+
+def test_flagged_visits_have_pages_with_all_that_is_known(marked: Marked, site: Path) -> None:
+    written = {int(path.stem) for path in site.glob("visits/*/*.html")}
+    assert written == {1, 2, 3, 4}
+    page = Page(page_of_visit(site, 2))
+    (view,) = page.views
+    for name in ("level_median", "shape_gradientX"):
+        expected = [marked.values(2, detector)[name] for detector in marked.detectors]
+        assert view["values"][name] == pytest.approx(expected, rel=1e-4)
+    assert view["values"]["fit_reducedChi2"][0] is None
+    assert view["failing"] == {"coverage_finiteFraction": [1], "level_median": [2]}
+    assert view["places"]["name"][3] == "<b>R3</b>"
+    assert "band=" not in page.text
+    assert f"instrument='{INSTRUMENT}' AND visit=2 AND detector=3" in page.copies
+    (ref,) = marked.butler.query_datasets("calexpBackground_campaign_table", RUN)
+    assert str(ref.id) in page.copies
+    assert "2026-10-10 00:0" in page.text
+    # Visits of before and after, with a page.
+    assert {"1.html", "3.html"} <= set(page.links)
+
+
+def test_pictures_are_copied_and_linked(marked: Marked, site: Path) -> None:
+    page = Page(page_of_visit(site, 2))
+    refs = marked.butler.query_datasets("calexpBackground_image_plot", RUN)
+    targets = [page.path.parent / link for link in page.links if link.endswith(".png")]
+    assert {path.resolve() for path in targets} == {path.resolve() for path in site.rglob("*.png")}
+    assert {path.read_bytes() for path in targets} == {marked.path_of(ref).read_bytes() for ref in refs}
+    pictures = page.views[0]["places"]["pictures"]
+    assert [bool(item) for item in pictures] == [d in (1, 2) for d in marked.detectors]
+
+
+def test_tracts_have_pages_with_seams(site: Path) -> None:
+    written = sorted(path.stem for path in site.glob("tracts/*/*.html"))
+    assert written == ["5-i", "5-r"]
+    (path,) = site.glob("tracts/*/5-i.html")
+    page = Page(path)
+    assert "Seams between patches" in page.text
+    assert page.views[0]["values"]["level_median"][3] == 99
+    assert "skymap='<u>map</u>' AND tract=5 AND band='i' AND patch=3" in page.copies
+    # Tract 4's metrics as a whole; it passes, and so has no page.
+    assert "tracts" in {p.stem for p in site.glob("*.html")}
+
+
+def test_stacks_are_listed(site: Path) -> None:
+    assert "stack_patternRms / adu" in Page(site / "stacks.html").text
+
+
+@pytest.mark.parametrize(("detail", "visits", "tracts"), [("all", 5, 4), ("none", 0, 0)])
+def test_detail(marked: Marked, tmp_path: Path, detail: Any, visits: int, tracts: int) -> None:
+    index = make_report(marked.path, RUN, tmp_path / "report", detail=detail)
+    assert len(list(index.parent.glob("visits/*/*.html"))) == visits
+    assert len(list(index.parent.glob("tracts/*/*.html"))) == tracts
+    # Numbers without pages lead nowhere.
+    assert any("visits/" in link for link in Page(index).links) == bool(visits)
+
+
+def test_detectors_are_mapped_as_in_the_table_of_a_visit(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=2, detectors=2)
+    table = Table({"detector": [0, 1], "detector_name": ["a", "b"], "level_median": [1.0, 2.0]})
+    # On the sky the detectors' x is to the north, and their y to the west.
+    corners = [[(0, 0), (0, 0.1), (-0.1, 0.1), (-0.1, 0)], [(0, 0.12), (0, 0.22), (-0.1, 0.22), (-0.1, 0.12)]]
+    table["ra_corners"] = np.array([[ra % 360 for ra, _ in four] for four in corners])
+    table["dec_corners"] = np.array([[dec for _, dec in four] for four in corners])
+    for visit in made.visits:
+        name = "calexpBackground_visit_table"
+        made.put(table, name, "ArrowAstropy", "run", instrument="Cam", visit=visit)
+    (view,) = Page(make_report(made.path, "run", tmp_path / "report", detail="all")).views
+    (x0, x1), (y0, y1) = (np.mean(view["places"][axis], axis=1) for axis in ("xs", "ys"))
+    assert (x1 - x0, y1 - y0) == pytest.approx((0.12, 0), abs=1e-3)
+    (view,) = Page(page_of_visit(tmp_path / "report", 1)).views
+    (x0, x1), (y0, y1) = (np.mean(view["places"][axis], axis=1) for axis in ("xs", "ys"))
+    assert (x1 - x0, y1 - y0) == pytest.approx((0, 0.12), abs=1e-3)
+
+
+def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=1)
+    made.put_bundles("run")
+    ref = made.butler.query_datasets("calexpBackground_metrics", "run", instrument="Cam", detector=3)[0]
+    made.path_of(ref).write_text("no bundle")
+    index = Page(make_report(made.path, "run", tmp_path / "report"))
+    assert "1 datasets of calexpBackground could not be read: calexpBackground_metrics" in index.text
+    assert len(index.views[0]["places"]["label"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "run"], "nowhere"),
+        (["REPO", "nothing"], "nothing"),
+        (["REPO", "empty"], "has no metrics of backgrounds"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    marked: Marked, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    marked.butler.registry.registerRun("empty")
+    repo, collection = arguments
+    repo = marked.path if repo == "REPO" else str(tmp_path / repo)
+    result = CliRunner().invoke(main, ["report", repo, collection, "-o", str(tmp_path / "report")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_folder_is_never_replaced(marked: Marked, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("chapter")
+    (tmp_path / "file").touch()
+    for name, message in (("thesis", "not a report of bgqa"), ("file", "not a folder")):
+        result = CliRunner().invoke(main, ["report", marked.path, RUN, "-o", str(tmp_path / name)])
+        assert result.exit_code == 1
+        assert message in result.stderr
+    assert (tmp_path / "thesis" / "thesis.tex").read_text() == "chapter"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "thesis"]
+
+
+def test_current_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="current folder"), _site.making(Path()):
+        pass
+
+
+def test_without_bokeh_a_line_says_what_to_install(
+    marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bokeh", None)
+    monkeypatch.setitem(sys.modules, "bokeh.embed", None)
+    monkeypatch.delitem(sys.modules, "lsst.bgqa.dashboard.report._figures", raising=False)
+    monkeypatch.delattr("lsst.bgqa.dashboard.report._figures", raising=False)
+    result = CliRunner().invoke(main, ["report", marked.path, RUN, "-o", str(tmp_path / "report")])
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"Error: a report needs bokeh\S*, which is not installed; pip install .*\n", result.stderr
+    )
+
+
+def test_log_has_no_progress_bar(marked: Marked, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "report"
+    result = CliRunner().invoke(main, ["report", marked.path, RUN, "--detail", "none", "-o", str(path)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"Report: {path / 'index.html'}\n"
+
+
+def test_interrupted_report_is_not_there(
+    marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report"
+    write = _site.Site.write
+
+    def interrupt(self: _site.Site, *args: Any, **kwargs: Any) -> None:
+        write(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_site.Site, "write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_report(marked.path, RUN, path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    # One that is there is complete until another is.
+    make_report(marked.path, RUN, path, detail="none")
+    before = {item: item.stat().st_mtime_ns for item in path.rglob("*")}
+    monkeypatch.setattr(_site.Site, "write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_report(marked.path, RUN, path)
+    assert {item: item.stat().st_mtime_ns for item in path.rglob("*")} == before
+    monkeypatch.undo()
+    make_report(marked.path, RUN, path)
+    assert list(path.glob("visits/*/*.html"))
+    assert [item.name for item in tmp_path.iterdir()] == ["report"]
+
+
+def test_commands_and_tasks_do_not_import_bokeh() -> None:
+    code = "import sys, lsst.bgqa.cli, lsst.bgqa.tasks; print({'bokeh', 'jinja2'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_progress_ends_where_everything_is_read(marked: Marked, tmp_path: Path) -> None:
+    from contextlib import contextmanager
+
+    calls: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def progress(what: str) -> Iterator[Any]:
+        yield lambda done, total: calls.setdefault(what, []).append((done, total))
+
+    make_report(marked.path, RUN, tmp_path / "report", detail="none", progress=progress)
+    assert len(calls) >= 4
+    for steps in calls.values():
+        done, total = steps[-1]
+        assert done == total > 0
+
+
+# ---- The parts -------------------------------------------------------------
+
+
+def test_quantiles_are_numpys() -> None:
+    values = np.random.default_rng(1).normal(size=(101, 4))
+    values[::3, 1] = np.nan
+    values[:, 2] = np.nan
+    values[1:, 3] = np.nan
+    fractions = (0, 0.05, 0.5, 0.95, 1)
+    expected = [np.nanquantile(values[:, i], fractions) for i in (0, 1, 3)]
+    np.testing.assert_allclose(column_quantiles(values, fractions)[:, [0, 1, 3]].T, expected)
+    assert np.isnan(column_quantiles(values, fractions)[:, 2]).all()
+    assert np.isnan(column_quantiles(values[:0], fractions)).all()
+
+
+def test_sample_of_a_small_group_is_the_group() -> None:
+    random = np.random.default_rng(2)
+    groups, values = random.integers(0, 5, 300), random.normal(size=(300, 2))
+    sample = GroupSample(2, 128)
+    for start in range(0, 300, 70):
+        sample.add(groups[start : start + 70], values[start : start + 70])
+    for group in range(5):
+        here = values[groups == group].astype(np.float32)
+        np.testing.assert_array_equal(sample.rows(group), here)
+        np.testing.assert_allclose(sample.medians()[group], np.median(here, axis=0), rtol=1e-6)
+    assert not len(sample.rows(7))
+
+
+def test_sample_of_a_large_group_is_bounded_and_uniform() -> None:
+    sample = GroupSample(1, 500)
+    for start in range(0, 50_000, 1000):
+        sample.add(np.zeros(1000, dtype=int), np.arange(start, start + 1000, dtype=float)[:, None])
+    rows = sample.rows(0)
+    assert rows.shape == (500, 1)
+    assert sample.counts.tolist() == [50_000]
+    assert len(np.unique(rows)) == 500
+    # Its mean has a standard error of 650, its quartiles one of about 1000.
+    assert rows.mean() == pytest.approx(25_000, abs=2600)
+    assert np.quantile(rows, 0.25) == pytest.approx(12_500, abs=4000)
+
+
+FORM = Form("detector", "visit", ("detector",), ("visit",), "detector_name", "day_obs")
+
+
+def block(visit: int, night: int, band: str, values: list[list[float]], fails: Collection[int] = ()) -> Block:
+    count = len(values)
+    keys: dict[str, list[Any]] = {
+        "visit": [visit] * count,
+        "day_obs": [night] * count,
+        "band": [band] * count,
+        "detector": list(range(count)),
+        "detector_name": [f"D{i}" for i in range(count)],
+    }
+    verdicts = ["fail" if i in fails else "pass" for i in range(count)]
+    severity = np.array([2.0 + visit if i in fails else 0.0 for i in range(count)])
+    failed = [("bumps_peakBump",) if i in fails else () for i in range(count)]
+    return Block(keys, np.array(values, dtype=float), verdicts, severity, failed)
+
+
+def test_aggregate_finds_the_worst_and_keeps_nights_apart() -> None:
+    metrics = (Metric("level_median", "adu"), Metric("bumps_peakBump"))
+    aggregate = Aggregate(FORM, metrics, Thresholds(), most_blocks=2)
+    aggregate.add(block(1, 20260101, "r", [[1, 0], [3, 50]], {1}))
+    aggregate.add(block(2, 20260102, "r", [[2, 0], [5, 70]], {1}))
+    # The first night again, as from another table.
+    aggregate.add(block(3, 20260101, "r", [[9, 0], [math.nan, 0]]))
+    assert aggregate.rows == 6
+    assert (aggregate.block_count, aggregate.failing_blocks) == (3, 2)
+    assert [summary.key for summary in aggregate.blocks()] == [(2,), (1,)]
+    place = aggregate.places[1,]
+    assert place.where == (2,)
+    assert place.worst is not None
+    assert (place.worst.metric, place.worst.value, place.worst.high) == ("bumps_peakBump", 70, 10)
+    assert place.worst.severity == 4
+    medians = aggregate.place_medians()
+    assert medians[0,][0] == 2
+    assert medians[1,][0] == 4
+    nights = aggregate.nights()
+    assert list(nights) == [("20260101", "20260101", "r"), ("20260102", "20260102", "r")]
+    cell = nights["20260101", "20260101", "r"]
+    assert (cell.count, cell.failing) == (4, 1)
+    assert (cell.quantiles[0, 0], cell.quantiles[-1, 0]) == (1, 9)
+    assert aggregate.group_counts["bumps", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
+    assert aggregate.group_counts["level", "r"] == {"pass": 0, "fail": 0, "unknown": 6}
+
+
+def test_many_nights_are_put_together() -> None:
+    aggregate = Aggregate(FORM, (Metric("level_median"),), Thresholds())
+    for night in range(30):
+        aggregate.add(block(night, 20260101 + night, "r", [[float(night)]]))
+    cells = aggregate.nights(most=10)
+    assert len(cells) == 10
+    assert [cell.count for cell in cells.values()] == [3] * 10
+    first = cells["20260101", "20260103", "r"]
+    assert first.quantiles[[0, 2, -1], 0].tolist() == [0, 1, 2]
+
+
+def test_constant_and_empty_metrics_have_histograms_or_none() -> None:
+    aggregate = Aggregate(FORM, (Metric("level_median"), Metric("bumps_peakBump")), Thresholds())
+    aggregate.add(block(1, 20260101, "r", [[7, math.nan], [7, math.nan]]))
+    histograms = aggregate.histograms()
+    assert list(histograms) == ["level_median"]
+    assert histograms["level_median"].passing.sum() == 2
+
+
+SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=float)
+
+
+def moved(x: float, y: float) -> np.ndarray:
+    return SQUARE + np.array([x, y])
+
+
+def test_outlines_are_turned_as_the_pixels_are() -> None:
+    tall = {i: moved(1.1 * i, 0) * [1, 2] for i in range(3)}
+    angle = 2.0
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    for mirror in (1, -1):
+        turned = {key: (corners @ turn) * [1, mirror] + 5 for key, corners in tall.items()}
+        for key, corners in align(turned).items():
+            np.testing.assert_allclose(corners, tall[key] - [1.6, 1], atol=1e-12)
+
+
+def test_outlines_that_overlap_are_separated_and_others_left_alone() -> None:
+    apart = {0: SQUARE, 1: moved(1.1, 0)}
+    np.testing.assert_allclose(separate(apart)[1], apart[1])
+    overlapping = separate({0: SQUARE, 1: moved(0.8, 0)})
+    assert overlapping[0][:, 0].max() < overlapping[1][:, 0].min()
+
+
+def test_border_of_neighbours() -> None:
+    border = shared_border(SQUARE, moved(1.2, 0.25))
+    np.testing.assert_allclose(border[np.argsort(border[:, 1])], [(1.1, 0.25), (1.1, 1)])
+
+
+def test_maps_reach_over_right_ascension_zero_and_the_whole_sky() -> None:
+    corners = {0: unit_vectors(np.array([359.9, 0.1, 0.1, 359.9]), np.array([-0.1, -0.1, 0.1, 0.1]))}
+    outlines, flat = project(corners)
+    assert flat
+    assert np.ptp(outlines[0][:, 0]) == pytest.approx(0.2, rel=1e-4)
+    corners |= {1: unit_vectors(np.array([179.9, 180.1, 180.1]), np.array([10.0, 10.0, 10.2]))}
+    outlines, flat = project(corners)
+    assert not flat
+    assert all(np.ptp(outline[:, 0]) < 0.3 for outline in outlines.values())
+    assert project({}) == ({}, True)
+
+
+def test_numbers_in_words() -> None:
+    assert number(4194304.0, "ct") == "4194304 ct"
+    assert number(0.123456, "adu") == "0.1235 adu"
+    assert number(math.nan) == ""
+    assert number(math.inf) == "inf"
+    assert (share(0, 0), share(1, 10_000), share(9_999, 10_000), share(1, 2)) == (
+        "-",
+        "< 0.1%",
+        "> 99.9%",
+        "50.0%",
+    )
+    assert sorted("ziNu", key=band_order) == ["u", "i", "z", "N"]
+
+
+def test_names_of_files_are_safe_and_differ() -> None:
+    names = ["u/me/run", "u me run", "../../etc", "<script>", "LSSTCam", ""]
+    slugs = [slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", text) for text in slugs if text)
+    assert slug("LSSTCam") == "LSSTCam"
+
+
+def test_json_in_a_page_ends_no_script() -> None:
+    value = {
+        "a</script>": ["<!--", "it's"],
+        "n": np.array([1.5, math.nan, math.inf, 4194304.0]),
+        "x": math.nan,
+    }
+    text = dump(value)
+    assert not set("<>&'") & set(text)
+    assert json.loads(text) == {
+        "a</script>": ["<!--", "it's"],
+        "n": [1.5, None, None, 4.1943e6],
+        "x": None,
+    }
+    assert json.loads(dump(np.array([4194304.0, math.nan]))) == [4194304, None]
+
+
+@pytest.mark.slow
+def test_overview_of_a_large_campaign_is_small(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    try:
+        from report import make_campaign
+    finally:
+        sys.path.pop(0)
+    make_campaign(tmp_path / "repo", visits=1059)
+    code = (
+        "import resource, sys; from pathlib import Path; from lsst.bgqa.dashboard.report import make_report; "
+        "make_report(sys.argv[1], 'qa', Path(sys.argv[2]), detail='none'); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "repo"), str(tmp_path / "report")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert (tmp_path / "report" / "index.html").stat().st_size < 5e6
+    # In KiB: 1 GiB.
+    assert int(done.stdout.split()[-1]) < 2**20
+    assert "200,151 rows: 189 detectors in 1,059 visits" in Page(tmp_path / "report" / "index.html").text
