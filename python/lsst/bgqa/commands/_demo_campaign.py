@@ -5,7 +5,6 @@ from __future__ import annotations
 
 __all__ = ("print_campaign",)
 
-import logging
 from collections import defaultdict
 
 from rich.console import Console
@@ -34,8 +33,6 @@ def print_campaign(console: Console, butler: Butler, collection: str, generation
         What they are called.
     """
     name = generation.visit_metrics.removesuffix("_metrics")
-    # That pandas is not installed is no news here.
-    logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
     steps: dict[tuple[str, str], list[float]] = defaultdict(list)
     for ref in butler.query_datasets(f"{name}_visit_steps", collection):
         levels = butler.get(f"{name}_visit_table", ref.dataId, collections=collection)
