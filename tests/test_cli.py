@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from lsst.bgqa import stack, standalone
 from lsst.bgqa.cli import main
+from lsst.bgqa.errors import fault_of_the_machine
 from lsst.bgqa.metrics import load_catalogue
 
 HSC = Path(__file__).parent / "data" / "hsc"
@@ -95,6 +98,29 @@ def test_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     result = run("demo", str(tmp_path / "demo"))
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_fault_of_the_machine_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*arguments: object) -> None:
+        # As a Butler wraps what its datastore meets.
+        raise RuntimeError("Failed to serialize") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lsst.bgqa.standalone.demo._repository._fill", fail)
+    result = run("demo", str(tmp_path / "demo"))
+    assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path / 'demo'}: No space left on device\n")
+
+
+def test_a_fault_of_the_program_is_none_of_the_machine() -> None:
+    assert fault_of_the_machine(ValueError("no")) is None
+    error = ValueError("no")
+    error.__context__ = OSError(errno.ENOENT, "No such file or directory")  # it was dealt with
+    assert fault_of_the_machine(error) is None
+    assert fault_of_the_machine(PermissionError(errno.EACCES, "Permission denied", "f")) == (
+        "f: Permission denied"
+    )
+    assert fault_of_the_machine(OSError("Header missing END card.")) == "Header missing END card."
+    error.__cause__ = sqlite3.OperationalError("database or disk is full")
+    assert fault_of_the_machine(error) == "the repository's database: database or disk is full"
 
 
 def test_metrics_lists_the_catalogue() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("main",)
 
+import logging
 from typing import Any
 
 import click
@@ -18,7 +19,11 @@ from .commands.ingest import ingest
 from .commands.inspect import inspect
 from .commands.metrics import metrics
 from .commands.report import report
-from .errors import BackgroundError, UserError
+from .errors import BackgroundError, UserError, fault_of_the_machine
+
+# What a user should know the commands print, or raise. Without a handler,
+# Python would print the libraries' warnings besides.
+_QUIET = logging.NullHandler()
 
 
 class _Commands(click.Group):
@@ -29,12 +34,13 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (UserError, BackgroundError) as error:
             raise click.ClickException(" ".join(str(error).split())) from error
-        except BrokenPipeError:
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except OSError as error:
+        except Exception as error:
             # A folder that may not be written, a full disk.
-            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise click.ClickException(message) from error
+            if (reason := fault_of_the_machine(error)) is None:
+                raise
+            raise click.ClickException(reason) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,6 +48,7 @@ class _Commands(click.Group):
 def main() -> None:
     """Quality assurance of subtracted sky backgrounds."""
     standalone.activate()
+    logging.getLogger("lsst").addHandler(_QUIET)
 
 
 for _command in (demo, discover, env, export, ingest, inspect, metrics, report):

@@ -15,7 +15,7 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 from lsst.sphgeom import ConvexPolygon
 
 from ..background import BackgroundModel
-from ..errors import UserError
+from ..errors import UserError, fault_of_the_machine
 from ._regions import polygon
 from .manifest import ManifestEntry, read_manifest
 
@@ -302,4 +302,6 @@ def _region(entry: ManifestEntry, corners: list[tuple[float, float]]) -> ConvexP
 
 
 def _one_line(error: Exception) -> str:
+    if (reason := fault_of_the_machine(error)) is not None:
+        return reason
     return " ".join(str(error).split()) or type(error).__name__

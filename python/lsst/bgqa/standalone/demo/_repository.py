@@ -14,7 +14,7 @@ import astropy.units as u
 
 from lsst.daf.butler import Butler, DatasetType, Timespan
 
-from ...errors import UserError
+from ...errors import UserError, fault_of_the_machine
 from .._regions import polygon
 from ._camera import DETECTORS, FILTERS, DemoCam
 from ._coadds import make_coadd
@@ -51,24 +51,37 @@ def make_repository(
     Raises
     ------
     ~lsst.bgqa.errors.UserError
-        Raised if the folder holds something else, or the demo of another
-        release.
+        Raised if the folder holds something else or the demo of another
+        release, or cannot be written. What was written stays, and is
+        completed the next time.
     """
     if not (folder / "butler.yaml").exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} exists, and is neither an empty folder nor a demo repository")
         Butler.makeRepo(str(folder))
+    try:
+        return _complete(folder, GENERATIONS[generation], progress)
+    except UserError:
+        raise
+    except Exception as error:
+        # A Butler wraps what befalls disk and database.
+        if (reason := fault_of_the_machine(error)) is None:
+            raise
+        raise UserError(f"{folder}: {reason}") from error
+
+
+def _complete(folder: Path, generation: DemoGeneration, progress: Callable[[int, int], None] | None) -> bool:
     with Butler.from_config(str(folder), writeable=True) as butler:
         if butler.registry.queryCollections() and INPUT_RUN not in butler.registry.queryCollections():
             raise UserError(f"{folder} is a data repository, but not the demo's")
         there = {(t.name, t.storageClass_name) for t in butler.registry.queryDatasetTypes()}
         for other in GENERATIONS.values():
-            if other.name != generation and other.visit_types.items() & there:
+            if other.name != generation.name and other.visit_types.items() & there:
                 raise UserError(
-                    f"{folder} has the demo of generation {other.name}; give {generation} another folder"
+                    f"{folder} has the demo of generation {other.name}; give {generation.name} another folder"
                 )
         butler.registry.registerRun(INPUT_RUN)
-        return _fill(butler, GENERATIONS[generation], progress)
+        return _fill(butler, generation, progress)
 
 
 def _fill(butler: Butler, generation: DemoGeneration, progress: Callable[[int, int], None] | None) -> bool:
