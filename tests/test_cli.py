@@ -134,15 +134,19 @@ def test_metrics_lists_the_catalogue() -> None:
 @pytest.mark.skipif(stack.have_afw(), reason="nothing is set where lsst.afw is")
 def test_env_prints_what_a_shell_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAF_BUTLER_CONFIG_PATH", "/my folder")
-    line = run("env").stdout.strip()
-    assert line.startswith("export DAF_BUTLER_CONFIG_PATH=")
-    script = f'{line}\nprintf %s "$DAF_BUTLER_CONFIG_PATH"'
+    monkeypatch.delenv("BGQA_DIR", raising=False)
+    lines = run("env").stdout
+    script = f'{lines}\nprintf "%s\\n" "$DAF_BUTLER_CONFIG_PATH" "$BGQA_DIR"'
     value = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert value == f"{standalone.CONFIG_FOLDER}:/my folder"
+    path, folder = value.splitlines()
+    assert path == f"{standalone.CONFIG_FOLDER}:/my folder"
+    for file in ("pipelines/backgroundQa.yaml", "config/bps/bgqa.yaml"):
+        assert (Path(folder) / file).is_file()
 
 
 def test_env_sets_nothing_in_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standalone, "environment", dict)
+    monkeypatch.setenv("BGQA_DIR", "/eups/bgqa")
     output = run("env").stdout
     assert all(line.startswith("#") for line in output.splitlines())
 

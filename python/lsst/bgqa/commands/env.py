@@ -3,22 +3,29 @@ from __future__ import annotations
 
 __all__ = ("env",)
 
+import os
 import shlex
+from pathlib import Path
 
 import click
 
 from .. import standalone
 
+_PACKAGE = Path(__file__).parents[1]
+
 
 @click.command
 def env() -> None:
-    """Print what a shell needs to run butler and pipetask without the stack.
+    """Print what a shell needs to run butler, pipetask and bps.
 
-    Use it as: eval "$(bgqa env)". Where the Science Pipelines are installed
-    there is nothing to set, and it prints a comment.
+    Use it as: eval "$(bgqa env)". BGQA_DIR is the folder with pipelines and
+    config, where EUPS has not set it. Where the Science Pipelines are
+    installed there is nothing else to set, and a comment says so.
     """
     variables = standalone.environment()
     if not variables:
         click.echo("# lsst.afw is installed: the Butler needs no help from bgqa")
+    if "BGQA_DIR" not in os.environ:
+        variables["BGQA_DIR"] = str(_PACKAGE)
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
