@@ -477,6 +477,13 @@ def test_thinned_column_may_be_refused() -> None:
 # What cannot be a layer or a background
 
 
+def test_mask_plane_that_is_no_keyword_is_refused_on_writing() -> None:
+    for plane in ("ÚNTRP", "LONG" * 30):
+        layer = make_layer([[1]], BOX, mask_planes={plane: 0})
+        with pytest.raises(BackgroundError, match="cannot be a keyword"):
+            BackgroundModel((layer,)).to_bytes()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

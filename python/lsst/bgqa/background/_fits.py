@@ -135,6 +135,11 @@ def write_bytes(layers: Sequence[Layer]) -> bytes:
     -------
     data : `bytes`
         What ``lsst.afw.math.BackgroundList.readFits`` reads.
+
+    Raises
+    ------
+    BackgroundError
+        Raised if the name of a mask plane cannot be a keyword.
     """
     hdus: list[Any] = []
     for layer in layers:
@@ -166,4 +171,9 @@ def _cards(layer: Layer) -> list[fits.Card]:
 
 
 def _card(key: str, value: object) -> fits.Card:
-    return fits.Card(f"HIERARCH {key}" if len(key) > 8 else key, value)
+    try:
+        card = fits.Card(f"HIERARCH {key}" if len(key) > 8 else key, value)
+        card.verify("exception")
+    except (ValueError, fits.VerifyError):
+        raise BackgroundError(f"{key!r} cannot be a keyword of a FITS file") from None
+    return card

@@ -236,7 +236,7 @@ class Layer:
         """
         if not self.approximation.weighting:
             return np.ones(self.shape)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             return (np.float32(1) / self.variance).astype(np.float64)
 
     @cached_property
