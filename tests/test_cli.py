@@ -131,7 +131,7 @@ def test_metrics_lists_the_catalogue() -> None:
     assert "edges_edgeExcess" in table
 
 
-@pytest.mark.skipif(stack.have_afw(), reason="nothing is set where lsst.afw is")
+@pytest.mark.skipif(stack.have_stack(), reason="nothing is set in the stack")
 def test_env_prints_what_a_shell_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAF_BUTLER_CONFIG_PATH", "/my folder")
     monkeypatch.delenv("BGQA_DIR", raising=False)

@@ -47,7 +47,7 @@ FILES = {
 }
 
 # In the stack the Butler's types and formatters are afw's own.
-standalone_only = pytest.mark.skipif(stack.have_afw(), reason="ingests files for the standalone formatters")
+standalone_only = pytest.mark.skipif(stack.have_stack(), reason="ingests files for the standalone formatters")
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from click.testing import CliRunner
 from matplotlib.image import imread
 
-from lsst.bgqa import measure_background
+from lsst.bgqa import BackgroundModel, measure_background
 from lsst.bgqa.background import ApproxStyle
 from lsst.bgqa.cli import main
 from lsst.bgqa.errors import UserError
@@ -21,6 +22,7 @@ from lsst.bgqa.standalone.demo import (
     PATCHES,
     VISITS,
     DemoCam,
+    _repository,
     make_coadd,
     make_repository,
     visit_background,
@@ -154,6 +156,27 @@ def test_demo_of_another_generation_is_refused(tmp_path: Path) -> None:
             make_repository(tmp_path / "demo", generation=other)
     with pytest.raises(InterruptionError):
         make_repository(tmp_path / "demo", interrupt, "dp2")
+
+
+def test_in_the_stack_files_are_ingested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the same files, whoever reads them."""
+    monkeypatch.setattr(_repository, "is_needed", lambda: False)
+    monkeypatch.setattr(_repository, "VISITS", VISITS[:1])
+    monkeypatch.setattr(_repository, "DETECTORS", DETECTORS[:1])
+    monkeypatch.setattr(_repository, "PATCHES", PATCHES[3:4])
+    assert make_repository(tmp_path / "demo")
+    with Butler.from_config(str(tmp_path / "demo"), collections="demo/inputs") as butler:
+        visit = {"instrument": "DemoCam", "visit": VISITS[0].id, "detector": DETECTORS[0].id}
+        uri = butler.getURI("calexpBackground", visit)
+        read = BackgroundModel.read_fits(uri)
+        np.testing.assert_array_equal(
+            read.layers[0].values, visit_background(VISITS[0], DETECTORS[0]).layers[0].values
+        )
+        coadd = make_coadd(PATCHES[3], "i")
+        patch = {"skymap": "demo", "tract": 1, "patch": PATCHES[3].id, "band": "i"}
+        for name, made in (("deepCoadd", coadd.before), ("deepCoadd_calexp", coadd.after)):
+            with fits.open(butler.getURI(name, patch).ospath) as hdus:
+                np.testing.assert_array_equal(hdus[1].data, made.image.array)
 
 
 @pytest.mark.slow

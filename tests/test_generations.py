@@ -42,7 +42,7 @@ from lsst.sphgeom import Angle, Circle, UnitVector3d
 ROOT = Path(__file__).parents[1] / "pipelines"
 
 # The Butler's Background is afw's own type in the stack.
-standalone_only = pytest.mark.skipif(stack.have_afw(), reason="writes datasets of the standalone types")
+standalone_only = pytest.mark.skipif(stack.have_stack(), reason="writes datasets of the standalone types")
 
 VISIT: dict[str, Any] = {"instrument": "Cam", "visit": 42, "detector": 0}
 PATCH: dict[str, Any] = {"skymap": "map", "tract": 3, "patch": 0, "band": "r"}

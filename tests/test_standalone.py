@@ -23,7 +23,7 @@ from lsst.images import Image, Mask, MaskedImage, MaskPlane, MaskSchema
 EXPOSURE = Path(__file__).parent / "data" / "exposure" / "compressed.fits"
 ID = {"instrument": "Cam", "detector": 1}
 
-without_afw = pytest.mark.skipif(stack.have_afw(), reason="lsst.afw's own formatters are used")
+standalone_only = pytest.mark.skipif(stack.have_stack(), reason="lsst.afw's own formatters are used")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def masked_image() -> MaskedImage:
     )
 
 
-@without_afw
+@standalone_only
 def test_background_is_stored_in_the_format_of_afw(butler: Butler, tmp_path: Path) -> None:
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     layer = Layer(values, np.ones_like(values), np.zeros((3, 4), dtype=np.int32), Box(5, -8, 90, 70))
@@ -84,7 +84,7 @@ def test_background_is_stored_in_the_format_of_afw(butler: Butler, tmp_path: Pat
     np.testing.assert_array_equal(background.render(), BackgroundModel((layer,)).render())
 
 
-@without_afw
+@standalone_only
 def test_broken_background_names_the_file(butler: Butler, tmp_path: Path) -> None:
     path = tmp_path / "broken.fits"
     path.write_bytes(b"SIMPLE  = nonsense")
@@ -94,7 +94,7 @@ def test_broken_background_names_the_file(butler: Butler, tmp_path: Path) -> Non
     assert str(butler.getURI(ref).ospath) in str(caught.value)
 
 
-@without_afw
+@standalone_only
 def test_exposure_of_afw_is_read_with_its_components(butler: Butler) -> None:
     ref = ingest(butler, EXPOSURE, "ExposureF")
     with fits.open(EXPOSURE) as hdus:
@@ -116,7 +116,7 @@ def test_exposure_of_afw_is_read_with_its_components(butler: Butler) -> None:
         assert part.bbox == exposure.bbox
 
 
-@without_afw
+@standalone_only
 def test_subimage_is_read(butler: Butler) -> None:
     ref = ingest(butler, EXPOSURE, "ExposureF")
     whole = butler.get(ref).image
@@ -128,14 +128,14 @@ def test_subimage_is_read(butler: Butler) -> None:
     assert butler.get(ref, parameters={"bbox": box}).bbox == box
 
 
-@without_afw
+@standalone_only
 def test_component_that_needs_afw_says_so(butler: Butler) -> None:
     ref = ingest(butler, EXPOSURE, "ExposureF")
     with pytest.raises(Exception, match=r"component 'psf' of an exposure needs lsst\.afw"):
         butler.get(ref.makeComponentRef("psf"))
 
 
-@without_afw
+@standalone_only
 def test_exposure_is_written_as_afw_reads_it(butler: Butler, masked_image: MaskedImage) -> None:
     ref = butler.put(masked_image, "ExposureF", ID)
 
@@ -162,7 +162,7 @@ def test_exposure_is_written_as_afw_reads_it(butler: Butler, masked_image: Maske
         np.testing.assert_array_equal(again.mask.get(name), masked_image.mask.get(name))
 
 
-@without_afw
+@standalone_only
 def test_more_mask_planes_than_afw_has_are_refused(masked_image: MaskedImage, tmp_path: Path) -> None:
     from lsst.bgqa.standalone._exposure import write_exposure
 
@@ -199,7 +199,7 @@ def test_plot_is_stored(butler: Butler) -> None:
 
 
 def test_search_path_is_prepended_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "have_afw", lambda: False)
+    monkeypatch.setattr(stack, "have_stack", lambda: False)
     folder = str(standalone.CONFIG_FOLDER)
     assert standalone.environment({}) == {"DAF_BUTLER_CONFIG_PATH": folder}
     once = standalone.environment({"DAF_BUTLER_CONFIG_PATH": "/mine"})
@@ -207,8 +207,34 @@ def test_search_path_is_prepended_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert standalone.environment(once) == once
 
 
-def test_nothing_is_set_where_afw_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "have_afw", lambda: True)
+@pytest.mark.parametrize("missing", ["lsst.afw", "lsst.obs.base", "lsst.analysis.tools"])
+def test_part_of_the_stack_is_not_enough(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a formatter for it, afw's type is of no use to a Butler."""
+    packages = {"lsst.afw", "lsst.obs.base", "lsst.analysis.tools"}
+
+    def find_spec(name: str) -> object:
+        if name == missing == "lsst.obs.base":
+            raise ModuleNotFoundError("No module named 'lsst.obs'")
+        return None if name == missing or name not in packages else object()
+
+    monkeypatch.setattr("importlib.util.find_spec", find_spec)
+    try:
+        for function in (stack.have_afw, stack.have_stack, stack.metric_bundle_type):
+            function.cache_clear()
+        assert stack.have_afw() is (missing != "lsst.afw")
+        assert standalone.is_needed()
+        assert stack.metric_bundle_type() is None
+        packages.add(missing)
+        missing = "nothing"
+        stack.have_stack.cache_clear()
+        assert not standalone.is_needed()
+    finally:
+        for function in (stack.have_afw, stack.have_stack, stack.metric_bundle_type):
+            function.cache_clear()
+
+
+def test_nothing_is_set_where_the_stack_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "have_stack", lambda: True)
     monkeypatch.setenv("DAF_BUTLER_CONFIG_PATH", "/mine")
     assert standalone.environment() == {}
     standalone.activate()

@@ -37,7 +37,7 @@ from lsst.sphgeom import Angle, Circle, UnitVector3d
 PIPELINE = Path(__file__).parents[1] / "pipelines" / "backgroundQa.yaml"
 
 # The Butler's Background is afw's own type in the stack.
-standalone_only = pytest.mark.skipif(stack.have_afw(), reason="writes backgrounds of the standalone type")
+standalone_only = pytest.mark.skipif(stack.have_stack(), reason="writes backgrounds of the standalone type")
 
 
 def make_model(level: float, unit: u.UnitBase = u.adu) -> BackgroundModel:

@@ -7,7 +7,7 @@ only when asked.
 
 from __future__ import annotations
 
-__all__ = ("have_afw", "metric_bundle_type")
+__all__ = ("have_afw", "have_stack", "metric_bundle_type")
 
 import functools
 import importlib.util
@@ -23,7 +23,29 @@ def have_afw() -> bool:
     have : `bool`
         `True` if it can be found; it is not imported.
     """
-    return importlib.util.find_spec("lsst.afw") is not None
+    return _can_find("lsst.afw")
+
+
+@functools.cache
+def have_stack() -> bool:
+    """Whether the packages are installed that a Butler's own types need.
+
+    Returns
+    -------
+    have : `bool`
+        `True` if ``lsst.afw`` (the type of a ``Background``),
+        ``lsst.obs.base`` (its formatter) and ``lsst.analysis.tools`` (the
+        type of a ``MetricMeasurementBundle``) can all be found; they are not
+        imported.
+    """
+    return all(_can_find(package) for package in ("lsst.afw", "lsst.obs.base", "lsst.analysis.tools"))
+
+
+def _can_find(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False  # nor is there the package that it would be in
 
 
 @functools.cache
@@ -34,8 +56,10 @@ def metric_bundle_type() -> Any:
     -------
     bundle_type : `type` or `None`
         ``lsst.analysis.tools.interfaces.MetricMeasurementBundle``; `None`
-        where it cannot be imported.
+        where the stack is not whole: a Butler then has the standalone type.
     """
+    if not have_stack():
+        return None
     try:
         from lsst.analysis.tools.interfaces import MetricMeasurementBundle
     except ImportError:

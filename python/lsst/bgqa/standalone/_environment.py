@@ -21,10 +21,10 @@ def is_needed() -> bool:
     Returns
     -------
     needed : `bool`
-        `True` if ``lsst.afw`` cannot be found. It is looked for, not
-        imported.
+        `True` if ``lsst.afw`` or another package that the Butler's own types
+        need cannot be found. They are looked for, not imported.
     """
-    return not stack.have_afw()
+    return not stack.have_stack()
 
 
 def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -38,7 +38,7 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     Returns
     -------
     variables : `dict` [`str`, `str`]
-        The variables to set; none where ``lsst.afw`` is installed. A search
+        The variables to set; none in the stack. A search
         path that is set already is kept, after the standalone folder.
     """
     if not is_needed():
@@ -52,7 +52,7 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 def activate() -> None:
     """Make Butlers of this process, and of those it starts, standalone.
 
-    Does nothing where ``lsst.afw`` is installed. Call it before the first
+    Does nothing in the stack. Call it before the first
     Butler is made: the Butler reads its storage classes only once.
     """
     os.environ.update(environment())

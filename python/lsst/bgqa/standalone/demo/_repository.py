@@ -7,14 +7,18 @@ __all__ = ("INPUT_RUN", "make_repository")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import astropy.time
 import astropy.units as u
 
-from lsst.daf.butler import Butler, DatasetType, Timespan
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset, Timespan
 
+from ...background import BackgroundModel
 from ...errors import UserError, fault_of_the_machine
+from .._environment import is_needed
+from .._exposure import write_exposure
 from .._regions import polygon
 from ._camera import DETECTORS, FILTERS, DemoCam
 from ._coadds import make_coadd
@@ -25,6 +29,11 @@ from ._survey import PATCHES, SKYMAP, TRACT, VISITS, DemoVisit, sky_position
 INPUT_RUN = "demo/inputs"
 """The RUN collection that the demo's datasets are in (`str`)."""
 
+# How the stack's files are written of what the demo makes.
+_WRITERS: dict[str, Callable[[Any, str], None]] = {
+    "Background": BackgroundModel.write_fits,
+    "ExposureF": write_exposure,
+}
 _VISIT_DIMENSIONS = ("instrument", "visit", "detector")
 _COADD_DIMENSIONS = ("skymap", "tract", "patch", "band")
 
@@ -114,11 +123,27 @@ def _fill(butler: Butler, generation: DemoGeneration, progress: Callable[[int, i
         if missing:
             made = make()
             for name in missing:
-                butler.put(made[name], name, data_id, run=INPUT_RUN)
+                _store(butler, made[name], name, data_id)
             done += len(missing)
         if progress is not None:
             progress(done, total)
     return True
+
+
+def _store(butler: Butler, dataset: Any, name: str, data_id: dict[str, Any]) -> None:
+    """Put a dataset into the repository, or the stack's file of it where the
+    Butler has the stack's types.
+    """
+    dataset_type = butler.get_dataset_type(name)
+    write = _WRITERS.get(dataset_type.storageClass_name)
+    if write is None or is_needed():
+        butler.put(dataset, name, data_id, run=INPUT_RUN)
+        return
+    ref = DatasetRef(dataset_type, butler.registry.expandDataId(data_id), run=INPUT_RUN)
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder) / "dataset.fits")
+        write(dataset, path)
+        butler.ingest(FileDataset(path=path, refs=ref), transfer="copy")
 
 
 def _datasets(
