@@ -43,8 +43,10 @@ def assert_same_layers(one: BackgroundModel, other: BackgroundModel) -> None:
             left, right = getattr(a, name), getattr(b, name)
             assert left.dtype == right.dtype
             np.testing.assert_array_equal(left, right)
-        for name in ("bbox", "interp_style", "undersample_style", "approximation", "mask_planes"):
+        for name in ("bbox", "interp_style", "undersample_style", "approximation"):
             assert getattr(a, name) == getattr(b, name)
+        # A live mask of afw has all planes that the process knows.
+        assert a.mask_planes.items() >= b.mask_planes.items()
 
 
 # What afw says
@@ -547,6 +549,39 @@ def afw_math() -> Any:
 def test_live_background_has_the_layers_of_its_file(afw_math: Any, case: Case) -> None:
     live = BackgroundModel.from_afw(afw_math.BackgroundList.readFits(str(case.path)))
     assert_same_layers(live, case.model)
+
+
+@pytest.mark.parametrize("has_image", [True, False])
+@pytest.mark.parametrize("order", [None, 2])
+@pytest.mark.parametrize("bins", [(6, 5), (3, 4)])
+def test_background_that_afw_makes_is_taken_over(
+    afw_math: Any, bins: tuple[int, int], order: int | None, has_image: bool
+) -> None:
+    """Appended to a list without styles, as ``BackgroundList(background)``."""
+    afw_image: Any = pytest.importorskip("lsst.afw.image")
+    geom: Any = pytest.importorskip("lsst.geom")
+    image = afw_image.MaskedImageF(BOX.width, BOX.height)
+    image.setXY0(geom.Point2I(BOX.x0, BOX.y0))
+    image.image.array[:] = np.random.default_rng(6).normal(200, 5, (BOX.height, BOX.width))
+    image.variance.array[:] = 25.0
+    control = afw_math.BackgroundControl(*bins)
+    control.setInterpStyle("AKIMA_SPLINE")
+    control.setUndersampleStyle("REDUCE_INTERP_ORDER")
+    if order is not None:
+        style = afw_math.ApproximateControl.CHEBYSHEV
+        control.setApproximateControl(afw_math.ApproximateControl(style, order, order))
+    background = afw_math.makeBackground(image, control)
+    if has_image:
+        background.getImageF()
+    model = BackgroundModel.from_afw(afw_math.BackgroundList(background))
+    (layer,) = model.layers
+    assert (model.bbox, layer.values.shape) == (BOX, bins[::-1])
+    np.testing.assert_array_equal(layer.values, background.getStatsImage().image.array)
+    # A fit's equations are solved by another library: its last bit may differ.
+    np.testing.assert_array_max_ulp(model.render(), background.getImageF().array, maxulp=1)
+    # Nothing is shared with afw.
+    layer.values[0, 0] += 1000
+    assert background.getStatsImage().image.array[0, 0] < 1000
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name != "all_nan"], ids=str)

@@ -43,10 +43,9 @@ def _layer(number: int, entry: Any) -> Layer:
         fit = control.getApproximateControl()
         approx_style, order_x, order_y = fit.getStyle(), fit.getOrderX(), fit.getOrderY()
         weighting = fit.getWeighting()
-    if interp_style is None:
-        interp_style = control.getInterpStyle()
-    if undersample_style is None:
-        undersample_style = control.getUndersampleStyle()
+    # Unknown, too, if it was appended without styles and never made an image.
+    if interp_style is None or int(interp_style) < 0:
+        interp_style, undersample_style = control.getInterpStyle(), control.getUndersampleStyle()
     mask = stats.getMask()
     try:
         return Layer(
