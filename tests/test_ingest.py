@@ -199,3 +199,10 @@ def test_repository_with_another_filter_for_the_visit_is_refused(
 def test_files_are_relative_to_the_manifest() -> None:
     paths = [entry.file for entry in read_manifest(HSC / "manifest.json")]
     assert all(path.startswith("file://") and "/data/hsc/calexpBackground_HSC" in path for path in paths)
+
+
+@pytest.mark.parametrize("run", ["a,b", "all*", "two words", ""])
+def test_run_that_no_command_could_name_is_refused(run: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be the name of a collection"):
+        ingest(str(tmp_path / "repo"), str(HSC / "manifest.json"), run=run)
+    assert not (tmp_path / "repo").exists()

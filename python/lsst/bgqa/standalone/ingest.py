@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("DEFAULT_RUN", "TRANSFER_MODES", "IngestReport", "ingest")
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ DEFAULT_RUN = "bgqa/ingested"
 
 TRANSFER_MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 """How a Butler can take over a file (`tuple` [`str`, ...])."""
+
+# A comma or a wildcard in it, and no command could name the collection again.
+_COLLECTION = re.compile(r"[\w.+/-]+", re.ASCII)
 
 # Classes that the records of well-known instruments name; the stack needs
 # them, nothing here does.
@@ -106,6 +110,8 @@ def ingest(
         background that the manifest says, or the repository holds something
         else under these names. Nothing is ingested then.
     """
+    if not _COLLECTION.fullmatch(run):
+        raise UserError(f"--run: {run!r} cannot be the name of a collection (letters, digits and _.+-/ only)")
     entries = read_manifest(manifest)
     for number, entry in enumerate(entries, start=1):
         _check_file(entry, contents=check)
