@@ -21,6 +21,8 @@ INPUTS = "demo/inputs"
 # One visit of nine detectors, and nine patches.
 QUERY = "instrument='DemoCam' AND skymap='demo' AND band='r' AND day_obs=20261009"
 
+_MEASURED = ("metrics", "table", "steps", "seams", "summary", "worst")
+
 
 def environment() -> dict[str, str]:
     """Return the variables of a shell that did ``eval "$(bgqa env)"``."""
@@ -53,7 +55,7 @@ def values_of(repo: Path, collection: str) -> dict[tuple[str, str], Any]:
     """
     values: dict[tuple[str, str], Any] = {}
     with Butler.from_config(str(repo), collections=collection) as butler:
-        for ref in butler.query_all_datasets(collection, name=["*_metrics", "*_table", "*_steps", "*_seams"]):
+        for ref in butler.query_all_datasets(collection, name=[f"*_{name}" for name in _MEASURED]):
             key = (ref.datasetType.name, str(sorted(ref.dataId.required.items())))
             dataset = butler.get(ref)
             if ref.datasetType.name.endswith("_metrics"):
@@ -62,7 +64,8 @@ def values_of(repo: Path, collection: str) -> dict[tuple[str, str], Any]:
                     for name, quantity in quantities_of(dataset).items()
                 }
             else:
-                values[key] = {name: np.asarray(dataset[name]) for name in dataset.colnames}
+                names = getattr(dataset, "colnames", None) or dataset.column_names
+                values[key] = {name: np.asarray(dataset[name]) for name in names}
     return values
 
 
