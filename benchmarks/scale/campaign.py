@@ -13,10 +13,13 @@ __all__ = (
     "DETECTOR_COUNT",
     "INPUT_RUN",
     "INSTRUMENT",
+    "PATCH_COUNT",
+    "SKYMAP",
     "TABLE_RUN",
     "Visit",
     "ingest_tables",
     "make_campaign",
+    "make_coadd_campaign",
     "visits_of",
 )
 
@@ -52,6 +55,12 @@ TABLE_RUN = "scale/tables"
 DETECTOR_COUNT = 189
 """Science detectors of the camera, as many as LSSTCam has (`int`)."""
 
+SKYMAP = "scale"
+"""Name of the sky map (`str`)."""
+
+PATCH_COUNT = 100
+"""Patches of a tract (`int`)."""
+
 FILTERS = {"u_24": "u", "g_6": "g", "r_57": "r", "i_39": "i", "z_20": "z", "y_10": "y"}
 
 VISITS_PER_NIGHT = 1000
@@ -62,6 +71,8 @@ _PIXEL = 0.2 / 3600
 _RAFT_PITCH, _DETECTOR_PITCH = 0.7056, 0.2352
 _CORNER_RAFTS = {(0, 0), (0, 4), (4, 0), (4, 4)}
 _TEMPLATES = 24
+# The patches of LSST's sky maps: 10 x 10 in a tract, with a border.
+_PATCHES_A_SIDE, _PATCH_INNER, _PATCH_BORDER, _PATCH_BINS = 10, 4000, 100, 33
 # A transaction's worth of datasets.
 _CHUNK = 50_000
 
@@ -182,6 +193,49 @@ def make_campaign(
     return total
 
 
+def make_coadd_campaign(repo: Path, tracts: int, band: str = "r") -> int:
+    """Make a repository with the backgrounds of a sky map's coadds.
+
+    Parameters
+    ----------
+    repo : `pathlib.Path`
+        Where to make it; nothing may be there. A patch's file is a hard link
+        to the one of the same patch in another tract.
+    tracts : `int`
+        How many tracts; each has `PATCH_COUNT` patches.
+    band : `str`, optional
+        The band.
+
+    Returns
+    -------
+    count : `int`
+        Number of datasets.
+    """
+    Butler.makeRepo(str(repo))
+    templates = _write_patches(repo / "templates")
+    with Butler.from_config(str(repo), writeable=True) as butler:
+        kind = _register(
+            butler,
+            INPUT_RUN,
+            "deepCoadd_calexp_background",
+            ("skymap", "tract", "patch", "band"),
+            "Background",
+        )
+        _insert_skymap(butler, tracts)
+        # No record tells the bands but those of filters.
+        _insert_records(butler, [], 0)
+        datasets = []
+        for tract in range(tracts):
+            for patch, path in enumerate(templates):
+                values: dict[str, Any] = {"skymap": SKYMAP, "tract": tract, "patch": patch, "band": band}
+                data_id = DataCoordinate.from_required_values(
+                    kind.dimensions, tuple(values[name] for name in kind.dimensions.required)
+                )
+                datasets.append(FileDataset(path=str(path), refs=DatasetRef(kind, data_id, run=INPUT_RUN)))
+        butler.ingest(*datasets, transfer="hardlink", record_validation_info=False)
+    return len(datasets)
+
+
 def ingest_tables(repo: Path, tables: Sequence[Path], visits: int) -> int:
     """Make a repository with the tables of a campaign's visits.
 
@@ -224,7 +278,7 @@ def _register(
 
 
 def _dataset(kind: DatasetType, run: str, path: Path, visit: Visit, detector: int | None) -> FileDataset:
-    values = {"instrument": INSTRUMENT, "visit": visit.id, "detector": detector}
+    values: dict[str, Any] = {"instrument": INSTRUMENT, "visit": visit.id, "detector": detector}
     data_id = DataCoordinate.from_required_values(
         kind.dimensions, tuple(values[name] for name in kind.dimensions.required)
     )
@@ -272,6 +326,73 @@ def _write_templates(folder: Path, name: str) -> list[Path]:
     return paths
 
 
+def _patch_box(patch: int) -> Box:
+    y, x = divmod(patch, _PATCHES_A_SIDE)
+    side = _PATCH_INNER + 2 * _PATCH_BORDER
+    return Box(x * _PATCH_INNER, y * _PATCH_INNER, side, side)
+
+
+def _write_patches(folder: Path) -> list[Path]:
+    """Write the backgrounds of a tract's patches: Akima, and a constant."""
+    folder.mkdir()
+    paths = []
+    for patch in range(PATCH_COUNT):
+        box = _patch_box(patch)
+        rng = np.random.default_rng(patch)
+        y, x = np.mgrid[0:_PATCH_BINS, 0:_PATCH_BINS] / _PATCH_BINS
+        values = 0.3 * np.sin(4 * (x + box.x0 / 4000)) * np.cos(3 * (y + box.y0 / 4000))
+        values += rng.normal(0, 0.02, values.shape)
+        no_mask = np.zeros(values.shape, dtype=np.int32)
+        sky = Layer(values.astype(np.float32), np.full(values.shape, 4e-4, dtype=np.float32), no_mask, box)
+        one = np.ones((1, 1), dtype=np.float32)
+        tweak = Layer(
+            -0.05 * one, 0 * one, np.zeros((1, 1), dtype=np.int32), box, interp_style=InterpStyle.CONSTANT
+        )
+        paths.append(folder / f"deepCoadd_calexp_background_{patch:02d}.fits")
+        BackgroundModel((sky, tweak)).write_fits(paths[-1])
+    return paths
+
+
+def _insert_skymap(butler: Butler, tracts: int) -> None:
+    registry = butler.registry
+    side = _PATCHES_A_SIDE * _PATCH_INNER + 2 * _PATCH_BORDER
+    outlines = []
+    for patch in range(PATCH_COUNT):
+        box = _patch_box(patch)
+        outlines.append([(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)])
+    whole = np.array([(0, 0), (side, 0), (side, side), (0, side)])
+    with registry.transaction():
+        registry.insertDimensionData(
+            "skymap",
+            {
+                "name": SKYMAP,
+                "hash": b"bgqa scale sky map",
+                "tract_max": max(tracts, 20_000),
+                "patch_nx_max": _PATCHES_A_SIDE,
+                "patch_ny_max": _PATCHES_A_SIDE,
+            },
+        )
+        for tract in range(tracts):
+            center = Visit(tract).boresight
+            region = _polygon(_on_sky((whole - side / 2) * _PIXEL, *center))
+            registry.insertDimensionData("tract", {"skymap": SKYMAP, "id": tract, "region": region})
+            corners = _on_sky((np.array(outlines) - side / 2) * _PIXEL, *center)
+            registry.insertDimensionData(
+                "patch",
+                *(
+                    {
+                        "skymap": SKYMAP,
+                        "tract": tract,
+                        "id": patch,
+                        "cell_x": patch % _PATCHES_A_SIDE,
+                        "cell_y": patch // _PATCHES_A_SIDE,
+                        "region": _polygon(corners[patch]),
+                    }
+                    for patch in range(PATCH_COUNT)
+                ),
+            )
+
+
 def _insert_records(butler: Butler, visits: list[Visit], detectors: int) -> None:
     """Insert the records of visits; ``detectors`` is 0 if their regions are
     not needed.
@@ -316,8 +437,9 @@ def _insert_records(butler: Butler, visits: list[Visit], detectors: int) -> None
             *({**common, "id": night} for night in sorted({visit.day_obs for visit in visits})),
             skip_existing=True,
         )
-        registry.insertDimensionData("visit", *map(_visit_record, visits))
-        if detectors:
+        if visits:
+            registry.insertDimensionData("visit", *map(_visit_record, visits))
+        if visits and detectors:
             registry.insertDimensionData("visit_detector_region", *_detector_records(visits, detectors))
 
 

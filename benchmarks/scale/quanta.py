@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
-__all__ = ("measure_quanta",)
+__all__ = ("Payload", "measure_quanta")
 
 import itertools
+import json
 import sqlite3
 import statistics
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
-from .campaign import INPUT_RUN, INSTRUMENT, Visit
+from .campaign import INPUT_RUN, INSTRUMENT, SKYMAP, Visit
 from .command import command, mend_zipfile
 from .processes import Cost, run
 
@@ -26,30 +28,73 @@ _PIPELINE = "resource://lsst.bgqa/pipelines/backgroundQa.yaml"
 _OPTIONS = ("--long-log", "--log-level=VERBOSE")
 
 
+@dataclass(frozen=True)
+class Payload:
+    """What one graph is for.
+
+    Attributes
+    ----------
+    subset : `str`
+        Subset of the pipeline.
+    inputs : `str`
+        Input collection.
+    query : `str`
+        Which data IDs to run.
+    size : `int`
+        How many of ``per`` that is.
+    per : `str`, optional
+        Dimension whose quanta run together, in a cluster.
+    per_cluster : `int`, optional
+        For how many of ``per`` a cluster has the quanta.
+    """
+
+    subset: str
+    inputs: str
+    query: str
+    size: int
+    per: str = "visit"
+    per_cluster: int = 1
+
+    @property
+    def name(self) -> str:
+        """Name of the files of a measurement (`str`)."""
+        return f"{self.subset}-{self.size}"
+
+    @property
+    def output(self) -> str:
+        """Collection that is written (`str`)."""
+        return f"scale/{self.name}"
+
+    @classmethod
+    def of_visits(cls, subset: str, visits: int, per_cluster: int = 1, inputs: str = INPUT_RUN) -> Self:
+        """Take the first visits of a campaign."""
+        query = f"instrument='{INSTRUMENT}' AND visit <= {Visit(visits - 1).id}"
+        return cls(subset, inputs, query, visits, "visit", per_cluster)
+
+    @classmethod
+    def of_tracts(cls, subset: str, tracts: int, per_cluster: int = 1) -> Self:
+        """Take the first tracts of a sky map."""
+        return cls(subset, INPUT_RUN, f"skymap='{SKYMAP}' AND tract < {tracts}", tracts, "tract", per_cluster)
+
+
 def measure_quanta(
-    repo: Path,
-    subset: str,
-    visits: int,
-    visits_per_cluster: int = 1,
-    jobs: int = 1,
-    progress: Callable[[str], None] = lambda text: None,
+    repo: Path, payload: Payload, jobs: int = 1, progress: Callable[[str], None] = lambda text: None
 ) -> dict[str, Any]:
-    """Run a subset over visits, and measure each step.
+    """Run a payload, and measure each step.
 
     The steps, and their options, are those of the jobs that BPS' defaults
     make: ``pipetask qgraph``, ``pre-exec-init-qbb``, ``run-qbb`` for each
-    cluster, ``butler aggregate-graph``.
+    cluster, ``butler aggregate-graph``. What was measured is kept in a
+    journal: called again after an interruption, this goes on where it was. A
+    cluster that was interrupted itself is run to its end, but not counted.
 
     Parameters
     ----------
     repo : `pathlib.Path`
-        A campaign's repository; graph and logs are written beside it.
-    subset : `str`
-        ``detector`` or ``visit``.
-    visits : `int`
-        How many of the first visits.
-    visits_per_cluster : `int`, optional
-        How many visits' quanta one job runs.
+        A campaign's repository; graph, journal and logs are written beside
+        it.
+    payload : `Payload`
+        What to run.
     jobs : `int`, optional
         How many jobs run at a time.
     progress : `~collections.abc.Callable`, optional
@@ -58,64 +103,71 @@ def measure_quanta(
     Returns
     -------
     measured : `dict` [`str`, `~typing.Any`]
-        Cost of each step, database rows and bytes, JSON all through.
+        Cost of each step, database rows and bytes; JSON all through.
     """
-    output = f"scale/{subset}-{visits}"
-    output_run = f"{output}/run"
-    graph = repo.parent / f"{subset}-{visits}.qg"
-    log = repo.parent / f"{subset}-{visits}.log"
-    log.unlink(missing_ok=True)
+    output_run = f"{payload.output}/run"
+    graph = repo.parent / f"{payload.name}.qg"
+    log = repo.parent / f"{payload.name}.log"
     database = repo / "gen3.sqlite3"
-    before = _row_counts(database), database.stat().st_size
+    journal = _Journal(repo.parent / f"{payload.name}.journal", log)
+    before = journal.note("before", lambda: [_row_counts(database), database.stat().st_size])
 
-    progress(f"{subset}, {visits} visits: quantum graph")
-    query = f"instrument='{INSTRUMENT}' AND visit <= {Visit(visits - 1).id}"
-    steps = {
-        "graph": run(
-            command(
-                *("pipetask", *_OPTIONS, "qgraph", "--butler-config", str(repo)),
-                *("-i", INPUT_RUN, "-o", output, "--output-run", output_run),
-                *("--pipeline", f"{_PIPELINE}#{subset}", "--save-qgraph", str(graph)),
-                *("--qgraph-datastore-records", "-d", query),
-            ),
-            log,
+    what = f"{payload.subset}, {payload.size}"
+    progress(f"{what}: quantum graph")
+    graph_cost = journal.run(
+        "graph",
+        command(
+            *("pipetask", *_OPTIONS, "qgraph", "--butler-config", str(repo)),
+            *("-i", payload.inputs, "-o", payload.output, "--output-run", output_run),
+            *("--pipeline", f"{_PIPELINE}#{payload.subset}", "--save-qgraph", str(graph)),
+            *("--qgraph-datastore-records", "-d", payload.query),
         ),
-        "init": run(command("pipetask", *_OPTIONS, "pre-exec-init-qbb", str(repo), str(graph)), log),
-    }
-    clusters = list(_clusters(graph, visits_per_cluster))
+    )
+    init_cost = journal.run(
+        "init", command("pipetask", *_OPTIONS, "pre-exec-init-qbb", str(repo), str(graph))
+    )
+    clusters = list(_clusters(graph, payload))
+
+    def cluster_command(quanta: list[str]) -> list[str]:
+        return command(
+            *("pipetask", *_OPTIONS, "run-qbb", str(repo), str(graph)),
+            *("--qgraph-node-id", ",".join(quanta)),
+        )
+
     costs = []
     with ThreadPoolExecutor(jobs) as pool:
-        for cost in pool.map(lambda quanta: _run_cluster(repo, graph, quanta, log), clusters):
+        names = [f"cluster {number}" for number in range(len(clusters))]
+        for cost in pool.map(journal.go_on, names, map(cluster_command, clusters)):
             costs.append(cost)
-            progress(f"{subset}, {visits} visits: {len(costs)} of {len(clusters)} clusters")
-    progress(f"{subset}, {visits} visits: final job")
+            progress(f"{what}: {len(costs)} of {len(clusters)} clusters")
+    progress(f"{what}: final job")
     # Once more, to see what a job takes that finds all done: the start, and
     # reading its part of the graph.
-    start = _run_cluster(repo, graph, clusters[0][:1], log)
+    start_cost = journal.run("start", cluster_command(clusters[0][:1]))
     folder = repo / output_run
-    files = _sizes(folder)
-    steps["final"] = run(
+    files = journal.note("files", lambda: _sizes(folder))
+    final_cost = journal.run(
+        "final",
         command(
             *("butler", *_OPTIONS, "aggregate-graph", str(graph), str(repo)),
             *("-j", "1", "--register-dataset-types", "--update-output-chain"),
         ),
-        log,
     )
-    after = _row_counts(database), database.stat().st_size
-    kept = _sizes(folder)
+    after = journal.note("after", lambda: [_row_counts(database), database.stat().st_size])
+    whole = [(cost, len(quanta)) for cost, quanta in zip(costs, clusters, strict=True) if cost is not None]
     return {
-        "subset": subset,
-        "visits": visits,
+        "subset": payload.subset,
+        "size": payload.size,
         "quanta": sum(map(len, clusters)),
         "clusters": len(clusters),
-        **{name: asdict(cost) for name, cost in steps.items()},
-        "start": asdict(start),
-        "execution": _sum(costs),
-        "cluster_cpu": [round(cost.cpu, 3) for cost in costs],
-        "cluster_quanta": [len(quanta) for quanta in clusters],
+        "graph": asdict(graph_cost),
+        "init": asdict(init_cost),
+        "start": asdict(start_cost),
+        "execution": _sum([cost for cost, _ in whole]),
+        "executed": {"clusters": len(whole), "quanta": sum(quanta for _, quanta in whole)},
+        "final": asdict(final_cost),
         "graph_bytes": graph.stat().st_size,
         "files": files,
-        "files_kept": kept,
         "database_bytes": after[1] - before[1],
         "database_rows": {
             table: count - before[0].get(table, 0)
@@ -125,30 +177,68 @@ def measure_quanta(
     }
 
 
-def _run_cluster(repo: Path, graph: Path, quanta: list[str], log: Path) -> Cost:
-    return run(
-        command(
-            *("pipetask", *_OPTIONS, "run-qbb", str(repo), str(graph)),
-            *("--qgraph-node-id", ",".join(quanta)),
-        ),
-        log,
-    )
+class _Journal:
+    """What was measured so far, a line of JSON each.
+
+    Parameters
+    ----------
+    path : `pathlib.Path`
+        The file; it need not exist.
+    log : `pathlib.Path`
+        File that what commands print is added to.
+    """
+
+    def __init__(self, path: Path, log: Path) -> None:
+        self._path, self._log = path, log
+        self._lock = threading.Lock()
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._known: dict[str, Any] = {}
+        for line in lines:
+            self._known.update(json.loads(line))
+
+    def note(self, name: str, find_out: Callable[[], Any]) -> Any:
+        """Find something out, but once."""
+        if self._known.get(name) is None:
+            self._write(name, find_out())
+        return self._known[name]
+
+    def run(self, name: str, words: list[str]) -> Cost:
+        """Run a command that begins anew after an interruption."""
+        return Cost(**self.note(name, lambda: asdict(run(words, self._log))))
+
+    def go_on(self, name: str, words: list[str]) -> Cost | None:
+        """Run a command that goes on after an interruption; return its cost,
+        `None` if it was interrupted.
+        """
+        if (known := self._known.get(name)) is not None:
+            return Cost(**known) if known else None
+        begun = name in self._known
+        self._write(name, None)
+        cost = run(words, self._log)
+        self._write(name, {} if begun else asdict(cost))
+        return None if begun else cost
+
+    def _write(self, name: str, value: Any) -> None:
+        with self._lock, self._path.open("a") as stream:
+            stream.write(json.dumps({name: value}) + "\n")
+            self._known[name] = value
 
 
-def _clusters(graph: Path, visits_per_cluster: int) -> Iterator[list[str]]:
-    """Yield the numbers of the quanta of some visits each."""
+def _clusters(graph: Path, payload: Payload) -> Iterator[list[str]]:
+    """Yield the numbers of the quanta of each cluster."""
     mend_zipfile()
+    groups: dict[Any, list[str]] = defaultdict(list)
     with PredictedQuantumGraph.open(str(graph)) as reader:
         reader.read_thin_graph()
-        thin = reader.components.thin_graph.quanta
-        by_visit: dict[int, list[str]] = defaultdict(list)
-        for label, quanta in thin.items():
+        for label, quanta in reader.components.thin_graph.quanta.items():
             dimensions = reader.components.pipeline_graph.tasks[label].dimensions
-            where = [*dimensions.required, *dimensions.implied].index("visit")
+            names = [*dimensions.required, *dimensions.implied]
             for quantum in quanta:
-                by_visit[int(quantum.data_coordinate[where])].append(str(quantum.quantum_id))
-    for some in itertools.batched(sorted(by_visit), visits_per_cluster):
-        yield [quantum for visit in some for quantum in by_visit[visit]]
+                data_id = dict(zip(names, quantum.data_coordinate, strict=True))
+                # A quantum of the whole campaign is a cluster by itself.
+                groups[data_id.get(payload.per, 0)].append(str(quantum.quantum_id))
+    for some in itertools.batched(sorted(groups), payload.per_cluster):
+        yield [quantum for key in some for quantum in groups[key]]
 
 
 def _sum(costs: list[Cost]) -> dict[str, float]:

@@ -1,0 +1,60 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Read what was gathered: ``bgqa report`` and ``bgqa export``."""
+
+from __future__ import annotations
+
+__all__ = ("COMMANDS", "measure_command")
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .command import command
+from .processes import run
+
+COMMANDS = {
+    "report": ("report",),
+    "export parquet": ("export", "--format", "parquet"),
+    "export csv": ("export", "--format", "csv"),
+    "export influx": ("export", "--format", "influx"),
+}
+"""What follows ``bgqa``, but for the repository, the collection and ``-o``
+(`dict`)."""
+
+
+def measure_command(repo: Path, collection: str, name: str, rows: int) -> dict[str, Any]:
+    """Run one of the commands on a gathered campaign.
+
+    Parameters
+    ----------
+    repo : `pathlib.Path`
+        The repository.
+    collection : `str`
+        Collection with the gathered table.
+    name : `str`
+        One of `COMMANDS`.
+    rows : `int`
+        How many rows the table has.
+
+    Returns
+    -------
+    measured : `dict` [`str`, `~typing.Any`]
+        What it took, and the bytes it wrote.
+    """
+    words = COMMANDS[name]
+    label = name.replace(" ", "-")
+    output = repo.parent / f"{label}-{rows}"
+    shutil.rmtree(output, ignore_errors=True)
+    cost = run(
+        command("bgqa", words[0], str(repo), collection, *words[1:], "-o", str(output)),
+        repo.parent / f"{label}-{rows}.log",
+    )
+    written = [path for path in (output.rglob("*") if output.is_dir() else [output]) if path.is_file()]
+    return {
+        "command": name,
+        "rows": rows,
+        "cost": asdict(cost),
+        "output_bytes": sum(path.stat().st_size for path in written),
+        "output_files": len(written),
+    }
