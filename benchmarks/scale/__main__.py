@@ -29,7 +29,7 @@ from .campaign import (
     make_campaign,
     make_coadd_campaign,
 )
-from .page import render
+from .page import TABLES, render
 from .quanta import Payload, measure_quanta
 from .reading import COMMANDS, measure_command
 
@@ -116,6 +116,9 @@ def measure(
             results[key] = kept + campaign.measure(part)
             results["machine"] = _machine()
             path.write_text(json.dumps(results, indent=1) + "\n")
+    for name in ("flatness", "memory", "storage", "gathering", "commands"):
+        console.print(TABLES[name](results), soft_wrap=True, markup=False, highlight=False)
+        console.print()
     console.print(f"Written to {path}")
 
 
@@ -202,10 +205,12 @@ class _Campaign:
         return self._make("coadds", make_coadd_campaign, max(self._tracts))
 
     def _table_repo(self) -> Path:
-        measured = self._repo() / Payload.of_visits("visit", max(self._visits)).output / "run"
-        tables = sorted((measured / "calexpBackground_visit_table").rglob("*.parq"))
-        if not tables and not (self._folder / "tables").exists():
-            raise click.ClickException("measure the part `visit` first: its tables are what is gathered")
+        tables: list[Path] = []
+        if not (self._folder / "tables").exists():
+            measured = self._folder / "visits" / Payload.of_visits("visit", max(self._visits)).output
+            tables = sorted(measured.rglob("calexpBackground_visit_table_*.parq"))
+            if not tables:
+                raise click.ClickException("measure the part `visit` first: its tables are what is gathered")
         return self._make("tables", ingest_tables, tables, max(self._table_visits))
 
     def _make(self, name: str, maker: Callable[..., int], *arguments: Any) -> Path:

@@ -23,6 +23,7 @@ __all__ = (
     "visits_of",
 )
 
+import datetime
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class Visit:
     Attributes
     ----------
     number : `int`
-        The how manyth of the campaign it is, from 0.
+        Its place in the campaign, from 0.
     """
 
     number: int
@@ -92,7 +93,7 @@ class Visit:
     @property
     def day_obs(self) -> int:
         """The night, YYYYMMDD (`int`)."""
-        night = astropy.time.Time("2026-01-01", scale="tai") + self.number // VISITS_PER_NIGHT * u.day
+        night = datetime.date(2026, 1, 1) + datetime.timedelta(days=self.number // VISITS_PER_NIGHT)
         return int(night.strftime("%Y%m%d"))
 
     @property

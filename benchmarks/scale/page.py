@@ -65,10 +65,13 @@ def _of(results: Mapping[str, Any], *subsets: str) -> list[Mapping[str, Any]]:
 def flatness(results: Mapping[str, Any]) -> str:
     """Make the table of CPU milliseconds per quantum by size."""
     rows = []
+    smallest: dict[str, float] = {}
     for m in _of(results, "detector", "visit", "coadd", "tract"):
         quanta, clusters, start = m["quanta"], m["clusters"], m["start"]["cpu"]
         net = net_execution(m) * quanta / m["executed"]["quanta"]
         total = m["graph"]["cpu"] + m["init"]["cpu"] + clusters * start + net + m["final"]["cpu"]
+        each = total / quanta
+        ratio = each / smallest.setdefault(m["subset"], each)
         rows.append(
             [
                 f"`{m['subset']}`",
@@ -79,11 +82,12 @@ def flatness(results: Mapping[str, Any]) -> str:
                     _number(1e3 * value / quanta)
                     for value in (clusters * start, m["final"]["cpu"], m["init"]["cpu"], total)
                 ),
+                f"{ratio:.2f}",
             ]
         )
     header = (
         *("subset", "quanta", "graph", "quantum", "start of a job, s"),
-        *("starts", "final job", "init", "total"),
+        *("starts", "final job", "init", "total", "ratio"),
     )
     return _table(header, rows)
 

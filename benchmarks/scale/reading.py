@@ -45,7 +45,9 @@ def measure_command(repo: Path, collection: str, name: str, rows: int) -> dict[s
     words = COMMANDS[name]
     label = name.replace(" ", "-")
     output = repo.parent / f"{label}-{rows}"
-    shutil.rmtree(output, ignore_errors=True)
+    if output.is_dir():
+        shutil.rmtree(output)
+    output.unlink(missing_ok=True)
     cost = run(
         command("bgqa", words[0], str(repo), collection, *words[1:], "-o", str(output)),
         repo.parent / f"{label}-{rows}.log",
