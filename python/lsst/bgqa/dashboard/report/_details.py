@@ -325,10 +325,10 @@ class DetailWriter:
         if set(places) <= set(corners):
             flat = separate(project({place: corners[place] for place in places})[0])
             text = f"On the sky, north up and east to the left. Hatched: fails. {what}"
-            return [flat[place] for place in places], "", text, f"{form.place}-sky"
+            return [flat[place] for place in places], "", text, "sky"
         if set(places) <= set(self._reference):
             text = f"As the detectors lie in another visit. Hatched: fails. {what}"
-            return [self._reference[place] for place in places], "", text, f"{form.place}-map"
+            return [self._reference[place] for place in places], "", text, "map"
         reason = (
             f"The repository has no regions of these {form.place}es"
             if form.place == "patch"

@@ -187,17 +187,10 @@ class _Maker:
         self._site.write_assets(
             scripts,
             {
-                "detector-map": figures.make_map(
-                    "detector-map", mirrored=False, x_label="degrees", y_label="degrees"
-                ),
-                "patch-map": figures.make_map("patch-map", mirrored=True, x_label=east, y_label=north),
-                "detector-sky": figures.make_map("detector-sky", mirrored=True, x_label=east, y_label=north),
-                "patch-sky": figures.make_map("patch-sky", mirrored=True, x_label=east, y_label=north),
-                **{
-                    f"{place}-{name}": make(f"{place}-{name}")
-                    for place in ("detector", "patch")
-                    for name, make in (("series", figures.make_series), ("histogram", figures.make_histogram))
-                },
+                "map": figures.make_map("map", mirrored=False, x_label="degrees", y_label="degrees"),
+                "sky": figures.make_map("sky", mirrored=True, x_label=east, y_label=north),
+                "series": figures.make_series("series"),
+                "histogram": figures.make_histogram("histogram"),
                 "ranking": figures.make_ranking("ranking"),
             },
         )

@@ -201,7 +201,7 @@ def overview_view(
         figures.append(
             Figure(
                 "map",
-                f"{form.place}-map",
+                "map" if form.night_key else "sky",
                 f"Median of each {form.place}",
                 f"Over its {'visits' if form.night_key else 'bands'}. "
                 "Hatched: fails in at least half of them. Choose one to see all its metrics.",
@@ -211,7 +211,7 @@ def overview_view(
     figures.append(
         Figure(
             "histogram",
-            f"{form.place}-histogram",
+            "histogram",
             "All rows",
             "Hatched: those that fail for this metric. The first and the last bin hold what is beyond.",
             high=not no_map,
@@ -222,7 +222,7 @@ def overview_view(
         figures.append(
             Figure(
                 "series",
-                f"{form.place}-series",
+                "series",
                 "By night",
                 "Median, 5% to 95% (thick) and extremes (thin); dashed: thresholds.",
                 wide=True,

@@ -97,7 +97,7 @@
       count.textContent = `${shown} of ${rows.length} rows`;
     };
     search.addEventListener("input", filter);
-    verdict?.addEventListener("input", filter);
+    verdict?.addEventListener("change", filter);
     filter();
   }
 
@@ -192,9 +192,14 @@
     }
   }
 
+  let figureCount = 0;
+
   async function makeFigure(target) {
-    const item = window.bgqaFigures[target.dataset.figure];
-    const manager = await window.Bokeh.embed.embed_item(structuredClone(item), target);
+    // A figure may be on a page more than once; no two may have the same identifiers.
+    figureCount += 1;
+    const text = JSON.stringify(window.bgqaFigures[target.dataset.figure]);
+    const item = JSON.parse(text.replaceAll(/"(p\d+)"/g, `"$1-${figureCount}"`));
+    const manager = await window.Bokeh.embed.embed_item(item, target);
     const figure = manager.roots[0].model;
     const narrow = target.clientWidth < 420;
     if (target.classList.contains("high")) figure.height = narrow ? 380 : 460;
@@ -242,7 +247,7 @@
         this.figures[target.dataset.kind] = await makeFigure(target);
       }
       this.makeLegend();
-      this.select.addEventListener("input", () => this.show());
+      this.select.addEventListener("change", () => this.show());
       for (const kind of ["map", "ranking"]) {
         const source = this.figures[kind]?.model(kind === "map" ? "places" : "points");
         source?.selected.properties.indices.change.connect(() => {
@@ -275,14 +280,14 @@
         const paint = () => (swatch.style.background = this.bandColor(band));
         paint();
         onTheme.push(paint);
-        box.addEventListener("input", () => {
+        box.addEventListener("change", () => {
           this.hiddenBands[box.checked ? "delete" : "add"](band);
           this.showSeries(this.metric);
         });
         legend.append(element("label", {}, box, swatch, band));
       }
       const box = element("input", { type: "checkbox", checked: this.extremes });
-      box.addEventListener("input", () => {
+      box.addEventListener("change", () => {
         this.extremes = box.checked;
         this.showSeries(this.metric);
       });
