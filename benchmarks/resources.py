@@ -335,7 +335,9 @@ def make_dp2(repo: Path, folder: Path) -> None:
             image = make_visit_image(
                 np.zeros((_HEIGHT, _WIDTH), dtype=np.float32),
                 ImageBox.from_shape((_HEIGHT, _WIDTH), start=(0, 0)),
-                BackgroundMap([Background("standard", _field(background, u.nJy))], subtracted="standard"),
+                BackgroundMap(
+                    [Background("subtracted", _field(background, u.electron))], subtracted="subtracted"
+                ),
                 instrument="LSSTCam",
                 visit=1,
                 detector=detector,

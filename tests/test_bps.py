@@ -26,6 +26,7 @@ from lsst.pipe.base import Pipeline
 
 ROOT = Path(__file__).parents[1]
 BPS = ROOT / "config" / "bps"
+PAGE = ROOT / "doc" / "bps.md"
 RESOURCE = "resource://lsst.bgqa/config/bps"
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml")) + sorted((ROOT / "pipelines").glob("[A-Z]*/*.yaml"))
 MEASURED = json.loads((ROOT / "benchmarks" / "resources.json").read_text())
@@ -198,6 +199,55 @@ def test_campaign_that_includes_bgqa_keeps_its_own(tmp_path: Path) -> None:
         "clusterAlgorithm",
         "cluster",
     }
+
+
+def test_parsl_runs_here_and_on_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = pytest.importorskip("lsst.ctrl.bps.parsl").SiteConfig
+    text = include(f"{RESOURCE}/parsl.yaml") + "operator: pilot\n"
+    local = site.from_config(load(text, tmp_path))
+    (executor,) = local.get_executors()
+    assert executor.max_workers_per_node == 4
+
+    monkeypatch.setenv("DAF_BUTLER_CONFIG_PATH", "/the/types")
+    monkeypatch.setattr(site, "get_address", lambda self: "127.0.0.1")
+    slurm = site.from_config(load(text + "computeSite: slurm\nsite: {slurm: {account: rubin}}\n", tmp_path))
+    (executor,) = slurm.get_executors()
+    provider = executor.provider
+    assert (provider.nodes_per_block, provider.walltime, provider.account) == (1, "04:00:00", "rubin")
+    # A worker for each core, and so much memory for each.
+    assert 1024 * provider.mem_per_node / provider.cores_per_node > max(
+        row["requestMemory"] for row in MEASURED.values()
+    )
+    assert "export DAF_BUTLER_CONFIG_PATH='/the/types'" in slurm.get_command_prefix()
+
+
+def test_examples_of_the_documentation_are_right(bgqa: BpsConfig, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 3
+    for block in blocks:
+        files = [
+            file for file in yaml.safe_load(block).get("includeConfigs", []) if "DRP_PIPE_DIR" not in file
+        ]
+        own = re.sub(r"(?m)^includeConfigs:\n(?:  - .*\n)+", "", block)
+        config = load((include(*files) if files else "") + own, tmp_path)
+        if "cluster" in yaml.safe_load(block):
+            names = {name for name in yaml.safe_load(block)["cluster"] if name.startswith("bgqa")}
+            assert names <= set(bgqa["cluster"])
+        assert not files or config["clusterAlgorithm"].endswith("dimension_clustering")
+
+
+def test_documentation_has_what_was_measured() -> None:
+    for label, row in MEASURED.items():
+        match = re.search(rf"(?m)^\| `{label}` \|(.*)\|$", PAGE.read_text())
+        assert match is not None, label
+        _, seconds, peak, memory, _, minutes = (cell.strip() for cell in match[1].split("|"))
+        assert float(seconds) == pytest.approx(
+            max(measured["median"] for measured in row["measured"].values()), abs=0.006
+        )
+        assert float(peak) == pytest.approx(
+            max(measured["peak"] for measured in row["measured"].values()), abs=0.6
+        )
+        assert (int(memory), int(minutes)) == (row["requestMemory"], row["requestWalltime"])
 
 
 # --- What comes of them ----------------------------------------------------
