@@ -146,11 +146,12 @@ def test_bumps_are_framed(model: BackgroundModel) -> None:
     figure = plot_bumps(model, "here")
     axes = figure.axes[0]
     assert "1 of 420 bins beyond 5σ" in axes.get_title()
-    (frame,) = axes.lines
+    _, frames = axes.collections
+    (frame,) = frames.get_paths()
     layer = model.layers[0]
     x, y = layer.bin_centers_x[9], layer.bin_centers_y[7]
-    corners = np.array([frame.get_xdata(), frame.get_ydata()])
-    (left, bottom), (right, top) = corners.min(axis=1), corners.max(axis=1)
+    corners = np.asarray(frame.vertices)
+    (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
     assert left < x < right
     assert bottom < y < top
     assert "0 of 420" in plot_bumps(model, threshold=1000.0).axes[0].get_title()
@@ -247,6 +248,15 @@ def test_background_without_a_pixel_is_drawn(plot: object) -> None:
     figure = plot(nothing, "nothing")  # type: ignore[operator]
     assert "nothing" in texts_of(figure)
     pixels_of(figure)
+
+
+def test_bumps_say_why_there_are_none() -> None:
+    for values, why in (
+        (np.ones((6, 5)), "the bins do not scatter"),
+        (np.arange(8.0).reshape(2, 4), "too few bins"),
+        (np.full((6, 5), np.nan), "too few bins"),
+    ):
+        assert why in texts_of(plot_bumps(make_model(values, Box(0, 0, 60, 50))))
 
 
 def test_figures_do_not_make_all_pixels() -> None:

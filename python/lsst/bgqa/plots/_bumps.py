@@ -5,6 +5,7 @@ __all__ = ("draw_bumps", "plot_bumps")
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from ..background import BackgroundModel
@@ -68,7 +69,7 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
         axes.text(
             0.5,
             0.5,
-            "the bins do not scatter" if keeps_bins(model) else "a polynomial, which keeps no bins",
+            _why_none(model, layer.values),
             transform=axes.transAxes,
             ha="center",
             va="center",
@@ -83,27 +84,34 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
     )
     add_color_bar(bins, axes, "deviation from the median of 5x5 bins / robust σ", extend="both")
     rows, columns = np.nonzero(np.abs(np.nan_to_num(significance)) > threshold)
-    for row, column in zip(rows, columns, strict=True):
-        corners = x_edges[[column, column + 1]], y_edges[[row, row + 1]]
-        axes.plot(
-            corners[0][[0, 1, 1, 0, 0]],
-            corners[1][[0, 0, 1, 1, 0]],
-            color=OKABE_ITO["black"],
-            linewidth=1.6,
-        )
+    left, right = x_edges[columns], x_edges[columns + 1]
+    low, high = y_edges[rows], y_edges[rows + 1]
+    corners = np.stack([np.stack([left, right, right, left]), np.stack([low, low, high, high])]).T
+    axes.add_collection(
+        PolyCollection(list(corners), facecolor="none", edgecolor=OKABE_ITO["black"], linewidth=1.6)
+    )
     for row, column in _peaks(significance, rows, columns):
-        right = column > significance.shape[1] / 2
+        is_right = column > significance.shape[1] / 2
         axes.annotate(
             f"{significance[row, column]:+.1f}σ",
-            (x_edges[column if right else column + 1], 0.5 * (y_edges[row] + y_edges[row + 1])),
-            xytext=(-3 if right else 3, 0),
+            (x_edges[column if is_right else column + 1], 0.5 * (y_edges[row] + y_edges[row + 1])),
+            xytext=(-3 if is_right else 3, 0),
             textcoords="offset points",
-            ha="right" if right else "left",
+            ha="right" if is_right else "left",
             va="center",
             fontsize=10,
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         )
     return f"Bumps: {len(rows)} of {significance.size} bins beyond {threshold:g}σ"
+
+
+def _why_none(model: BackgroundModel, values: np.ndarray) -> str:
+    """Tell why no bin of a background can stand out."""
+    if not keeps_bins(model):
+        return "a polynomial, which keeps no bins"
+    if min(values.shape) < 3 or np.isfinite(values).sum() < 3:
+        return "too few bins"
+    return "the bins do not scatter"
 
 
 def _peaks(significance: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> list[tuple[int, int]]:
