@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -165,12 +166,17 @@ def faults_of(repo: Path) -> list[str]:
     return found
 
 
-def done(repo: Path, collection: str) -> dict[str, int]:
-    """Return how many quanta of each task have succeeded."""
+def done(repo: Path, collection: str, before: float = math.inf) -> dict[str, int]:
+    """Return how many quanta of each task have succeeded, before a time."""
     with Butler.from_config(str(repo)) as butler:
+        if collection not in butler.collections.query("*"):
+            return dict.fromkeys(QUANTA, 0)
         known = {dataset_type.name for dataset_type in butler.registry.queryDatasetTypes()}
         return {
-            label: len(butler.query_datasets(f"{label}_metadata", collection, explain=False))
+            label: sum(
+                Path(butler.getURI(ref).ospath).stat().st_mtime < before
+                for ref in butler.query_datasets(f"{label}_metadata", collection, explain=False)
+            )
             if f"{label}_metadata" in known
             else 0
             for label in QUANTA

@@ -41,7 +41,7 @@ from pilots import (
 
 from lsst.bgqa import stack
 from lsst.bgqa.standalone.ingest import DEFAULT_RUN
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, CollectionType
 
 pytestmark = [
     pytest.mark.slow,
@@ -103,17 +103,40 @@ class Pilot:
             start_new_session=True,
         )
 
-    def go_on(self) -> None:
-        """Go on, as the page says, until all is done and clean."""
-        result = self.type("Go on")
-        if f"output collection '{RUN}' does not exist" in result.stdout:
-            assert not has_run(self.repo, RUN)
-            result = self.type("Begin so that you can go on")
-        elif "QuantumGraph was empty" in result.stdout:
-            assert "previously succeeded and skipped" in result.stdout
-            return
-        assert result.returncode == 0, result.stdout
-        assert " 0 failed and 0 remain " in result.stdout
+    def go_on(self) -> list[str]:
+        """Go on, and do what the page says to each answer, until all is done.
+
+        Returns what was answered.
+        """
+        heading, answers = "Go on", []
+        for _ in range(6):
+            result = self.type(heading)
+            if result.returncode == 0:
+                assert " 0 failed and 0 remain " in result.stdout
+                return answers
+            (answer,) = (words for words in ANSWERS if words in result.stdout)
+            answers.append(answer)
+            if "does not exist" in answer:
+                assert not has_run(self.repo, RUN)
+                heading = "Begin so that you can go on"
+            elif "same sequence" in answer:
+                assert self.type("Fill the collection").returncode == 0
+            elif "readonly" in answer:
+                rolled = self.type("Roll back")
+                assert (rolled.returncode, rolled.stdout) == (0, "('ok',)\n")
+            else:
+                assert "previously succeeded and skipped" in result.stdout
+                return answers
+        raise AssertionError(answers)
+
+
+# How the page's table knows what pipetask says.
+ANSWERS = (
+    f"output collection '{RUN}' does not exist",
+    "does not include the same sequence of (flattened) input collections",
+    "attempt to write a readonly database",
+    "QuantumGraph was empty",
+)
 
 
 @dataclass(frozen=True)
@@ -165,11 +188,24 @@ def check_nothing_is_lost(pilot: Pilot, undisturbed: Undisturbed, collection: st
     assert differences(values(pilot.repo, collection), undisturbed.values) == []
 
 
-def check_what_a_kill_left(repo: Path) -> None:
-    """What is known is whole; what is not is temporary, or will be."""
-    assert faults_of(repo) == []
-    for path in strays(repo):
-        assert path.startswith((f"{RUN}/", "gen3.sqlite3-")), path
+def check_what_a_kill_left(pilot: Pilot) -> dict[str, int]:
+    """What is known is whole; what is not is temporary, or will be.
+
+    Returns how many quanta of each task have succeeded.
+    """
+    # Look at a copy: to look rolls back.
+    copy = pilot.folder / "copy"
+    shutil.copytree(pilot.repo, copy)
+    there = Pilot(copy, pilot.folder)
+    rolled = there.type("Roll back")
+    assert (rolled.returncode, rolled.stdout) == (0, "('ok',)\n")
+    assert faults_of(copy) == []
+    # A journal that holds nothing yet goes with the next transaction.
+    left = [path for path in strays(copy) if path != "gen3.sqlite3-journal"]
+    assert all(path.startswith(f"{RUN}/") for path in left), left
+    counts = done(copy, RUN)
+    shutil.rmtree(copy)
+    return counts
 
 
 def lines_until(process: subprocess.Popen[str], words: str) -> str:
@@ -210,16 +246,54 @@ def kill_at(process: subprocess.Popen[str], life: list[float], fraction: float, 
 def test_killed_at_any_moment(number: int, undisturbed: Undisturbed, pilot: Pilot) -> None:
     fraction = (number + random.Random(number).random()) / MOMENTS
     kill_at(pilot.start("Begin so that you can go on"), undisturbed.life, fraction, signal.SIGKILL)
-    check_what_a_kill_left(pilot.repo)
-    before = done(pilot.repo, RUN) if has_run(pilot.repo, RUN) else dict.fromkeys(QUANTA, 0)
-    kept = values(pilot.repo, RUN) if any(before.values()) else {}
-    pilot.go_on()
-    # What succeeded was not executed again.
-    assert kept.items() <= values(pilot.repo, RUN).items()
+    before = check_what_a_kill_left(pilot)
+    began = time.time()
+    answers = pilot.go_on()
+    # What had succeeded was not executed again.
+    assert done(pilot.repo, RUN, before=began) == before
+    print(f"killed at {fraction:.2f} with {sum(before.values())} quanta done; answers: {answers}")
     temporary = strays(pilot.repo)
     assert all(TEMPORARY.search(path) for path in temporary), temporary
     assert pilot.type("What is left of a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
+
+
+COMMITTER = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 1")  # write before the transaction's end
+database.execute("BEGIN IMMEDIATE")
+database.execute("CREATE TABLE half (content BLOB)")
+for _ in range(100):
+    database.execute("INSERT INTO half VALUES (zeroblob(10000))")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_while_committing(undisturbed: Undisturbed, pilot: Pilot) -> None:
+    command = [sys.executable, "-c", COMMITTER, str(pilot.repo / "gen3.sqlite3")]
+    assert execute(command).returncode == -signal.SIGKILL
+    assert (pilot.repo / "gen3.sqlite3-journal").exists()
+    said = run_bgqa("discover", str(pilot.repo), cwd=pilot.folder)
+    assert said.returncode == 1
+    assert re.fullmatch(r"Error: .*readonly database .*killed process.* doc/faults\.md\)\n", said.stderr)
+    assert pilot.go_on() == [ANSWERS[2], ANSWERS[0]]
+    check_nothing_is_lost(pilot, undisturbed)
+
+
+@pytest.mark.parametrize("has_the_run", [True, False])
+def test_killed_before_the_collection_is_filled(
+    has_the_run: bool, undisturbed: Undisturbed, pilot: Pilot
+) -> None:
+    # The order in which pipetask makes them.
+    with Butler.from_config(str(pilot.repo), writeable=True) as butler:
+        butler.collections.register(OUTPUT, CollectionType.CHAINED)
+        if has_the_run:
+            butler.collections.register(RUN)
+    assert pilot.go_on() == ([ANSWERS[1]] if has_the_run else [ANSWERS[1], ANSWERS[0]])
+    check_nothing_is_lost(pilot, undisturbed)
+    with Butler.from_config(str(pilot.repo)) as butler:
+        assert butler.collections.get_info(OUTPUT).children == (RUN, DEFAULT_RUN)
 
 
 # Kill at the most delicate moments: as a file is moved to its name, and as
@@ -254,7 +328,7 @@ def test_killed_while_writing(when: str, dataset: str, undisturbed: Undisturbed,
         "pipetask run", f"exec {sys.executable} {script} {when} {dataset} run", 1
     )
     assert execute(command, cwd=pilot.folder).returncode == -signal.SIGKILL
-    check_what_a_kill_left(pilot.repo)
+    check_what_a_kill_left(pilot)
     (left,) = [path for path in strays(pilot.repo) if dataset in path]
     assert bool(TEMPORARY.search(left)) == (when == "before")
     # Without the last option the page's command does not go on where a
@@ -280,7 +354,7 @@ def test_terminated(undisturbed: Undisturbed, pilot: Pilot) -> None:
     lines_until(process, "Executed 5 quanta")
     os.killpg(process.pid, signal.SIGTERM)
     process.communicate()
-    check_what_a_kill_left(pilot.repo)
+    check_what_a_kill_left(pilot)
     assert 5 <= sum(done(pilot.repo, RUN).values()) < sum(QUANTA.values())
     pilot.go_on()
     assert pilot.type("What is left of a killed process").returncode == 0
@@ -300,7 +374,7 @@ def test_quantum_that_hangs_is_killed_alone(undisturbed: Undisturbed, pilot: Pil
     assert stopped
     assert len(re.findall(r"Timeout \(15 sec\) for task <\w+ dataId=", said)) == stopped.total()
     assert Counter(done(pilot.repo, RUN)) == Counter(QUANTA) - stopped - waited
-    check_what_a_kill_left(pilot.repo)
+    check_what_a_kill_left(pilot)
     pilot.go_on()
     assert pilot.type("What is left of a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
@@ -493,9 +567,10 @@ def test_read_only_repository(undisturbed: Undisturbed, pilot: Pilot, tmp_path: 
         for arguments in (("ingest", str(place), str(HSC / "manifest.json")), ("demo", str(place))):
             said = run_bgqa(*arguments, cwd=tmp_path)
             assert said.returncode == 1
-            assert re.fullmatch(rf"Error: {place}: .*attempt to write a readonly database\n", said.stderr), (
-                said.stderr
-            )
+            assert re.fullmatch(
+                rf"Error: {place}: .*attempt to write a readonly database \(it is read-only, or .*\)\n",
+                said.stderr,
+            ), said.stderr
         said = run_bgqa("demo", str(place / "demo"), cwd=tmp_path)
         assert re.fullmatch(rf"Error: {place}/demo/?: Read-only file system\n", said.stderr), said.stderr
         said = run_bgqa("discover", "--json", str(place), cwd=tmp_path)

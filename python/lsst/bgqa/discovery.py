@@ -17,7 +17,7 @@ from functools import cache
 
 from lsst.daf.butler import Butler, CollectionType, DatasetType, MissingCollectionError
 
-from .errors import UserError
+from .errors import UserError, fault_of_the_machine
 from .generations import Target, find_target
 
 _COMPONENT = "backgrounds"
@@ -126,7 +126,7 @@ def discover(repo: str, collections: Sequence[str] = ()) -> list[FoundBackground
         butler = Butler.from_config(repo, writeable=False)
     except Exception as error:
         # Each kind of database and of storage has errors of its own.
-        reason = " ".join(str(error).split())
+        reason = fault_of_the_machine(error) or " ".join(str(error).split())
         raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
     with butler:
         holders = _holders(butler, collections)

@@ -45,6 +45,9 @@ def fault_of_the_machine(error: BaseException) -> str | None:
             # One that a library made; what it was raised from may tell more.
             reason = reason or " ".join(str(current).split())
         if type(current).__module__.partition(".")[0] in ("sqlite3", "psycopg2"):
-            return f"the repository's database: {' '.join(str(current).split())}"
+            what = " ".join(str(current).split())
+            if "readonly database" in what:
+                what += " (it is read-only, or a killed process left its journal there: see doc/faults.md)"
+            return f"the repository's database: {what}"
         current = current.__cause__
     return reason
