@@ -276,8 +276,9 @@ class _Sampled:
     def _values(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
-        return np.ascontiguousarray((self.evaluate(y, x) - offset).T, dtype=np.float32)
+    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
+        values = (self.evaluate(y, x.ravel()) - offset).T.reshape(*x.shape, len(y))
+        return np.asarray((weights @ values).astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,13 +305,9 @@ class PolynomialSurface(_Sampled):
     y_breaks = np.empty(0)
 
     @property
-    def quadratic_pieces(self) -> tuple[int, int]:
-        ny, nx = (1 if order == 0 else 16 * (order + 2) for order in self._orders)
-        return ny, nx
-
-    @property
-    def _orders(self) -> tuple[int, int]:
-        return self.coefficients.shape[0] - 1, self.coefficients.shape[1] - 1
+    def cubic_pieces(self) -> int:
+        order = self.coefficients.shape[1] - 1
+        return 1 if order == 0 else 3 * (order + 2)
 
     @property
     def is_finite(self) -> bool:
@@ -395,8 +392,8 @@ class AkimaSurface(_Sampled):
         return self._twin.y_breaks
 
     @property
-    def quadratic_pieces(self) -> tuple[int, int]:
-        return self._twin.quadratic_pieces
+    def cubic_pieces(self) -> int:
+        return self._twin.cubic_pieces
 
     @cached_property
     def _floor(self) -> float:
@@ -492,9 +489,8 @@ class _Combination(_Sampled):
         return np.unique(np.concatenate([operand.y_breaks for operand in self.operands]))
 
     @property
-    def quadratic_pieces(self) -> tuple[int, int]:
-        pieces = np.max([operand.quadratic_pieces for operand in self.operands], axis=0)
-        return int(pieces[0]), int(pieces[1])
+    def cubic_pieces(self) -> int:
+        return max(operand.cubic_pieces for operand in self.operands)
 
     @property
     def is_finite(self) -> bool:
@@ -514,11 +510,9 @@ class ProductSurface(_Combination):
     """A ``ProductField``: the product of other surfaces."""
 
     @property
-    def quadratic_pieces(self) -> tuple[int, int]:
+    def cubic_pieces(self) -> int:
         # The orders of factors add up.
-        varying = [operand.quadratic_pieces for operand in self.operands if operand.constant is None]
-        ny, nx = np.sum(varying or [(1, 1)], axis=0)
-        return int(ny), int(nx)
+        return sum(operand.cubic_pieces for operand in self.operands if operand.constant is None) or 1
 
     @property
     def constant(self) -> float | None:

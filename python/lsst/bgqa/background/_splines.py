@@ -9,7 +9,7 @@ differ from GSL's nested sums in the last bit of ``float64``.
 
 from __future__ import annotations
 
-__all__ = ("PiecewiseCubic", "akima_weights", "best_style", "interpolate", "min_points")
+__all__ = ("PiecewiseCubic", "best_style", "interpolate", "min_points")
 
 import itertools
 from collections.abc import Iterator
@@ -137,28 +137,32 @@ class PiecewiseCubic:
         for start, stop in itertools.pairwise(edges):
             yield int(index[start]), slice(start, stop)
 
-    def sample(self, x: np.ndarray, offset: float) -> np.ndarray:
-        """Evaluate every curve in single precision, relative to an offset.
+    def sample(self, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
+        """Combine samples of every curve, in single precision.
 
         Parameters
         ----------
         x : `numpy.ndarray`
-            Positions, ascending, ``float64``, shape (k,).
+            Positions, ascending, ``float64``, shape (k, m); the m of a row
+            are in one piece.
+        weights : `numpy.ndarray`
+            Weights of the samples in each of n sums, ``float64``, shape
+            (k, n, m). But for the first, the sums have no weight in total.
         offset : `float`
-            What to subtract, near the curves' values.
+            What to subtract from the samples, near their values.
 
         Returns
         -------
-        values : `numpy.ndarray`
-            Values less the offset, ``float32``, shape (k, curves).
+        sums : `numpy.ndarray`
+            The sums, ``float32``, shape (k, n, curves).
         """
-        coefficients = self.coefficients.copy()
-        coefficients[:, 0] -= offset
-        coefficients = coefficients.astype(np.float32)
-        powers = self._powers(x).T.astype(np.float32)
-        out = np.empty((len(x), coefficients.shape[2]), dtype=np.float32)
-        for piece, run in self.runs(x):
-            np.matmul(powers[run], coefficients[piece], out=out[run])
+        coefficients = self.coefficients.astype(np.float32)
+        coefficients[:, 0] = self.coefficients[:, 0] - offset
+        powers = self._powers(x.ravel()).T.reshape(*x.shape, 4)
+        terms = (weights @ powers).astype(np.float32)
+        out = np.empty((*weights.shape[:2], coefficients.shape[2]), dtype=np.float32)
+        for piece, run in self.runs(x[:, 0]):
+            np.matmul(terms[run], coefficients[piece], out=out[run])
         return out
 
     def evaluate(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -305,31 +309,6 @@ def _akima_slopes(h: np.ndarray, y: np.ndarray) -> np.ndarray:
     m[-2] = 2.0 * m[-3] - m[-4]
     m[-1] = 3.0 * m[-3] - 2.0 * m[-4]
     return m
-
-
-def akima_weights(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Tell how the slopes at the points lean between those beside them.
-
-    Parameters
-    ----------
-    x : `numpy.ndarray`
-        Positions, ascending, ``float64``, shape (n,).
-    y : `numpy.ndarray`
-        Values, ``float64``, shape (n, curves).
-
-    Returns
-    -------
-    weights : `numpy.ndarray`
-        The slope at each point less that of the interval before it, in units
-        of the typical change of slope, shape (n, curves).
-    """
-    m = _akima_slopes(np.diff(x)[:, np.newaxis], y)
-    change = np.abs(np.diff(m, axis=0))
-    total = change[2:] + change[:-2]
-    lean = change[:-2] * change[1:-1]
-    np.divide(lean, total, out=lean, where=total > 0)
-    typical = np.sqrt(np.mean(change[1:-1] ** 2))
-    return lean / typical if typical > 0 else np.zeros_like(lean)
 
 
 def _akima(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

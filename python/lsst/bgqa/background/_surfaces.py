@@ -17,13 +17,8 @@ import numpy as np
 
 from ._errors import BackgroundError
 from ._layer import ApproxStyle, InterpStyle, Layer, UndersampleStyle
-from ._splines import PiecewiseCubic, akima_weights, best_style, interpolate, min_points
+from ._splines import PiecewiseCubic, best_style, interpolate, min_points
 
-# Rows looked at for creases, and how far a knot's slope must turn between two
-# of them, as a share of the typical change of slope, for a grid of one bin.
-_CREASE_SAMPLES = 1024
-_CREASE_TURN = 0.0015
-_MAX_CREASES = 24
 # Values of a polynomial computed at a time.
 _BLOCK_SAMPLES = 1 << 16
 
@@ -42,9 +37,9 @@ class Surface(Protocol):
         ...
 
     @property
-    def quadratic_pieces(self) -> tuple[int, int]:
-        """Into how many equal pieces in y and x it must be cut for each to
-        be nearly quadratic, its breaks apart (`tuple` [`int`, `int`]).
+    def cubic_pieces(self) -> int:
+        """Into how many equal pieces rows must be cut for each to be nearly
+        cubic, breaks apart (`int`).
         """
         ...
 
@@ -76,21 +71,26 @@ class Surface(Protocol):
         """
         ...
 
-    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
-        """Evaluate on a grid, fast, in single precision.
+    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
+        """Combine samples along rows, fast, in single precision.
 
         Parameters
         ----------
-        y, x : `numpy.ndarray`
-            Positions in local pixels, ascending, ``float64``, shapes (ny,)
-            and (nx,).
+        y : `numpy.ndarray`
+            Rows, local, ascending, ``float64``, shape (ny,).
+        x : `numpy.ndarray`
+            Columns to sample at, local, ascending, ``float64``, shape (k, m);
+            no break is between the m of a row.
+        weights : `numpy.ndarray`
+            Weights of the samples in each of n sums, ``float64``, shape
+            (k, n, m). But for the first, the sums have no weight in total.
         offset : `float`
-            What to subtract, near the values.
+            What to subtract from the samples, near their values.
 
         Returns
         -------
-        values : `numpy.ndarray`
-            Values less the offset, ``float32``, shape (nx, ny): x first.
+        sums : `numpy.ndarray`
+            The sums, ``float32``, shape (k, n, ny).
         """
         ...
 
@@ -158,28 +158,7 @@ class SplineSurface:
 
     @cached_property
     def y_breaks(self) -> np.ndarray:
-        return np.unique(np.concatenate([self._creases, *(curves.breaks for _, curves in self._columns)]))
-
-    @cached_property
-    def _creases(self) -> np.ndarray:
-        """Rows where Akima's weights turn over within a few rows, as they do
-        where a row's slopes stop changing: no break tells of these, but the
-        surface is not smooth there.
-        """
-        n = len(self._good_columns)
-        if not n or self._style_for(n) is not InterpStyle.AKIMA_SPLINE:
-            return np.empty(0)
-        last = self.y[-1] + self.y[0]
-        rows = np.linspace(0, last, 1 + min(int(last), _CREASE_SAMPLES))
-        turn = np.abs(np.diff(akima_weights(self.x[self._good_columns], self._nodes(rows)), axis=1))
-        # The more bins, the fewer pixels lie beside a crease, and the more the
-        # creases make up for one another.
-        turn = turn.max(axis=0, initial=0.0)
-        sharpest = np.argsort(-turn, kind="stable")[:_MAX_CREASES]
-        sharp = np.zeros(len(turn))
-        sharp[sharpest] = turn[sharpest] > _CREASE_TURN * n**2
-        at = rows[:-1][np.convolve(sharp, np.ones(5))[2:-2] > 0]
-        return np.concatenate([at, at + 0.5 * (rows[1] - rows[0])]) if len(rows) > 1 else np.empty(0)
+        return np.unique(np.concatenate([curves.breaks for _, curves in self._columns]))
 
     def _nodes(self, y: np.ndarray) -> np.ndarray:
         """Interpolate the columns, shape (columns, rows)."""
@@ -189,14 +168,8 @@ class SplineSurface:
         return nodes
 
     @property
-    def quadratic_pieces(self) -> tuple[int, int]:
-        straight = self.style in (InterpStyle.CONSTANT, InterpStyle.LINEAR)
-        ny, nx = len(self.y) + 1, len(self.x) + 1
-        if straight:
-            # Bilinear as they are; pixels are counted better in small tiles.
-            return max(4 * ny, 64), max(4 * nx, 32)
-        # Between two bins, Akima's rows do not follow a cubic in y.
-        return max(8 * ny, 256), 8 * nx
+    def cubic_pieces(self) -> int:
+        return 2 * len(self.x)
 
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if not self.is_finite:
@@ -205,10 +178,10 @@ class SplineSurface:
             return out
         return self._rows(y).evaluate(x, out)
 
-    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
+    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
         if not self.is_finite:
-            return np.full((len(x), len(y)), np.nan, dtype=np.float32)
-        return self._rows(y).sample(x, offset)
+            return np.full((*weights.shape[:2], len(y)), np.nan, dtype=np.float32)
+        return self._rows(y).sample(x, weights, offset)
 
     def _rows(self, y: np.ndarray) -> PiecewiseCubic:
         """Interpolate rows over x, through the columns' values there."""
@@ -249,10 +222,9 @@ class ChebyshevSurface:
     y_breaks = np.empty(0)
 
     @property
-    def quadratic_pieces(self) -> tuple[int, int]:
+    def cubic_pieces(self) -> int:
         order = len(self.coefficients) - 1
-        n = 1 if order == 0 else 16 * (order + 2)
-        return n, n
+        return 1 if order == 0 else 3 * (order + 2)
 
     @property
     def is_finite(self) -> bool:
@@ -281,10 +253,11 @@ class ChebyshevSurface:
             out[start : start + step] = rows[start : start + step] @ terms
         return out
 
-    def sample(self, y: np.ndarray, x: np.ndarray, offset: float) -> np.ndarray:
+    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
         rows = self._rows(y)
         rows[0] -= offset
-        return self._terms(x).T.astype(np.float32) @ rows.astype(np.float32)
+        terms = weights @ self._terms(x.ravel()).T.reshape(*x.shape, -1)
+        return np.asarray(terms.astype(np.float32) @ rows.astype(np.float32))
 
     def _terms(self, x: np.ndarray) -> np.ndarray:
         return np.array(_chebyshev(len(self.coefficients) - 1, _scaled(x, self.width)))

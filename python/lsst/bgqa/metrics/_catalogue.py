@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, Self
 
 import astropy.units as u
@@ -30,6 +30,12 @@ class CatalogueError(ValueError):
 
     The message is one line that names the catalogue, the entry and the fault.
     """
+
+
+@cache
+def _parsed(unit: str) -> u.UnitBase:
+    """Parse a unit: the catalogue has few, and every quantum wants them."""
+    return u.Unit(unit)
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,9 @@ class MetricDefinition:
             Unit of the metric.
         """
         if not self.unit.startswith(_PLACEHOLDER):
-            return u.Unit(self.unit)
+            return _parsed(self.unit)
         rest = self.unit.removeprefix(_PLACEHOLDER).strip()
-        return background_unit * u.Unit(f"1 {rest}") if rest else background_unit
+        return background_unit * _parsed(f"1 {rest}") if rest else background_unit
 
     def judge(self, value: float | u.Quantity | None) -> Verdict:
         """Compare a value with the thresholds.

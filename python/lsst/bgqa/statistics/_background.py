@@ -20,7 +20,7 @@ from ._groups import (
     segment_edges,
     shape_group,
 )
-from ._tiles import TileGrid
+from ._strips import StripGrid
 
 
 def background_statistics(model: BackgroundModel, config: StatisticsConfig | None = None) -> dict[str, float]:
@@ -50,14 +50,14 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
     finite = _is_finite(model)
     groups: dict[str, dict[str, float]] = {"coverage": coverage_group(model, finite)}
     if finite:
-        tiles = TileGrid.of(model, *_cuts(model, config))
-        plane = Plane.of(tiles)
-        distribution = Distribution.of(tiles)
-        groups["level"] = level_group(tiles, distribution, plane)
+        strips = StripGrid.of(model, *_cuts(model, config))
+        plane = Plane.of(strips)
+        distribution = Distribution.of(strips)
+        groups["level"] = level_group(strips, distribution, plane)
         groups["shape"] = shape_group(model, plane)
-        groups["edges"] = edges_group(model, tiles, distribution, groups["level"], config.edge_width)
+        groups["edges"] = edges_group(model, strips, distribution, groups["level"], config.edge_width)
         groups["bumps"] = bumps_group(model, config.bump_threshold)
-        groups["blocks"] = blocks_group(tiles, plane, config)
+        groups["blocks"] = blocks_group(strips, plane, config)
         groups["fit"] = fit_group(model)
     return {
         f"{group}_{name}": value
@@ -86,7 +86,7 @@ def pixel_distribution(model: BackgroundModel) -> Distribution | None:
         Raised if a layer cannot be evaluated.
     """
     _refuse_infinite_bins(model)
-    return Distribution.of(TileGrid.of(model, [], [])) if _is_finite(model) else None
+    return Distribution.of(StripGrid.of(model, [], [])) if _is_finite(model) else None
 
 
 def _is_finite(model: BackgroundModel) -> bool:

@@ -1,42 +1,47 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""Order statistics of a background's pixels, counted tile by tile."""
+"""Order statistics of a background's pixels, counted strip by strip."""
 
 from __future__ import annotations
 
 __all__ = ("Distribution",)
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
 
-from ._counting import FEW_ROWS, MAX_ROWS, Bracket, TilePixels, Windows
+from ._counting import StripPixels
 from ._rounding import PixelRounding
-from ._tiles import TileGrid
+from ._strips import StripGrid
 
-# A quantile is good when its rank is off by no more than this.
-_RANK_TOLERANCE = 2e-6
-# A secant from within this rank needs no further count.
-_SECANT_IS_ENOUGH = 5e-5
+# A quantile is good when its rank is off by no more than this, as counted or
+# as its secant foretells: of all pixels; and of some, where to look at all.
+_RANK_TOLERANCE = 3e-6
+_ROUGH_TOLERANCE = 2e-5
+# By what share a density is doubted before it was measured, and after.
+_DENSITY_DOUBT = 0.3
+_LEAST_DOUBT = 0.1
 _MAX_STEPS = 60
 _SAMPLE_SIZE = 8192
+# One in so many parts of strips is some.
+_SOME = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """The values of the pixels of some tiles.
+    """The values of the pixels of some strips.
 
     Attributes
     ----------
     reference : `float`
         What all values are relative to.
-    pixels : `TilePixels`
-        The tiles.
+    pixels : `StripPixels`
+        The strips.
     is_exact : `bool`
-        Whether each tile is a pixel.
+        Whether each strip is a pixel.
     step : `float`
         Distance of neighbouring ``float32`` numbers at the level.
     rounding : `PixelRounding`
@@ -44,19 +49,19 @@ class Distribution:
     """
 
     reference: float
-    pixels: TilePixels
+    pixels: StripPixels
     is_exact: bool
     step: float
     rounding: PixelRounding
 
     @classmethod
-    def of(cls, grid: TileGrid) -> Self:
-        """Take the pixels of tiles.
+    def of(cls, grid: StripGrid) -> Self:
+        """Take the pixels of strips.
 
         Parameters
         ----------
-        grid : `TileGrid`
-            The tiles.
+        grid : `StripGrid`
+            The strips.
 
         Returns
         -------
@@ -64,12 +69,12 @@ class Distribution:
             The distribution.
         """
         step = float(np.spacing(np.float32(max(abs(grid.reference), 1e-30))))
-        return cls(grid.reference, TilePixels.of(grid), grid.is_exact, step, PixelRounding.of(grid.model))
+        return cls(grid.reference, StripPixels(grid), grid.is_exact, step, PixelRounding.of(grid.model))
 
     @cached_property
     def count(self) -> float:
         """Number of pixels (`float`)."""
-        return float(self.pixels.weight.sum())
+        return self.pixels.count
 
     def counts_below(self, values: Sequence[float]) -> list[float]:
         """Count pixels below values.
@@ -82,15 +87,13 @@ class Distribution:
         Returns
         -------
         counts : `list` [`float`]
-            Number of pixels less than each value; a fraction may remain
-            where tall tiles are counted in strata.
+            Number of pixels less than each value.
         """
         if self.is_exact:
-            ordered = np.sort(self.pixels.mean)
-            return [float(n) for n in np.searchsorted(ordered, np.array(values) - self.reference)]
+            relative = np.array(values) - self.reference
+            return [float(n) for n in np.searchsorted(self._ordered, relative)]
         edges = [self.rounding.edge(value) - self.reference for value in values]
-        windows = Windows.of(self.pixels, [Bracket(edge, edge) for edge in edges])
-        return windows.count_below(np.array(edges)).tolist()
+        return [self.pixels.window(edge, edge).count_below(edge) for edge in edges]
 
     def count_below(self, value: float) -> float:
         """Count pixels below a value.
@@ -141,9 +144,31 @@ class Distribution:
             The quantiles, rounded to ``float32`` as pixels are.
         """
         if self.is_exact:
-            values = np.quantile(self.pixels.mean.astype(np.float64), fractions)
-            return [float(value) + self.reference for value in values]
-        return [self.rounding.pixel(v + self.reference) for v in self._solve([_Side(f) for f in fractions])]
+            return [_quantile(self._ordered, f) + self.reference for f in fractions]
+        return [self._pixel_near(self._find(fraction)) for fraction in fractions]
+
+    def _pixel_near(self, value: float) -> float:
+        """Return the pixel that a quantile is; of a plateau, its value."""
+        levels, strips, rows = self._plateaus
+        if len(levels):
+            nearest = int(np.abs(levels - value).argmin())
+            if abs(levels[nearest] - value) <= 2 * self.step:
+                grid = self.pixels.grid
+                row = grid.y.samples[rows[nearest] : rows[nearest] + 1]
+                return float(grid.pixels(row, grid.x.edges[strips[nearest]][np.newaxis])[0, 0])
+        return self.rounding.pixel(value + self.reference)
+
+    @cached_property
+    def _plateaus(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Blocks that do not vary: their level, strip and first row."""
+        blocks = self.pixels.grid.blocks
+        strip, block = np.nonzero(blocks.high - blocks.low <= 2 * self.step)
+        return blocks.low[strip, block], strip, self.pixels.grid.y.blocks[block]
+
+    @cached_property
+    def _ordered(self) -> np.ndarray:
+        """The pixels in order, where each strip is one."""
+        return np.sort(self.pixels.sample, axis=None)
 
     @property
     def median(self) -> float:
@@ -156,7 +181,7 @@ class Distribution:
         Parameters
         ----------
         parts : `~collections.abc.Sequence` [`numpy.ndarray`]
-            The tiles of each part, ``bool``, in the shape of their grid; none
+            The blocks of each part, ``bool``, in the shape of their grid; none
             is empty.
 
         Returns
@@ -165,9 +190,9 @@ class Distribution:
             The medians.
         """
         if self.is_exact:
-            values = self.pixels.mean.astype(np.float64)
-            return [float(np.median(values[part.ravel()])) + self.reference for part in parts]
-        return [v + self.reference for v in self._solve([_Side(0.5, part.ravel()) for part in parts])]
+            ordered = (np.sort(self.pixels.sample[part]) for part in parts)
+            return [_quantile(values, 0.5) + self.reference for values in ordered]
+        return [self._find(0.5, keep=part, rough=True) + self.reference for part in parts]
 
     def median_absolute_deviation(self, center: float) -> float:
         """Find the median distance of the pixels from a value.
@@ -184,169 +209,184 @@ class Distribution:
         """
         offset = center - self.reference
         if self.is_exact:
-            return float(np.median(np.abs(self.pixels.mean.astype(np.float64) - offset)))
-        return self._solve([_Side(0.5, center=offset)])[0]
+            distance = np.abs(self.pixels.sample - np.float32(offset)).ravel()
+            distance.sort()
+            return _quantile(distance, 0.5)
+        distance = self._find(0.5, center=offset)
+        return self.rounding.pixel(center + distance) - center
 
-    def _solve(self, wanted: Sequence[_Side]) -> list[float]:
-        """Find where counts reach fractions of the pixels."""
-        searches = [_Search.of(self, side) for side in wanted]
-        left = searches
-        while left:
-            edges = [edge for search in left for edge in search.edges]
-            at = np.cumsum([0, *(len(search.edges) for search in left)])
-            windows = Windows.of(self.pixels, [bracket for bracket, _, _ in edges])
-            signs = np.array([sign for _, sign, _ in edges])
-            offsets = np.array([offset for _, _, offset in edges])
-            max_rows = FEW_ROWS
-            while any(search.is_open for search in left):
-                values = np.repeat([s.value if s.is_open else math.nan for s in left], np.diff(at))
-                counts = signs * windows.count_below(offsets + signs * values, max_rows)
-                for search, count in zip(left, np.add.reduceat(counts, at[:-1]), strict=True):
-                    if search.is_open:
-                        search.advance(float(count))
-                max_rows = MAX_ROWS
-            left = [search for search in left if search.is_outside and search.widen()]
-        return [search.value for search in searches]
+    def _find(
+        self,
+        fraction: float,
+        keep: np.ndarray | None = None,
+        center: float | None = None,
+        rough: bool = False,
+    ) -> float:
+        """Find where a fraction of the pixels is reached, of all or of the
+        blocks to keep: of those below a value, or within a distance of a
+        centre. Values are relative to the reference. A rough one is found by
+        counting but some.
+        """
+        values, ranks = self._ranked_sample(keep, center)
+        weight = self.pixels.weight
+        total = float((weight if keep is None else weight[keep]).sum())
+        blocks = self.pixels.grid.blocks
+        margin = float(blocks.high.max() - blocks.low.min()) + self.step
+        reach = 0.005 + 2 / len(values)
+        while True:
+            guess, low, high = np.interp([fraction, fraction - reach, fraction + reach], ranks, values).tolist()
+            resolution = 0.5 * self.step
+            search = _Search(
+                target=fraction * total,
+                low=low if fraction - reach > ranks[0] else low - margin,
+                high=high if fraction + reach < ranks[-1] else high + margin,
+                resolution=resolution,
+            )
+            count = self._counter(search.low, search.high, keep, center)
+            density = 2 * reach * total / max(high - low, 2 * resolution)
+            # Half a pixel is as good as an order statistic can be.
+            tolerance = max(_ROUGH_TOLERANCE * total, 0.5 * _SOME)
+            found = search.run(partial(count, every=_SOME), guess, density, tolerance, _DENSITY_DOUBT)
+            if found is not None and not rough:
+                found = search.run(count, *found, max(_RANK_TOLERANCE * total, 0.5), _LEAST_DOUBT)
+            if found is not None:
+                return found[0]
+            if reach > 1:
+                return guess
+            reach *= 4
+            del count  # with its window, before the next is made
 
-    def _ranked_sample(self, side: _Side) -> tuple[np.ndarray, np.ndarray]:
-        """Sort the means of some tiles, and tell the fraction of the pixels
+    def _counter(
+        self, low: float, high: float, keep: np.ndarray | None, center: float | None
+    ) -> Callable[..., float]:
+        """Make what counts pixels for values in a bracket."""
+        if center is None:
+            return self.pixels.window(low, high, keep).count_below
+        above = self.pixels.window(center + low, center + high, keep)
+        below = self.pixels.window(center - high, center - low, keep)
+
+        def count(distance: float, every: int = 1) -> float:
+            return above.count_below(center + distance, every) - below.count_below(center - distance, every)
+
+        return count
+
+    def _ranked_sample(
+        self, keep: np.ndarray | None, center: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sort the means of some strips, and tell the fraction of the pixels
         up to each.
         """
-        if side.keep is None and side.center is None:
+        if keep is None and center is None:
             return self._ranked_means
         # An odd step does not fall in with the rows.
-        some = slice(None, None, max(1, self.pixels.mean.size // _SAMPLE_SIZE) | 1)
-        keep = slice(None) if side.keep is None else side.keep[some]
-        values, weights = self.pixels.mean[some][keep], self.pixels.weight[some][keep]
-        if not len(values):
-            values, weights = self.pixels.mean[side.keep], self.pixels.weight[side.keep]
-        if side.center is not None:
-            values = np.abs(values - np.float32(side.center))
-        order = np.argsort(values)
-        ranks = np.cumsum(weights[order])
-        ranks -= 0.5 * weights[order]
-        ranks /= weights.sum()
-        return values[order], ranks
+        every = max(1, self.pixels.sample.size // _SAMPLE_SIZE) | 1
+        values, weights = (a.ravel()[::every] for a in (self.pixels.sample, self.pixels.weight))
+        if keep is not None:
+            some = keep.ravel()[::every]
+            values, weights = values[some], weights[some]
+            if not len(values):
+                values, weights = self.pixels.sample[keep], self.pixels.weight[keep]
+        if center is not None:
+            values = np.abs(values - np.float32(center))
+        return _ranked(values, weights)
 
     @cached_property
     def _ranked_means(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._ranked_sample(_Side(0.5, np.ones(self.pixels.mean.size, dtype=bool)))
+        return _ranked(self.pixels.sample.ravel(), self.pixels.weight.ravel())
 
 
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """What is to reach a fraction of the pixels: those below a value, or
-    those within a distance of a centre.
-    """
-
-    fraction: float
-    keep: np.ndarray | None = None
-    center: float | None = None
+def _ranked(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(values)
+    ranks = np.cumsum(weights[order])
+    ranks -= 0.5 * weights[order]
+    ranks /= weights.sum()
+    return values[order], ranks
 
 
-@dataclass(eq=False)
+def _quantile(ordered: np.ndarray, fraction: float) -> float:
+    """Interpolate between order statistics, as numpy does by default."""
+    place = fraction * (len(ordered) - 1)
+    first = min(int(place), len(ordered) - 1)
+    low, high = (float(ordered[min(i, len(ordered) - 1)]) for i in (first, first + 1))
+    return low + (place - first) * (high - low)
+
+
+@dataclass(frozen=True)
 class _Search:
     """A search for the value where a rising count reaches a target, by
     secants and bisection.
+
+    Attributes
+    ----------
+    target : `float`
+        The count.
+    low, high : `float`
+        Where the value should be.
+    resolution : `float`
+        How far off the value may be, whatever the count.
     """
 
-    side: _Side
-    values: np.ndarray  # a sample of what is counted, ascending,
-    ranks: np.ndarray  # and the fraction of the pixels up to there
-    total: float
-    margin: float
+    target: float
+    low: float
+    high: float
     resolution: float
-    reach: float
-    value: float
-    is_open: bool = True
-    is_outside: bool = False
 
-    @classmethod
-    def of(cls, distribution: Distribution, side: _Side) -> Self:
-        pixels = distribution.pixels
-        values, ranks = distribution._ranked_sample(side)
-        total = distribution.count if side.keep is None else float(np.dot(side.keep, pixels.weight))
-        search = cls(
-            side,
-            values,
-            ranks,
-            total,
-            float(pixels.high.max() - pixels.low.min()) + distribution.step,
-            0.5 * distribution.step,
-            0.005 + 2 / len(values),
-            float(np.interp(side.fraction, ranks, values)),
-        )
-        search._bracket()
-        return search
+    def run(
+        self, count: Callable[[float], float], value: float, density: float, tolerance: float, doubt: float
+    ) -> tuple[float, float] | None:
+        """Search for the value.
 
-    @property
-    def edges(self) -> list[tuple[Bracket, float, float]]:
-        """Brackets, signs and offsets of the values that are counted below."""
-        center, keep = self.side.center, self.side.keep
-        if center is None:
-            return [(Bracket(self.low, self.high, keep), 1.0, 0.0)]
-        return [
-            (Bracket(center + self.low, center + self.high, keep), 1.0, center),
-            (Bracket(center - self.high, center - self.low, keep), -1.0, center),
-        ]
+        Parameters
+        ----------
+        count : `~collections.abc.Callable`
+            Counts the pixels up to a value.
+        value : `float`
+            Where to begin.
+        density : `float`
+            About how the count rises with the value.
+        tolerance : `float`
+            How far off the count may be.
+        doubt : `float`
+            By what share the density may be off.
 
-    def widen(self) -> bool:
-        """Search again in a wider bracket; `False` if it holds all already."""
-        if self.reach > 1:
-            return False
-        self.reach *= 4
-        self.value = float(np.interp(self.side.fraction, self.ranks, self.values))
-        self._bracket()
-        self.is_open, self.is_outside = True, False
-        return True
-
-    def _bracket(self) -> None:
-        low, high = self.side.fraction - self.reach, self.side.fraction + self.reach
-        self.low, self.high = (float(v) for v in np.interp([low, high], self.ranks, self.values))
-        self.density = 2 * self.reach * self.total / max(self.high - self.low, 2 * self.resolution)
-        if low <= self.ranks[0]:
-            self.low -= self.margin
-        if high >= self.ranks[-1]:
-            self.high += self.margin
-        self.floor, self.ceiling = -math.inf, math.inf
-        self.is_smooth = False
-        self.previous: tuple[float, float] | None = None
-        self.steps = 0
-
-    def advance(self, count: float) -> None:
-        """Move on, by the count for the present value."""
-        value = self.value
-        # Half a pixel is as good as an order statistic can be.
-        tolerance = max(_RANK_TOLERANCE * self.total, 0.5)
-        excess = count - self.side.fraction * self.total
-        first = self.previous is None
-        self.steps += 1
-        if (abs(excess) <= tolerance and not first) or self.steps > _MAX_STEPS:
-            self.is_open = False
-            return
-        if excess < 0:
-            self.floor = value
-        else:
-            self.ceiling = value
-        self.is_outside = self.floor >= self.high or self.ceiling <= self.low
-        if self.is_outside or self.ceiling - self.floor <= self.resolution:
-            self.is_open = False
-            return
-        if self.previous is not None:
-            rise = (excess - self.previous[1]) * (value - self.previous[0])
-            if rise > 0:
-                density = rise / (value - self.previous[0]) ** 2
-                self.is_smooth = 0.5 < density / self.density < 2
-                self.density = density
-        self.previous = value, excess
-        low, high = max(self.low, self.floor), min(self.high, self.ceiling)
-        self.value = value - excess / self.density
-        if low < self.value < high:
-            # The error left is of the order of the product of the last two.
-            self.is_open = not self.is_smooth or abs(excess) > max(_SECANT_IS_ENOUGH * self.total, tolerance)
-        if self.steps > 8 or not low < self.value < high:
-            # An end of the bracket that is not known to be one comes first.
-            if math.isfinite(self.ceiling - self.floor):
-                self.value = 0.5 * (self.floor + self.ceiling)
+        Returns
+        -------
+        value, density : `float`, or `None`
+            The value, and how the count rises there; `None` if it is not
+            between ``low`` and ``high``.
+        """
+        floor, ceiling = -math.inf, math.inf
+        previous: tuple[float, float] | None = None
+        for step in range(_MAX_STEPS):
+            excess = count(value) - self.target
+            if abs(excess) <= tolerance:
+                break
+            if excess < 0:
+                floor = value
             else:
-                self.value = high if self.ceiling == math.inf else low
+                ceiling = value
+            if floor >= self.high or ceiling <= self.low:
+                return None
+            if ceiling - floor <= self.resolution:
+                break
+            if previous is not None and (measured := _density(previous, (value, excess))) > 0:
+                doubt = max(abs(math.log(measured / density)), _LEAST_DOUBT)
+                density = measured
+            previous = value, excess
+            value -= excess / density
+            if max(self.low, floor) < value < min(self.high, ceiling):
+                # What is left of the excess is as the density changes.
+                if abs(excess) * doubt <= tolerance:
+                    break
+                if step < 8:
+                    continue
+            # An end of the bracket that is not known to be one comes first.
+            if math.isfinite(ceiling - floor):
+                value = 0.5 * (floor + ceiling)
+            else:
+                value = self.high if ceiling == math.inf else self.low
+        return value, density
+
+
+def _density(one: tuple[float, float], two: tuple[float, float]) -> float:
+    return (two[1] - one[1]) / (two[0] - one[0])

@@ -5,86 +5,81 @@ __all__ = ("extremes",)
 
 import numpy as np
 
-from ._tiles import TileGrid
+from ._strips import LEGENDRE, StripGrid
 
-# Tiles that are looked at for one extreme, those of them that are evaluated
-# pixel by pixel, and how many pixels.
-_MAX_CORNERS = 1024
-_MAX_CANDIDATES = 24
-_MAX_PIXELS = 1 << 15
+# Blocks of strips that are looked at for one extreme, at a time and at most;
+# and of how many strips the best pixels are evaluated.
+_BLOCKS_AT_A_TIME = 32
+_MAX_BLOCKS = 512
+_MAX_STRIPS = 32
 
 
-def extremes(tiles: TileGrid) -> tuple[float, float]:
+def extremes(strips: StripGrid) -> tuple[float, float]:
     """Find the least and the greatest pixel.
 
-    The tiles bound where extremes can be, given how much the background
-    curves from tile to tile; there, pixels are evaluated.
+    Blocks of strips are searched in the order of their bounds, until no other
+    can hold the extreme; the best strips are evaluated as pixels are.
 
     Parameters
     ----------
-    tiles : `TileGrid`
-        The tiles.
+    strips : `StripGrid`
+        The strips.
 
     Returns
     -------
     minimum, maximum : `float`
         The extremes, as pixels have them.
     """
-    if tiles.is_exact:
-        return _pixel_at(tiles, int(tiles.mean.argmin())), _pixel_at(tiles, int(tiles.mean.argmax()))
-    # Half of the curvature leaves room for its change from tile to tile.
-    doubt = np.float32(0.5) * tiles.curvature
-    doubt += np.float32(1e-6) * tiles.half_range
-    return -_greatest(tiles, -1.0, doubt), _greatest(tiles, 1.0, doubt)
+    if strips.is_exact:
+        return _pixel_at(strips, int(strips.level.argmin())), _pixel_at(strips, int(strips.level.argmax()))
+    return -_greatest(strips, -1.0), _greatest(strips, 1.0)
 
 
-def _pixel_at(tiles: TileGrid, index: int) -> float:
-    """Evaluate a pixel of tiles that are pixels, in full precision."""
-    iy, ix = np.unravel_index(index, tiles.mean.shape)
-    return float(tiles.pixels(tiles.y.edges[iy : iy + 1], tiles.x.edges[ix : ix + 1])[0, 0])
+def _pixel_at(strips: StripGrid, index: int) -> float:
+    """Evaluate a pixel of strips that are pixels, in full precision."""
+    ix, iy = np.unravel_index(index, strips.level.shape)
+    return float(strips.pixels(strips.y.edges[iy : iy + 1], strips.x.edges[ix : ix + 1])[0, 0])
 
 
-def _greatest(tiles: TileGrid, sign: float, doubt: np.ndarray) -> float:
+def _greatest(strips: StripGrid, sign: float) -> float:
     """Find the greatest pixel of ``sign`` times the background."""
-    reach = tiles.mean * np.float32(sign)
-    reach += tiles.half_range
-    floor = (reach - doubt).max()
-    candidates = np.flatnonzero((reach + doubt).ravel() >= floor)
-    if len(candidates) > _MAX_CORNERS:
-        candidates = candidates[np.argpartition(-reach.ravel()[candidates], _MAX_CORNERS)[:_MAX_CORNERS]]
-        candidates.sort()
-    # Not by the bounds: beside a step they are as wide as the step.
-    height = _highest_corner(tiles, sign, candidates)
-    best = candidates[np.argsort(-height, kind="stable")[:_MAX_CANDIDATES]]
-    iy, ix = np.unravel_index(best, tiles.mean.shape)
-    while True:
-        rows = _pixels_of(tiles.y.edges, np.unique(iy))
-        columns = _pixels_of(tiles.x.edges, np.unique(ix))
-        # Where very many tiles could hold it (a plain background), any does.
-        if len(iy) == 1 or len(rows) * len(columns) <= _MAX_PIXELS:
-            return float((sign * tiles.pixels(rows, columns)).max())
-        iy, ix = iy[: len(iy) // 2], ix[: len(ix) // 2]
+    bound = (strips.blocks.high if sign > 0 else -strips.blocks.low).ravel()
+    blocks = np.arange(len(bound))
+    if len(blocks) > _MAX_BLOCKS:
+        blocks = np.argpartition(-bound, _MAX_BLOCKS)[:_MAX_BLOCKS]
+    blocks = blocks[np.argsort(-bound[blocks], kind="stable")]
+    found = np.empty((4, 0))
+    for start in range(0, len(blocks), _BLOCKS_AT_A_TIME):
+        some = blocks[start : start + _BLOCKS_AT_A_TIME]
+        if found.size and bound[some[0]] < found[0, 0]:
+            break
+        more = _highest(strips, sign, *strips.strips_of(some))
+        found = np.concatenate([found, more], axis=1)
+        found = found[:, np.argsort(-found[0], kind="stable")[:_MAX_STRIPS]]
+    ix, iy, at = found[1:].astype(np.int64)
+    # Beside the best pixels, and in all rows that a sample stands for.
+    near = strips.x.edges[ix] + at + np.array([[-1], [0], [1]])
+    columns = np.unique(np.clip(near, strips.x.edges[ix], strips.x.edges[ix + 1] - 1))
+    edges, strata = strips.y.edges, np.unique(iy // strips.y.per_piece)
+    rows = np.concatenate([np.arange(edges[i], edges[i + 1]) for i in strata])
+    return float((sign * strips.pixels(rows, columns)).max())
 
 
-def _highest_corner(tiles: TileGrid, sign: float, candidates: np.ndarray) -> np.ndarray:
-    """Evaluate tiles at corners, middles of edges and centres; return the
-    greatest.
+def _highest(strips: StripGrid, sign: float, ix: np.ndarray, iy: np.ndarray) -> np.ndarray:
+    """Find the greatest pixel of the cubic of each strip; return its height,
+    the strip and the row's sample, and which pixel of the strip it is.
     """
-    mean, slope_y, slope_x, twist, curve_y, curve_x = (
-        part.ravel()[candidates] * np.float32(sign) for part in tiles.coefficients
-    )
-    iy, ix = np.unravel_index(candidates, tiles.mean.shape)
-    (ry, vy), (rx, vx) = (
-        (0.5 * (axis.lengths[i] - 1), axis.variances[i]) for axis, i in ((tiles.y, iy), (tiles.x, ix))
-    )
-    height = np.full(len(candidates), -np.inf)
-    for j in (-1, 0, 1):
-        for i in (-1, 0, 1):
-            y, x = j * ry, i * rx
-            bend = curve_y * (y**2 - vy) + curve_x * (x**2 - vx)
-            np.maximum(height, mean + slope_y * y + slope_x * x + twist * y * x + bend, out=height)
-    return height
-
-
-def _pixels_of(edges: np.ndarray, tiles: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.arange(edges[i], edges[i + 1]) for i in tiles])
+    a = LEGENDRE.T @ (sign * strips.coefficients[:, ix, iy].astype(np.float64))
+    length = strips.x.lengths[ix]
+    # At its ends, and next to where its slope vanishes.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        q = -(a[2] + np.copysign(np.sqrt(np.maximum(a[2] ** 2 - 3 * a[1] * a[3], 0)), a[2]))
+        turns = 0.5 * (length * (1 + np.stack([q / (3 * a[3]), a[1] / q])) - 1)
+    turns[~np.isfinite(turns)] = 0.0
+    ends = np.stack([np.zeros_like(length), length - 1])
+    at = np.concatenate([ends, np.floor(turns), np.ceil(turns)])
+    np.clip(at, 0, length - 1, out=at)
+    t = (2 * at + 1) / length - 1
+    height = ((a[3] * t + a[2]) * t + a[1]) * t + a[0]
+    best = height.argmax(axis=0), np.arange(len(ix))
+    return np.stack([height[best], ix, iy, at[best]])

@@ -23,10 +23,12 @@ from ..background import ApproxStyle, BackgroundModel, FieldLayer, Layer
 from ._config import StatisticsConfig
 from ._distribution import Distribution
 from ._extremes import extremes
-from ._tiles import TileGrid
+from ._strips import StripGrid
 
 # Ratio of the standard deviation of a normal distribution to its median
 # absolute deviation.
+# Up to so many different values, pixels are counted one by one.
+_MAX_LEVELS = 200
 _SIGMA_PER_MAD = 1.482602218505602
 
 
@@ -54,54 +56,49 @@ class Plane:
     y: float
 
     @classmethod
-    def of(cls, tiles: TileGrid) -> Plane:
+    def of(cls, strips: StripGrid) -> Plane:
         """Fit a plane to pixels by least squares.
 
         Parameters
         ----------
-        tiles : `TileGrid`
-            The tiles of the pixels.
+        strips : `StripGrid`
+            The strips of the pixels.
 
         Returns
         -------
         plane : `Plane`
             The plane.
         """
-        height, width = tiles.y.lengths.astype(np.float64), tiles.x.lengths.astype(np.float64)
-        count = height.sum() * width.sum()
-        # Sums along rows of tiles first: what remains is one-dimensional.
-        by_row = _dot(tiles.mean, width)
-        by_column = _dot(tiles.mean.T, height)
-        offset = float(by_row @ height) / count
-        spread_y, spread_x = tiles.y.variances, tiles.x.variances
-        # Variance of d^2 over the pixels of a tile.
-        bend_y, bend_x = (np.maximum(a.offsets**2 - a.variances, 0) * a.variances for a in (tiles.y, tiles.x))
-        y, x = (0.5 * (a.edges[0] + a.edges[-1] - 1) for a in (tiles.y, tiles.x))
-        moment_y = float(by_row @ (height * (tiles.y.centers - y))) + float(
-            _dot(tiles.slope_y, width) @ (height * spread_y)
-        )
-        moment_x = float(by_column @ (width * (tiles.x.centers - x))) + float(
-            _dot(tiles.slope_x.T, height) @ (width * spread_x)
-        )
-        ny, nx = int(height.sum()), int(width.sum())
-        squares = sum(
-            float(_dot(part, width * fx) @ (height * fy))
-            for part, fy, fx in (
-                (np.square(tiles.mean - np.float32(offset), dtype=np.float64), 1.0, 1.0),
-                (np.square(tiles.slope_y, dtype=np.float64), spread_y, 1.0),
-                (np.square(tiles.slope_x, dtype=np.float64), 1.0, spread_x),
-                (np.square(tiles.twist, dtype=np.float64), spread_y, spread_x),
-                (np.square(tiles.curve_y, dtype=np.float64), bend_y, 1.0),
-                (np.square(tiles.curve_x, dtype=np.float64), 1.0, bend_x),
-            )
-        )
+        y, x = strips.y, strips.x
+        rows, columns = y.weights, x.lengths.astype(np.float64)
+        count = rows.sum() * columns.sum()
+        # Sums along one axis first: what remains is one-dimensional.
+        by_column = _dot(strips.means, rows)
+        by_row = _dot(strips.means.T, columns)
+        offset = float(by_column @ columns) / count
+        moment_y = float(by_row @ (rows * (y.samples - y.middle)))
+        moment_x = float(by_column @ (columns * (x.centers - x.middle)))
+        for i in range(1, len(strips.coefficients), 2):
+            within = 0.5 * columns * x.products[:, 1, i]  # d is k / 2 of the first polynomial
+            moment_x += float(_dot(strips.coefficients[i], rows) @ (columns * within))
+        near = np.float32(offset)
+        parts = [strips.level - near, *strips.coefficients[1:]]
+        # Squares of common values are in the range of single precision.
+        spread = float(parts[0].max()) - float(parts[0].min())
+        dtype = np.float32 if 1e-12 < spread < 1e12 else np.float64
+        squares = 0.0
+        for i, one in enumerate(parts):
+            for j in range(i, len(parts), 2):
+                product = x.products[:, i, j] * (1 if i == j else 2)
+                squares += float(_dot(np.multiply(one, parts[j], dtype=dtype), rows) @ (columns * product))
+        ny, nx = int(y.lengths.sum()), int(x.lengths.sum())
         return cls(
-            tiles.reference + offset,
-            squares / count,
+            strips.reference + offset,
+            max(squares / count - (offset - float(near)) ** 2, 0.0),
             12 * moment_x / (count * (nx**2 - 1)) if nx > 1 else 0.0,
             12 * moment_y / (count * (ny**2 - 1)) if ny > 1 else 0.0,
-            float(x),
-            float(y),
+            x.middle,
+            y.middle,
         )
 
 
@@ -135,13 +132,13 @@ def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
     }
 
 
-def level_group(tiles: TileGrid, distribution: Distribution, plane: Plane) -> dict[str, float]:
+def level_group(strips: StripGrid, distribution: Distribution, plane: Plane) -> dict[str, float]:
     """Describe the distribution of the pixels.
 
     Parameters
     ----------
-    tiles : `TileGrid`
-        The tiles of the pixels.
+    strips : `StripGrid`
+        The strips of the pixels.
     distribution : `Distribution`
         Their distribution.
     plane : `Plane`
@@ -152,7 +149,7 @@ def level_group(tiles: TileGrid, distribution: Distribution, plane: Plane) -> di
     metrics : `dict` [`str`, `float`]
         The metrics, by name within their group.
     """
-    minimum, maximum = extremes(tiles)
+    minimum, maximum = extremes(strips)
     if minimum == maximum:
         levels = dict.fromkeys(("p01", "p05", "p25", "median", "p75", "p95", "p99"), minimum)
         return {
@@ -166,13 +163,16 @@ def level_group(tiles: TileGrid, distribution: Distribution, plane: Plane) -> di
             "range": 0.0,
             "negativeFraction": float(minimum < 0),
         }
+    mean, variance = plane.mean, plane.variance
+    if not strips.is_exact:
+        mean, variance = _rounded_moments(plane, distribution, minimum, maximum)
     p01, p05, p25, median, p75, p95, p99 = distribution.quantiles([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
     return {
         "min": minimum,
         "max": maximum,
-        "mean": plane.mean,
+        "mean": mean,
         "median": median,
-        "std": math.sqrt(plane.variance),
+        "std": math.sqrt(variance),
         "sigmaMad": _SIGMA_PER_MAD * distribution.median_absolute_deviation(median),
         "p01": p01,
         "p05": p05,
@@ -183,6 +183,22 @@ def level_group(tiles: TileGrid, distribution: Distribution, plane: Plane) -> di
         "range": maximum - minimum,
         "negativeFraction": _negative_fraction(distribution, minimum, maximum),
     }
+
+
+def _rounded_moments(
+    plane: Plane, distribution: Distribution, minimum: float, maximum: float
+) -> tuple[float, float]:
+    """Take the mean and the variance of pixels that are rounded."""
+    rounding = distribution.rounding
+    step = rounding.step(min(abs(minimum), abs(maximum)))
+    if step == 0 or maximum - minimum > _MAX_LEVELS * step:
+        return plane.mean, plane.variance + rounding.variance(plane.mean)
+    # So few different pixels are counted.
+    levels = np.arange(round((maximum - minimum) / step) + 1) * step
+    edges = [*(levels + minimum).tolist(), maximum + 0.5 * step]
+    counts = np.diff(distribution.counts_below(edges))
+    mean = float(counts @ levels) / counts.sum()
+    return minimum + mean, float(counts @ (levels - mean) ** 2) / counts.sum()
 
 
 def _negative_fraction(distribution: Distribution, minimum: float, maximum: float) -> float:
@@ -262,7 +278,7 @@ def keeps_bins(model: BackgroundModel) -> bool:
 
 def edges_group(
     model: BackgroundModel,
-    tiles: TileGrid,
+    strips: StripGrid,
     distribution: Distribution,
     level: Mapping[str, float],
     width: int,
@@ -273,8 +289,8 @@ def edges_group(
     ----------
     model : `BackgroundModel`
         The background.
-    tiles : `TileGrid`
-        Its tiles, cut along the ring and the outermost bin centres.
+    strips : `StripGrid`
+        Its strips, cut along the ring and the outermost bin centres.
     distribution : `Distribution`
         The distribution of their pixels.
     level : `~collections.abc.Mapping` [`str`, `float`]
@@ -291,32 +307,29 @@ def edges_group(
     _, _, nx, ny = model.bbox
     metrics = {}
     if 2 * width < min(nx, ny):
-        rows = slice(tiles.y.at(width), tiles.y.at(ny - width))
-        columns = slice(tiles.x.at(width), tiles.x.at(nx - width))
-        interior = np.zeros(tiles.mean.shape, dtype=bool)
-        interior[rows, columns] = True
+        interior = strips.blocks_within((width, ny - width), (width, nx - width))
         inside, ring = distribution.medians([interior, ~interior])
         metrics["edgeExcess"] = ring - inside
-        metrics["cornerExcess"] = max((c - inside for c in _corner_medians(tiles, width)), key=abs)
+        metrics["cornerExcess"] = max((c - inside for c in _corner_medians(strips, width)), key=abs)
     (first_y, last_y), (first_x, last_x) = inner_bounds(model)
     if first_y < last_y and first_x < last_x:
-        inner = tiles.crop(
-            slice(tiles.y.at(first_y), tiles.y.at(last_y)), slice(tiles.x.at(first_x), tiles.x.at(last_x))
+        inner = strips.crop(
+            slice(strips.y.at(first_y), strips.y.at(last_y)), slice(strips.x.at(first_x), strips.x.at(last_x))
         )
         low, high = extremes(inner)
         metrics["extrapolationOvershoot"] = max(low - level["min"], level["max"] - high, 0.0)
     return metrics
 
 
-def _corner_medians(tiles: TileGrid, width: int) -> list[float]:
+def _corner_medians(strips: StripGrid, width: int) -> list[float]:
     """Take the medians of the four corners, from their pixels.
 
     Large corners are thinned out.
     """
     n = min(width, 64)
     near = (np.arange(n) + 0.5) * (width / n) - 0.5
-    rows, columns = (np.concatenate([near, a.edges[-1] - width + near]) for a in (tiles.y, tiles.x))
-    pixels = tiles.pixels(rows, columns)
+    rows, columns = (np.concatenate([near, a.edges[-1] - width + near]) for a in (strips.y, strips.x))
+    pixels = strips.pixels(rows, columns)
     halves = slice(0, n), slice(n, 2 * n)
     return [float(np.median(pixels[y, x])) for y in halves for x in halves]
 
@@ -414,13 +427,13 @@ def _plane_through(values: np.ndarray) -> np.ndarray:
     return (terms @ solution).reshape(values.shape)
 
 
-def blocks_group(tiles: TileGrid, plane: Plane, config: StatisticsConfig) -> dict[str, float]:
+def blocks_group(strips: StripGrid, plane: Plane, config: StatisticsConfig) -> dict[str, float]:
     """Look for steps between the halves and between segments.
 
     Parameters
     ----------
-    tiles : `TileGrid`
-        The tiles, cut along the mid-lines, the strips and the segments.
+    strips : `StripGrid`
+        The strips, cut along the mid-lines, the strips and the segments.
     plane : `Plane`
         The best plane, which is no step.
     config : `StatisticsConfig`
@@ -431,7 +444,7 @@ def blocks_group(tiles: TileGrid, plane: Plane, config: StatisticsConfig) -> dic
     metrics : `dict` [`str`, `float`]
         The metrics, by name within their group.
     """
-    height, width = int(tiles.y.edges[-1]), int(tiles.x.edges[-1])
+    height, width = int(strips.y.edges[-1]), int(strips.x.edges[-1])
     metrics = {}
     for name, size, axis, slope in (
         ("stepX", width, 1, plane.slope_x),
@@ -440,17 +453,15 @@ def blocks_group(tiles: TileGrid, plane: Plane, config: StatisticsConfig) -> dic
         strip = min(config.step_width, size // 2)
         middle = size // 2
         if strip:
-            at = (tiles.y, tiles.x)[axis].at
-            sums = _block_means(
-                tiles, *_along(axis, [at(middle - strip), at(middle), at(middle + strip)], tiles)
-            )
+            cuts = [middle - strip, middle, middle + strip]
+            sums = _block_means(strips, [0, height], cuts) if axis else _block_means(strips, cuts, [0, width])
             low, high = sums.ravel()
             metrics[name] = float(high - low) - slope * strip
     if config.segments is not None:
         nx, ny = config.segments
         if nx <= width and ny <= height:
             x, y = segment_edges(width, nx), segment_edges(height, ny)
-            means = _block_means(tiles, [tiles.y.at(e) for e in y], [tiles.x.at(e) for e in x])
+            means = _block_means(strips, y, x)
             means -= plane.slope_y * _middles(y)[:, np.newaxis] + plane.slope_x * _middles(x)
             steps = [np.abs(np.diff(means, axis=axis)).ravel() for axis in (0, 1)]
             metrics["segmentContrast"] = float(np.max(np.concatenate(steps), initial=0.0))
@@ -479,22 +490,17 @@ def _middles(edges: list[int]) -> np.ndarray:
     return 0.5 * (np.array(edges[:-1]) + np.array(edges[1:]) - 1)
 
 
-def _along(axis: int, edges: list[int], tiles: TileGrid) -> tuple[list[int], list[int]]:
-    if axis == 1:
-        return [0, len(tiles.y.lengths)], edges
-    return edges, [0, len(tiles.x.lengths)]
-
-
-def _block_means(tiles: TileGrid, y: list[int], x: list[int]) -> np.ndarray:
-    """Average over blocks of tiles, relative to the reference."""
-    rows, columns = slice(y[0], y[-1]), slice(x[0], x[-1])
-    height, width = tiles.y.lengths[rows], tiles.x.lengths[columns]
-    weighted = tiles.mean[rows, columns] * width.astype(np.float64)
-    by_row = np.add.reduceat(weighted, np.array(x[:-1]) - x[0], axis=1)
-    sums = np.add.reduceat(by_row * height[:, np.newaxis], np.array(y[:-1]) - y[0], axis=0)
-    ny = np.add.reduceat(height, np.array(y[:-1]) - y[0])
-    nx = np.add.reduceat(width, np.array(x[:-1]) - x[0])
-    return sums / (ny[:, np.newaxis] * nx)
+def _block_means(strips: StripGrid, y: list[int], x: list[int]) -> np.ndarray:
+    """Average over blocks of pixels, relative to the reference, shape (blocks
+    in y, blocks in x).
+    """
+    rows, columns = ([axis.at(edge) for edge in edges] for axis, edges in ((strips.y, y), (strips.x, x)))
+    inside = slice(columns[0], columns[-1]), slice(rows[0], rows[-1])
+    height, width = strips.y.weights[inside[1]], strips.x.lengths[inside[0]].astype(np.float64)
+    first, second = (np.array(part[:-1]) - part[0] for part in (rows, columns))
+    by_column = np.add.reduceat(strips.means[inside] * height, first, axis=1)
+    sums = np.add.reduceat(by_column * width[:, np.newaxis], second, axis=0)
+    return np.asarray(sums.T / np.multiply.outer(np.diff(y), np.diff(x)))
 
 
 def fit_group(model: BackgroundModel) -> dict[str, float]:

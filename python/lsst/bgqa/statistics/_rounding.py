@@ -20,21 +20,22 @@ class PixelRounding:
     A layer is rounded, and constant layers are added to it in ``float32``: a
     monotone staircase, so that counting pixels is counting sums at the edges
     of its steps. Where several layers vary, their roundings scatter to both
-    sides, and the steps are those of the layer with the coarsest numbers.
+    sides, and sums are multiples of the finest of their steps.
 
     Attributes
     ----------
     before, after : `tuple` [`float`, ...]
         Constant layers before and after the only one that varies.
-    step : `float` or `None`
-        Where several layers vary, the distance of their coarsest numbers.
+    steps : `tuple` [`float`, ...]
+        Where several layers vary, the distance of neighbouring numbers at the
+        largest value of each.
     exact : `bool`
         Whether pixels are ``float64``, and as good as not rounded.
     """
 
     before: tuple[float, ...] = ()
     after: tuple[float, ...] = ()
-    step: float | None = None
+    steps: tuple[float, ...] = ()
     exact: bool = False
 
     @classmethod
@@ -56,8 +57,8 @@ class PixelRounding:
         constants = [layer.surface.constant for layer in model.layers]
         varying = [i for i, constant in enumerate(constants) if constant is None]
         if len(varying) != 1:
-            largest = max(float(np.nanmax(np.abs(layer.values))) for layer in model.layers)
-            return cls(step=float(np.spacing(np.float32(largest))))
+            largest = [float(np.nanmax(np.abs(model.layers[i].values))) for i in varying or range(len(constants))]
+            return cls(steps=tuple(_spacing(value) for value in largest))
         at = varying[0]
         before = tuple(c for c in constants[:at] if c is not None)
         return cls(before, tuple(c for c in constants[at + 1 :] if c is not None))
@@ -66,6 +67,40 @@ class PixelRounding:
     def shift(self) -> float:
         """Sum of the constant layers (`float`)."""
         return sum(self.before) + sum(self.after)
+
+    def step(self, value: float) -> float:
+        """Return the distance of neighbouring pixels about a value.
+
+        Parameters
+        ----------
+        value : `float`
+            The value.
+
+        Returns
+        -------
+        step : `float`
+            What pixels are multiples of; 0 if they are not rounded.
+        """
+        if self.exact:
+            return 0.0
+        return max(_spacing(value), min(self.steps) if self.steps else _spacing(value - self.shift))
+
+    def variance(self, value: float) -> float:
+        """Return what rounding adds to the variance of pixels, where they
+        scatter over many steps.
+
+        Parameters
+        ----------
+        value : `float`
+            A value of the background.
+
+        Returns
+        -------
+        variance : `float`
+            The sum of the layers' steps squared over 12 (Sheppard 1897).
+        """
+        steps = self.steps or (self.step(value),)
+        return sum(step**2 for step in steps) / 12
 
     def pixel(self, value: float) -> float:
         """Return the pixel that a sum becomes.
@@ -82,8 +117,9 @@ class PixelRounding:
         """
         if self.exact:
             return value
-        if self.step is not None:
-            return float(np.float32(round(value / self.step) * self.step))
+        if self.steps:
+            step = self.step(value)
+            return float(np.float32(round(value / step) * step))
         return float(self._add(np.float32(value - self.shift)))
 
     def edge(self, value: float) -> float:
@@ -101,8 +137,9 @@ class PixelRounding:
         """
         if self.exact:
             return value
-        if self.step is not None:
-            return (math.ceil(value / self.step) - 0.5) * self.step
+        if self.steps:
+            step = self.step(value)
+            return (math.ceil(value / step) - 0.5) * step
         part = np.float32(value - self.shift)
         while float(self._add(part)) < value:
             part = np.nextafter(part, _UP)
@@ -118,3 +155,7 @@ class PixelRounding:
         for constant in self.after:
             total = total + np.float32(constant)
         return total
+
+
+def _spacing(value: float) -> float:
+    return float(np.spacing(np.float32(abs(value))))
