@@ -218,7 +218,9 @@ class Window(NamedTuple):
         for start in range(0, len(self.parts.value), every * _PARTS_AT_A_TIME):
             some = slice(start, start + every * _PARTS_AT_A_TIME, every)
             parts = Parts(*(a[some] for a in self.parts))
-            n = _count_between_roots(parts, np.float32(value) * self.scale - parts.value, with_turns=every == 1)
+            n = _count_between_roots(
+                parts, np.float32(value) * self.scale - parts.value, with_turns=every == 1
+            )
             n *= parts.rows
             count += float(n.sum(dtype=np.float64))
         return self.base + every * count

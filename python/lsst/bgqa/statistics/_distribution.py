@@ -152,7 +152,7 @@ class Distribution:
         levels, strips, rows = self._plateaus
         if len(levels):
             nearest = int(np.abs(levels - value).argmin())
-            if abs(levels[nearest] - value) <= 2 * self.step:
+            if abs(levels[nearest] - value) <= self.step:
                 grid = self.pixels.grid
                 row = grid.y.samples[rows[nearest] : rows[nearest] + 1]
                 return float(grid.pixels(row, grid.x.edges[strips[nearest]][np.newaxis])[0, 0])
@@ -162,7 +162,7 @@ class Distribution:
     def _plateaus(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Blocks that do not vary: their level, strip and first row."""
         blocks = self.pixels.grid.blocks
-        strip, block = np.nonzero(blocks.high - blocks.low <= 2 * self.step)
+        strip, block = np.nonzero(blocks.high - blocks.low <= 0.01 * self.step)
         return blocks.low[strip, block], strip, self.pixels.grid.y.blocks[block]
 
     @cached_property
@@ -234,7 +234,9 @@ class Distribution:
         margin = float(blocks.high.max() - blocks.low.min()) + self.step
         reach = 0.005 + 2 / len(values)
         while True:
-            guess, low, high = np.interp([fraction, fraction - reach, fraction + reach], ranks, values).tolist()
+            guess, low, high = np.interp(
+                [fraction, fraction - reach, fraction + reach], ranks, values
+            ).tolist()
             resolution = 0.5 * self.step
             search = _Search(
                 target=fraction * total,
@@ -270,9 +272,7 @@ class Distribution:
 
         return count
 
-    def _ranked_sample(
-        self, keep: np.ndarray | None, center: float | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _ranked_sample(self, keep: np.ndarray | None, center: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Sort the means of some strips, and tell the fraction of the pixels
         up to each.
         """

@@ -57,7 +57,9 @@ class PixelRounding:
         constants = [layer.surface.constant for layer in model.layers]
         varying = [i for i, constant in enumerate(constants) if constant is None]
         if len(varying) != 1:
-            largest = [float(np.nanmax(np.abs(model.layers[i].values))) for i in varying or range(len(constants))]
+            largest = [
+                float(np.nanmax(np.abs(model.layers[i].values))) for i in varying or range(len(constants))
+            ]
             return cls(steps=tuple(_spacing(value) for value in largest))
         at = varying[0]
         before = tuple(c for c in constants[:at] if c is not None)

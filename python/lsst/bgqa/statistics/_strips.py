@@ -33,9 +33,13 @@ import numpy as np
 from ..background import BackgroundModel, Surface
 
 # Coefficients of the powers 0 to 3 in Legendre's first polynomials.
-LEGENDRE = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-0.5, 0.0, 1.5, 0.0], [0.0, -1.5, 0.0, 2.5]])
-# About the largest numbers of rows and of strips that are looked at.
+LEGENDRE = np.array(
+    [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-0.5, 0.0, 1.5, 0.0], [0.0, -1.5, 0.0, 2.5]]
+)
+# About the largest numbers of rows and of strips that are looked at; so many
+# strips may be, whatever the rows.
 _MAX_ROWS = 4608
+_MIN_STRIPS = 1 << 17
 _MAX_STRIPS = 300_000
 # Rows of samples whose strips are bounded together.
 _ROWS_PER_BLOCK = 16
@@ -303,7 +307,7 @@ class StripGrid:
                 min(width / pieces, max(width * _MAX_LENGTH, 2)),
             )
         )
-        n_rows = min(_MAX_ROWS, max(_MAX_STRIPS // len(x.lengths), 1))
+        n_rows = max(min(_MAX_ROWS, _MAX_STRIPS // len(x.lengths)), _MIN_STRIPS // len(x.lengths), 1)
         pixels = width * height
         if pixels <= _EXACT_PIXELS or (
             pixels <= _MAX_EXACT_PIXELS and pixels < _PIXELS_PER_STRIP * len(x.lengths) * height
