@@ -11,8 +11,8 @@ from ._errors import BackgroundError
 from ._images import FieldLayer
 from ._layer import Box, Layer
 
-# Rows evaluated at a time: many enough to share the work for a row of bins.
-_BLOCK_ROWS = 4096
+# Rows evaluated at a time: few enough for their coefficients to stay in cache.
+_BLOCK_ROWS = 512
 
 
 def render(layers: Sequence[Layer | FieldLayer], bbox: Box) -> np.ndarray:

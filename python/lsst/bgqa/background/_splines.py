@@ -12,6 +12,7 @@ from __future__ import annotations
 __all__ = ("PiecewiseCubic", "best_style", "interpolate", "min_points")
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -185,16 +186,21 @@ class PiecewiseCubic:
             out = np.empty((curves, len(x)))
         powers = self._powers(x)
         runs = list(self.runs(x))
+        longest = max((run.stop - run.start for _, run in runs), default=0)
+        # One piece of memory for all products: it stays in cache.
+        memory = np.empty(min(curves, _BLOCK_CURVES) * longest)
         for start in range(0, curves, _BLOCK_CURVES):
-            block = slice(start, start + _BLOCK_CURVES)
+            block = slice(start, min(start + _BLOCK_CURVES, curves))
             for piece, run in runs:
                 c = self.coefficients[piece, :, block]
+                shape = c.shape[1], run.stop - run.start
+                values = memory[: math.prod(shape)].reshape(shape)
                 if self.is_straight:
-                    line = powers[1, run] * c[1][:, np.newaxis]
-                    line += c[0][:, np.newaxis]
-                    out[block, run] = line
+                    np.multiply(powers[1, run], c[1][:, np.newaxis], out=values)
+                    values += c[0][:, np.newaxis]
                 else:
-                    out[block, run] = c.T @ powers[:, run]
+                    np.matmul(c.T, powers[:, run], out=values)
+                out[block, run] = values
         return out
 
     def _powers(self, x: np.ndarray) -> np.ndarray:
