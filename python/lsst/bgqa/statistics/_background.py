@@ -22,6 +22,9 @@ from ._groups import (
 )
 from ._strips import StripGrid
 
+# Beyond any sky, and yet float32 holds its square.
+_MAX_VALUE = 1e18
+
 
 def background_statistics(model: BackgroundModel, config: StatisticsConfig | None = None) -> dict[str, float]:
     """Measure a background without making its pixels.
@@ -46,7 +49,7 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
         Raised if a layer cannot be evaluated.
     """
     config = config or StatisticsConfig()
-    _refuse_infinite_bins(model)
+    _refuse_wild_bins(model)
     finite = _is_finite(model)
     groups: dict[str, dict[str, float]] = {"coverage": coverage_group(model, finite)}
     if finite:
@@ -85,7 +88,7 @@ def pixel_distribution(model: BackgroundModel) -> Distribution | None:
     BackgroundError
         Raised if a layer cannot be evaluated.
     """
-    _refuse_infinite_bins(model)
+    _refuse_wild_bins(model)
     return Distribution.of(StripGrid.of(model, [], [])) if _is_finite(model) else None
 
 
@@ -94,12 +97,17 @@ def _is_finite(model: BackgroundModel) -> bool:
     return all(layer.surface.is_finite for layer in model.layers)
 
 
-def _refuse_infinite_bins(model: BackgroundModel) -> None:
+def _refuse_wild_bins(model: BackgroundModel) -> None:
     for number, layer in enumerate(model.layers, start=1):
-        if isinstance(layer, FieldLayer) or layer.approximation.style is ApproxStyle.CHEBYSHEV:
-            continue  # infinite bins are as good as none
-        if infinite := int(np.isinf(layer.values).sum()):
-            raise BackgroundError(f"layer {number} has {infinite} infinite bins")
+        if isinstance(layer, FieldLayer):
+            continue
+        wild = np.abs(layer.values) > _MAX_VALUE
+        if layer.approximation.style is ApproxStyle.CHEBYSHEV:
+            wild &= np.isfinite(layer.values)  # infinite bins are as good as none
+        if count := int(wild.sum()):
+            raise BackgroundError(
+                f"layer {number} has {count} bins that are infinite or beyond {_MAX_VALUE:g} in size"
+            )
 
 
 def _cuts(model: BackgroundModel, config: StatisticsConfig) -> tuple[list[int], list[int]]:
