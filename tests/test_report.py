@@ -303,6 +303,34 @@ def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
     assert len(index.views[0]["places"]["label"]) == 7
 
 
+def test_two_instruments_have_sections_of_their_own(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=1)
+    made.put_bundles("run")
+    insert = made.butler.registry.insertDimensionData
+    insert("instrument", {"name": "Other", "class_name": "lsst.obs.test.Cam"})
+    insert("physical_filter", {"instrument": "Other", "name": "Other-r", "band": "r"})
+    insert("day_obs", {"instrument": "Other", "id": 20261009})
+    insert("detector", {"instrument": "Other", "id": 7, "full_name": "C7", "purpose": "SCIENCE"})
+    visit = {"id": 1, "name": "v", "physical_filter": "Other-r", "day_obs": 20261009}
+    insert("visit", {"instrument": "Other", **visit})
+    bundle = made.bundle({"coverage_finiteFraction": 0.1, "level_median": 5.0})
+    name = "calexpBackground_metrics"
+    made.put(bundle, name, "MetricMeasurementBundle", "run", instrument="Other", visit=1, detector=7)
+    index = Page(make_report(made.path, "run", tmp_path / "report"))
+    assert [view["places"]["label"] for view in index.views] == [[str(d) for d in range(8)], ["7"]]
+    assert len(re.findall(r' id="', index.path.read_text())) == len(index.ids)
+    # The same visit of each has a page.
+    assert len(list(index.path.parent.glob("visits/*/1.html"))) == 2
+
+
+def test_collection_with_nothing_but_wholes(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=1)
+    made.put_others("run")
+    index = Page(make_report(made.path, "run", tmp_path / "report"))
+    assert "there are metrics of visits as a whole but none of a detector" in index.text
+    assert "stack_patternRms / adu" in Page(tmp_path / "report" / "stacks.html").text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -24,7 +24,7 @@ from ._overview import FamilyReport, block_table, family_section, run_tables, st
 from ._runs import count_types, task_times
 from ._site import Site, making
 from ._sky import align, project, separate
-from ._tables import band_order
+from ._tables import Table, band_order
 
 Detail = Literal["flagged", "all", "none"]
 """Which visits and tracts get a page."""
@@ -150,6 +150,7 @@ class _Maker:
         )
         self._write_assets(scripts)
         reports = [self._read(family) for family in self._campaign.families if family.kind in FORMS]
+        self._warn_of_wholes()
         stacks = self._write_stacks()
         bands = {band for report in reports for band in report.aggregate.bands}
         styles = self._figures.band_styles(sorted(bands, key=band_order))
@@ -264,7 +265,8 @@ class _Maker:
 
     def _write_stacks(self) -> dict[str, Any] | None:
         """Write the page of stacks, and return what the overview shows."""
-        tables, items = [], []
+        tables: list[Table] = []
+        items: list[dict[str, str]] = []
         for family in self._campaign.families:
             if family.kind != "stack":
                 continue
@@ -293,7 +295,7 @@ class _Maker:
                             "caption": f"{name}: {_pattern(row, family)}",
                         }
                     )
-            tables.append(stack_table(family, rows, pictures))
+            tables.append(stack_table(f"stacks-{len(tables)}", family, rows, pictures))
         if not tables:
             return None
         self._site.write(
@@ -308,6 +310,17 @@ class _Maker:
         shown = items[:_STACKS_SHOWN]
         sentence = "The mean over all visits of a detector in a filter, the strongest patterns first."
         return {"sentence": sentence, "pictures": shown}
+
+    def _warn_of_wholes(self) -> None:
+        """Tell of visits and tracts whose rows are not there."""
+        present = {(family.kind, family.name, family.root) for family in self._campaign.families}
+        for family in self._campaign.families:
+            part = {"visit": "detector", "tract": "patch"}.get(family.kind)
+            if part is not None and (part, family.name, family.root) not in present:
+                self._warnings.append(
+                    f"Of {family.name}, there are metrics of {family.kind}s as a whole but none of a {part}: "
+                    "see bgqa export."
+                )
 
     def _warn(self, family: MetricFamily) -> None:
         """Tell of datasets that could not be read."""

@@ -85,15 +85,15 @@ def family_section(
     # Of more places, the worst are shown.
     if len(keys) > _MOST_PLACES:
         keys = sorted(sorted(keys, key=lambda key: _place_rank(aggregate, key))[:_MOST_PLACES])
-    view = _view(report, keys, bands)
-    places = _place_table(report, keys, f"places-{number_}", family.units)
+    view = _view(report, number_, keys, bands)
+    places = _place_table(report, number_, keys)
     blocks = block_table(report, f"blocks-{number_}", _WORST)
     sentence = (
         f"{count(aggregate.rows, 'row')}: {count(len(aggregate.places), form.place, _plural(form.place))} in "
         f"{aggregate.block_count:,} {report.blocks}, {aggregate.failing_blocks:,} of them with a failure"
     )
     return {
-        "id": f"{family.kind}-{number_}",
+        "id": f"family-{number_}",
         "title": report.title,
         "source": ", ".join(family.dataset_types),
         "counts": {word: aggregate.counts[word] for word in VERDICTS},
@@ -181,12 +181,14 @@ def block_table(report: FamilyReport, identifier: str, most: int | None = None) 
 
 
 def stack_table(
-    family: MetricFamily, rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, str]
+    identifier: str, family: MetricFamily, rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, str]
 ) -> Table:
     """List the stacks of a family.
 
     Parameters
     ----------
+    identifier : `str`
+        Identifier of the table.
     family : `~lsst.bgqa.dashboard.MetricFamily`
         The family.
     rows : `~collections.abc.Sequence` [`~collections.abc.Mapping`]
@@ -217,7 +219,7 @@ def stack_table(
         ]
         table_rows.append(Row(cells, verdict=row["verdict"]))
     title = f"Stacks of {family.root}: {family.name}"
-    return Table(f"stacks-{family.name}", title, columns, table_rows, verdicts=True)
+    return Table(identifier, title, columns, table_rows, verdicts=True)
 
 
 def run_tables(counts: Sequence[TypeCount], times: Sequence[TaskTime]) -> list[Table]:
@@ -280,14 +282,16 @@ def run_tables(counts: Sequence[TypeCount], times: Sequence[TaskTime]) -> list[T
     return tables
 
 
-def _view(report: FamilyReport, keys: Sequence[tuple[Any, ...]], bands: Mapping[str, Any]) -> View:
+def _view(
+    report: FamilyReport, number_: int, keys: Sequence[tuple[Any, ...]], bands: Mapping[str, Any]
+) -> View:
     aggregate = report.aggregate
     known = any(key in report.outlines for key in keys)
     nowhere = np.empty((0, 2))
     places = Places(
         [str(key[-1]) for key in keys],
         [_place_name(report, key) for key in keys],
-        [f"{aggregate.form.place}-{number_}" for number_ in range(len(keys))],
+        [_anchor(report, number_, i) for i in range(len(keys))],
         [report.outlines.get(key, nowhere) for key in keys] if known else None,
     )
     no_map = (
@@ -306,10 +310,12 @@ def _place_rank(aggregate: Aggregate, key: tuple[Any, ...]) -> tuple[float, int]
     return -(place.worst.severity if place.worst else 0.0), -place.counts["fail"]
 
 
-def _place_table(
-    report: FamilyReport, keys: Sequence[tuple[Any, ...]], identifier: str, units: dict[str, str]
-) -> Table:
-    aggregate = report.aggregate
+def _anchor(report: FamilyReport, number_: int, place: int) -> str:
+    return f"{report.aggregate.form.place}-{number_}-{place}"
+
+
+def _place_table(report: FamilyReport, number_: int, keys: Sequence[tuple[Any, ...]]) -> Table:
+    aggregate, units = report.aggregate, report.family.units
     form = aggregate.form
     visits = form.night_key is not None
     columns = [
@@ -344,13 +350,13 @@ def _place_table(
         ]
         verdict = "fail" if fails else "pass" if place.counts["pass"] else "unknown"
         i = numbers[key]
-        rows.append(Row(cells, verdict=verdict, anchor=f"{form.place}-{i}", place=i))
+        rows.append(Row(cells, verdict=verdict, anchor=_anchor(report, number_, i), place=i))
     what = _plural(form.place)
     note = ""
     if len(keys) < len(aggregate.places):
         note = f"The worst {len(keys):,} of {len(aggregate.places):,} {what}."
     return Table(
-        identifier,
+        f"places-{number_}",
         f"{what.capitalize()}, the worst first",
         columns,
         rows,
@@ -385,6 +391,7 @@ def _matrix(aggregate: Aggregate) -> dict[str, Any]:
                 {
                     "text": share(fails, judged),
                     "share": fails / judged if judged else 0.0,
+                    "counts": f"{fails:,} of {judged:,}" if judged else "not judged",
                     "title": f"{fails:,} fail, {passes:,} pass, {counts[band]['unknown']:,} unknown",
                 }
             )
