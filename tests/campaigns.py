@@ -218,10 +218,10 @@ class MadeUp:
             "detector": list(self.detectors),
             "detector_name": [self.detector_name(d) for d in self.detectors],
         }
-        values = np.full((count, len(NAMES)), np.nan)
+        values = np.full((count, len(task._names)), np.nan)
         for row, detector in enumerate(self.detectors):
             for name, value in self.values(visit, detector).items():
-                values[row, NAMES.index(name)] = value
+                values[row, task._names.index(name)] = value
         return task._batch(keys, values)
 
     def put_patch(self, run: str, tract: int, patch: int, band: str, values: dict[str, float]) -> Any:
