@@ -131,6 +131,18 @@ def test_summary_counts_what_is_left_out(tmp_path: Path) -> None:
     assert result.stdout == ""
 
 
+def test_summary_tells_that_the_table_is_old(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", detectors=2)
+    made.put_bundles("run")
+    made.put_campaign("run", visits=[1, 2])
+    result = export(made, "--format", "csv", "-o", str(tmp_path / "a.csv"))
+    assert "calexpBackground_campaign_table lacks 2 of the backgrounds" in result.stderr
+    made.put_campaign("newer")
+    result = export(made, "--format", "csv", "-o", str(tmp_path / "a.csv"), collection="newer,run")
+    assert "lacks" not in result.stderr
+    assert result.exit_code == 0
+
+
 # --- Line protocol -------------------------------------------------------
 
 

@@ -177,6 +177,15 @@ def _tell(
     for place in places:
         names = ", ".join(f"{family.name} ({family.kind}, {family.root})" for family in families)
         console.print(escape(f"{count} of {names}: {place}"), soft_wrap=True)
+    for family in families:
+        if family.not_gathered:
+            console.print(
+                escape(
+                    f"{family.name} ({family.kind}, {family.root}): {family.dataset_types[0]} lacks "
+                    f"{family.not_gathered} of the backgrounds with metrics; gather them again"
+                ),
+                soft_wrap=True,
+            )
     unreadable = campaign.unreadable.count + sum(family.unreadable.count for family in families)
     if unreadable:
         noun = "dataset" if unreadable == 1 else "datasets"

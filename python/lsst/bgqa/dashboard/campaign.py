@@ -90,6 +90,9 @@ class MetricFamily:
     unreadable : `Unreadable`
         Datasets that could not be read, as of the last time that `batches`
         was run through.
+    not_gathered : `int`
+        By how many the bundles are more than the rows of the campaign's
+        table: those that came later, or could not be read.
     """
 
     kind: str
@@ -107,6 +110,7 @@ class MetricFamily:
     _kind: RowKind = field(repr=False)
     _reader: GatheredReader | PieceReader = field(repr=False)
     unreadable: Unreadable = field(default_factory=Unreadable)
+    not_gathered: int = 0
 
     @property
     def root_dimension(self) -> str:
@@ -413,7 +417,10 @@ class Campaign:
             thresholds = GatherBackgroundMetricsConfig().thresholds() if kind.gathered else Thresholds()
             for name, bundles, tables in _pieces(kind, types):
                 for root in self._roots(kind, bundles, tables):
-                    if (name, root) in families:
+                    if family := families.get((name, root)):
+                        if bundles is not None and family.row_count is not None:
+                            pieces = PieceReader(self.butler, self.collections, kind, root, bundles, None)
+                            family.not_gathered = max(0, pieces.dataset_count - family.row_count)
                         continue
                     pieces = PieceReader(self.butler, self.collections, kind, root, bundles, tables)
                     if (units := pieces.units()) is not None:
