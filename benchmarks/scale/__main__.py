@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from lsst.bgqa.standalone import activate
@@ -196,7 +197,15 @@ class _Campaign:
     def _gather(self, repo: Path, subset: str, inputs: str, visits: int) -> dict[str, Any]:
         measured = self._run(repo, Payload.of_visits(subset, visits, inputs=inputs))
         per_visit = self._detectors if subset == "gatherDetector" else 1
-        return {**measured, "inputs": visits * per_visit, "rows": visits * self._detectors}
+        (table,) = (repo / Payload.of_visits(subset, visits).output).rglob("*_campaign_table_*.parq")
+        # In the file the few distinct values are each stored but once.
+        some = next(pq.ParquetFile(table).iter_batches(batch_size=1000))
+        return {
+            **measured,
+            "inputs": visits * per_visit,
+            "rows": visits * self._detectors,
+            "row_bytes": some.nbytes / some.num_rows,
+        }
 
     def _repo(self) -> Path:
         return self._make("visits", make_campaign, max(self._visits), self._detectors)

@@ -47,7 +47,10 @@ class Line:
 
     @classmethod
     def fit(cls, counts: Sequence[float], values: Sequence[float]) -> Line:
-        """Fit a line; through the origin, if there is but one point.
+        """Fit a line.
+
+        One point tells no slope: then what was measured is taken to be
+        proportional, which errs on the dear side.
 
         Parameters
         ----------
@@ -131,16 +134,20 @@ class SubsetModel:
         def line(*values: float) -> Line:
             return Line.fit(quanta, values)
 
+        def level(*values: float) -> Line:
+            # What each job has most of, however many quanta there are.
+            return Line(values[0], 0.0) if len(values) == 1 else line(*values)
+
         last = measured[-1]
         return cls(
             execution=net_execution(last) / last["executed"]["quanta"],
-            start=line(*(m["start"]["cpu"] for m in measured)),
+            start=level(*(m["start"]["cpu"] for m in measured)),
             graph=line(*(m["graph"]["cpu"] for m in measured)),
             final=line(*(m["final"]["cpu"] for m in measured)),
             init=last["init"]["cpu"],
-            graph_memory=line(*(m["graph"]["memory"] for m in measured)),
-            final_memory=line(*(m["final"]["memory"] for m in measured)),
-            job_memory=line(*(m["execution"]["memory"] for m in measured)),
+            graph_memory=level(*(m["graph"]["memory"] for m in measured)),
+            final_memory=level(*(m["final"]["memory"] for m in measured)),
+            job_memory=level(*(m["execution"]["memory"] for m in measured)),
             rows=line(*(sum(m["database_rows"].values()) for m in measured)),
             files=line(*(sum(kind["bytes"] for kind in m["files"].values()) for m in measured)),
             file_count=line(*(sum(kind["count"] for kind in m["files"].values()) for m in measured)),
@@ -185,15 +192,15 @@ class GatherModel:
         Largest resident set of the one that makes the graph, MiB, by rows.
     rows_per_input : `float`
         Rows of a dataset.
-    table : `Line`
-        Bytes of the table, by rows.
+    row_bytes : `float`
+        Bytes of a row of the table, as it is while it is made.
     """
 
     cpu: float
     memory: Line
     graph_memory: Line
     rows_per_input: float
-    table: Line
+    row_bytes: float
 
     @classmethod
     def of(cls, measured: Sequence[Mapping[str, Any]]) -> GatherModel:
@@ -205,10 +212,7 @@ class GatherModel:
             Line.fit(rows, [m["execution"]["anonymous"] for m in measured]),
             Line.fit(rows, [m["graph"]["memory"] for m in measured]),
             measured[-1]["rows"] / measured[-1]["inputs"],
-            Line.fit(
-                rows,
-                [sum(v["bytes"] for k, v in m["files"].items() if k.endswith("_table")) for m in measured],
-            ),
+            measured[-1]["row_bytes"],
         )
 
 
@@ -289,7 +293,7 @@ def net_execution(measured: Mapping[str, Any]) -> float:
 
 
 def models_of(results: Mapping[str, Any]) -> dict[str, SubsetModel]:
-    """Return the model of each subset that was measured.
+    """Return the model of each subset that was measured, but for gathers.
 
     Parameters
     ----------
@@ -301,5 +305,6 @@ def models_of(results: Mapping[str, Any]) -> dict[str, SubsetModel]:
     models : `dict` [`str`, `SubsetModel`]
         Models by subset.
     """
-    subsets = dict.fromkeys(m["subset"] for m in results["quanta"])
+    # A gather is one quantum, of whatever size.
+    subsets = dict.fromkeys(m["subset"] for m in results["quanta"] if not m["subset"].startswith("gather"))
     return {name: SubsetModel.of([m for m in results["quanta"] if m["subset"] == name]) for name in subsets}

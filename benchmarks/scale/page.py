@@ -118,7 +118,6 @@ def storage(results: Mapping[str, Any]) -> str:
             _bytes(model.graph_size.slope),
         ]
         for name, model in models_of(results).items()
-        if not name.startswith("gather")
     ]
     return _table(("subset", "files", "their bytes", "database rows", "SQLite", "graph's file"), rows)
 
@@ -195,7 +194,8 @@ def surveys(results: Mapping[str, Any]) -> str:
 
 def gathered(results: Mapping[str, Any]) -> str:
     """Make the table of what it takes to make one table of a survey."""
-    gathers = {name: GatherModel.of(_of(results, name)) for name in ("gatherDetector", "gatherVisit")}
+    names = dict.fromkeys(m["subset"] for m in results["quanta"] if m["subset"].startswith("gather"))
+    gathers = {name: GatherModel.of(_of(results, name)) for name in names}
     reads = {
         name: CommandModel.of([m for m in results["commands"] if m["command"] == name])
         for name in dict.fromkeys(m["command"] for m in results["commands"])
@@ -205,13 +205,13 @@ def gathered(results: Mapping[str, Any]) -> str:
         cells = [name, _number(images)]
         for model in gathers.values():
             cells += [_number(model.cpu * images / 3600), f"{_number(model.graph_memory(images) / 1024)} GiB"]
-        cells += [_bytes(gathers["gatherVisit"].table(images))]
+        cells += [_bytes(gathers["gatherVisit"].row_bytes * images)]
         cells += [_number(model.cpu(images) / 3600) for model in reads.values()]
         rows.append(cells)
     header = ["survey", "rows"]
     for name in gathers:
         header += [f"`{name}`, core-hours", "memory of its graph"]
-    header += ["the table", *(f"`{name}`, core-hours" for name in reads)]
+    header += ["temporary file", *(f"`{name}`, core-hours" for name in reads)]
     return _table(header, rows)
 
 
