@@ -247,6 +247,13 @@ def test_unknown_instruments_and_names_have_a_pipeline() -> None:
     assert target.overrides == ("backgroundQa:connections.backgroundName=skyCorr",)
     target = find_target("visit_image_background", "Background", VISIT, ["Other"])
     assert target is not None and "backgroundQa:unit=electron" in target.overrides
+    # What two instruments of the repository call the same; coadds of LSSTCam
+    # have no closure.
+    for instruments, closure in ((["LSSTCam", "LSSTComCam"], False), (["A", "B"], True)):
+        target = find_target("deep_coadd_background", "Background", COADD, instruments)
+        assert target is not None and target.pipeline == "backgroundQa.yaml"
+        assert "coaddBackgroundQa:connections.coaddName=deep_coadd_predetection" in target.overrides
+        assert ("coaddBackgroundQa:doClosure=False" not in target.overrides) == closure
     target = find_target("cells.backgrounds", "BackgroundMap", COADD, ["LSSTCam"])
     assert target is not None
     assert "coaddBackgroundQa:connections.calexpName=cells" in target.overrides

@@ -178,6 +178,9 @@ def find_target(
             "connections.coaddName": "deep_coadd_predetection",
             "connections.calexpName": "deep_coadd",
         }
+        if "LSSTCam" in instruments:
+            # Its coadds are of cells, and not made from that one.
+            settings["doClosure"] = "False"
     if len(units := {entry.unit for entry in known}) == 1:
         settings["unit"] = units.pop()
     # What the pipeline for any instrument has by itself.
