@@ -8,7 +8,6 @@ __all__ = (
     "NOT_IN_TABLES",
     "LeftOut",
     "NamedBackground",
-    "bundle_of",
     "load_each",
     "metric_names",
     "metric_table",
@@ -26,7 +25,7 @@ from lsst.pipe.base import NoWorkFound
 from lsst.sphgeom import ConvexPolygon, Region
 
 from ..background import BackgroundError, BackgroundModel
-from ..metrics import load_catalogue, make_bundle
+from ..metrics import load_catalogue
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -148,33 +147,6 @@ def load_each(
             left_out.add(background, error)
             continue
         yield background, model
-
-
-def bundle_of(config: Any, quantities: Mapping[str, u.Quantity], identity: str) -> Any:
-    """Make a bundle of metrics as a task's configuration says.
-
-    Parameters
-    ----------
-    config : `BackgroundQaConfig`
-        The configuration.
-    quantities : `~collections.abc.Mapping` [`str`, `astropy.units.Quantity`]
-        Values by full name.
-    identity : `str`
-        What was measured.
-
-    Returns
-    -------
-    bundle : `~lsst.bgqa.metrics.MetricBundle` or analysis_tools' type
-        The bundle.
-    """
-    return make_bundle(
-        quantities,
-        identity=identity,
-        prefix=config.metric_name_prefix,
-        reference_package=config.reference_package,
-        timestamp_version=config.timestamp_version,
-        dataset_identifier=config.dataset_identifier,
-    )
 
 
 def metric_names(

@@ -10,7 +10,7 @@ __all__ = (
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import astropy.units as u
 
@@ -27,9 +27,10 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError, BackgroundModel
-from ..metrics import make_bundle, to_quantities
+from ..metrics import to_quantities
 from ..statistics import StatisticsConfig, background_statistics
 from ..statistics.comparison import comparison_statistics
+from ._bundles import BundleConfig
 from ._inputs import describe, follow_component, is_unit, read_backgrounds
 
 _NONE: Mapping[str, BackgroundModel] = MappingProxyType({})
@@ -108,7 +109,7 @@ class BackgroundStatisticsConfig(Config):
         )
 
 
-class BackgroundQaConfig(PipelineTaskConfig, pipelineConnections=BackgroundQaConnections):
+class BackgroundQaConfig(PipelineTaskConfig, BundleConfig, pipelineConnections=BackgroundQaConnections):
     """Configuration of `BackgroundQaTask`."""
 
     unit = Field[str](
@@ -124,26 +125,6 @@ class BackgroundQaConfig(PipelineTaskConfig, pipelineConnections=BackgroundQaCon
         optional=True,
     )
     statistics = ConfigField[BackgroundStatisticsConfig]("What the statistics depend on.")
-    metric_name_prefix = Field[str](
-        "What comes before a metric group's name in the name of its Sasquatch topic.",
-        default="backgroundQa_",
-    )
-    reference_package = Field[str](
-        "Package whose version the Sasquatch dispatcher records with the metrics.",
-        default=None,
-        optional=True,
-    )
-    timestamp_version = Field[str](
-        "Which time the Sasquatch dispatcher gives the metrics, such as run_timestamp; its own default if "
-        "this is not set.",
-        default=None,
-        optional=True,
-    )
-    dataset_identifier = Field[str](
-        "Name of the processing that the Sasquatch dispatcher tags the metrics with.",
-        default=None,
-        optional=True,
-    )
 
 
 class BackgroundQaTask(PipelineTask):
@@ -304,14 +285,4 @@ class BackgroundQaTask(PipelineTask):
             self.log.info(
                 "%s: %d metrics, median level %.6g %s.", identity, len(quantities), level.value, level.unit
             )
-        return Struct(metrics=self._bundle(quantities, identity), quantities=dict(quantities))
-
-    def _bundle(self, quantities: Mapping[str, u.Quantity], identity: str) -> Any:
-        return make_bundle(
-            quantities,
-            identity=identity,
-            prefix=self.config.metric_name_prefix,
-            reference_package=self.config.reference_package,
-            timestamp_version=self.config.timestamp_version,
-            dataset_identifier=self.config.dataset_identifier,
-        )
+        return Struct(metrics=self.config.make_bundle(quantities, identity), quantities=dict(quantities))

@@ -24,7 +24,8 @@ from lsst.pipe.base import (
 from ..background import BackgroundError
 from ..metrics import to_quantities
 from ..statistics.stacking import BackgroundStack, StackResult, VisitRejectedError
-from ._campaign import LeftOut, NamedBackground, bundle_of, load_each
+from ._bundles import BundleConfig
+from ._campaign import LeftOut, NamedBackground, load_each
 from ._inputs import data_id_title, describe, follow_component, is_unit, read_background
 
 _DIMENSIONS = ("instrument", "detector", "physical_filter")
@@ -96,7 +97,9 @@ class StackBackgroundsConnections(
             del self.plot
 
 
-class StackBackgroundsConfig(PipelineTaskConfig, pipelineConnections=StackBackgroundsConnections):
+class StackBackgroundsConfig(
+    PipelineTaskConfig, BundleConfig, pipelineConnections=StackBackgroundsConnections
+):
     """Configuration of `StackBackgroundsTask`."""
 
     unit = Field[str](
@@ -136,26 +139,6 @@ class StackBackgroundsConfig(PipelineTaskConfig, pipelineConnections=StackBackgr
         check=lambda value: value >= 5,
     )
     do_plot = Field[bool]("Draw a picture of the stack.", default=True)
-    metric_name_prefix = Field[str](
-        "What comes before a metric group's name in the name of its Sasquatch topic.",
-        default="backgroundQa_",
-    )
-    reference_package = Field[str](
-        "Package whose version the Sasquatch dispatcher records with the metrics.",
-        default=None,
-        optional=True,
-    )
-    timestamp_version = Field[str](
-        "Which time the Sasquatch dispatcher gives the metrics, such as run_timestamp; its own default if "
-        "this is not set.",
-        default=None,
-        optional=True,
-    )
-    dataset_identifier = Field[str](
-        "Name of the processing that the Sasquatch dispatcher tags the metrics with.",
-        default=None,
-        optional=True,
-    )
 
 
 class StackBackgroundsTask(PipelineTask):
@@ -274,7 +257,7 @@ class StackBackgroundsTask(PipelineTask):
         self.metadata["clipped_visits"] = list(result.clipped)
         self.metadata["unreadable_visits"] = left_out.ids
         outputs = Struct(
-            metrics=bundle_of(self.config, quantities, identity),
+            metrics=self.config.make_bundle(quantities, identity),
             quantities=quantities,
             result=result,
             **{name: _image(result, name, unit) for name in _STATISTICS},

@@ -29,7 +29,6 @@ from ..statistics.seams import Seam, TractMosaic, seam_metrics
 from ._campaign import (
     LeftOut,
     NamedBackground,
-    bundle_of,
     load_each,
     metric_names,
     metric_table,
@@ -219,7 +218,7 @@ class TractBackgroundQaTask(PipelineTask):
                 unit,
             ),
             seams=_seam_table(seams, unit),
-            metrics=bundle_of(self.config, quantities, identity),
+            metrics=self.config.make_bundle(quantities, identity),
             quantities=quantities,
         )
         if self.config.do_plot:

@@ -31,7 +31,6 @@ from ..statistics.neighbours import EdgeProfiles, Outline, Step, edge_profiles, 
 from ._campaign import (
     LeftOut,
     NamedBackground,
-    bundle_of,
     load_each,
     metric_names,
     metric_table,
@@ -273,7 +272,7 @@ class VisitBackgroundQaTask(PipelineTask):
                 unit,
             ),
             steps=_step_table(steps, {item.id: item.name for item in done}, unit),
-            metrics=bundle_of(self.config, quantities, identity),
+            metrics=self.config.make_bundle(quantities, identity),
             quantities=quantities,
         )
 
