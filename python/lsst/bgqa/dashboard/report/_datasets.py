@@ -203,12 +203,31 @@ class Datasets:
         for name in self.plot_types(background, ("skymap", "tract", "band")):
             for block, ref in blocks_of(self.find(name, root, "tract", tracts)):
                 block.plots.setdefault((), []).append(ref)
-        for record in self._records("patch", root, "tract", tracts):
-            if (corners := _corners(record.region)) is not None:
-                for key, block in found.items():
-                    if key[0] == record.tract:
-                        block.corners[record.tract, record.id] = corners
+        corners = self.patch_corners(skymap, tracts)
+        for (tract, _), block in found.items():
+            block.corners |= {place: vertices for place, vertices in corners.items() if place[0] == tract}
         return found
+
+    def patch_corners(self, skymap: str, tracts: Sequence[int]) -> dict[tuple[Any, ...], np.ndarray]:
+        """Return corners of the patches of tracts.
+
+        Parameters
+        ----------
+        skymap : `str`
+            The sky map.
+        tracts : `~collections.abc.Sequence` [`int`]
+            The tracts.
+
+        Returns
+        -------
+        corners : `dict` [`tuple`, `numpy.ndarray`]
+            Unit vectors of the corners of the regions, by tract and patch.
+        """
+        return {
+            (record.tract, record.id): corners
+            for record in self._records("patch", {"skymap": skymap}, "tract", tracts)
+            if (corners := _corners(record.region)) is not None
+        }
 
     def read(self, name: str, data_id: Mapping[str, Any]) -> Any:
         """Read a dataset that may be missing or broken.

@@ -284,7 +284,8 @@ def make_histogram(name: str) -> Mapping[str, Any]:
     every = plot.quad(
         left="left", right="right", bottom=0.5, top="all", source=bins, color=_PASS, alpha=0.65, line_width=0
     )
-    plot.quad(
+    every.name = "every"
+    failing = plot.quad(
         left="left",
         right="right",
         bottom=0.5,
@@ -298,6 +299,7 @@ def make_histogram(name: str) -> Mapping[str, Any]:
         hatch_scale=6,
         line_width=0,
     )
+    failing.name = "failing"
     plot.add_tools(HoverTool(renderers=[every], tooltips=_TOOLTIP, name="hover"))
     _add_bounds(plot, "height")
     return _finish(plot, "", "rows")

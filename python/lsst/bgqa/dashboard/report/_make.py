@@ -20,7 +20,7 @@ from ._aggregate import Aggregate
 from ._blocks import FORMS, family_metrics, read_blocks
 from ._datasets import Datasets, Pictures
 from ._details import DetailWriter, WholeBlock
-from ._overview import FamilyReport, block_table, family_section, run_tables, stack_table
+from ._overview import FamilyReport, block_table, family_section, run_tables, shown_places, stack_table
 from ._runs import count_types, task_times
 from ._site import Site, making
 from ._sky import align, project, separate
@@ -104,8 +104,12 @@ def make_report(
         raise UserError(
             f"a report needs {error.name}, which is not installed; pip install 'lsst-bgqa[report]' does"
         ) from error
-    with making(output) as folder, Campaign(repo, collection) as campaign:
-        _Maker(campaign, folder, detail, progress or _no_progress, _figures).make()
+    progress = progress or _no_progress
+    with making(output) as folder:
+        with progress("Looking for metrics"):
+            campaign = Campaign(repo, collection)
+        with campaign:
+            _Maker(campaign, folder, detail, progress, _figures).make()
     return output / "index.html"
 
 
@@ -231,10 +235,10 @@ class _Maker:
             details.finish()
         self._warn(family)
         if family.kind == "patch":
-            blocks = {key[0]: (key[0], "") for key in aggregate.places}
-            corners: dict[tuple[Any, ...], np.ndarray] = {}
-            for found_ in self._datasets.tracts(family.name, family.root, list(blocks.values())).values():
-                corners |= {key: value for key, value in found_.corners.items() if key in aggregate.places}
+            shown = shown_places(aggregate)
+            tracts = sorted({key[0] for key in shown})
+            every = self._datasets.patch_corners(family.root, tracts)
+            corners = {key: every[key] for key in shown if key in every}
             outlines.update(separate(project(corners)[0]))
         return FamilyReport(family, aggregate, details, outlines, whole)
 

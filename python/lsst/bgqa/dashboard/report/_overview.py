@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("FamilyReport", "block_table", "family_section", "run_tables", "stack_table")
+__all__ = ("FamilyReport", "block_table", "family_section", "run_tables", "shown_places", "stack_table")
 
 import math
 from collections.abc import Mapping, Sequence
@@ -81,10 +81,7 @@ def family_section(
     """
     aggregate, family = report.aggregate, report.family
     form = aggregate.form
-    keys = sorted(aggregate.places)
-    # Of more places, the worst are shown.
-    if len(keys) > _MOST_PLACES:
-        keys = sorted(sorted(keys, key=lambda key: _place_rank(aggregate, key))[:_MOST_PLACES])
+    keys = shown_places(aggregate)
     view = _view(report, number_, keys, bands)
     places = _place_table(report, number_, keys)
     blocks = block_table(report, f"blocks-{number_}", _WORST)
@@ -105,6 +102,25 @@ def family_section(
         "places": places,
         "tables": [places, blocks],
     }
+
+
+def shown_places(aggregate: Aggregate) -> list[tuple[Any, ...]]:
+    """Return the detectors or patches that the overview shows.
+
+    Parameters
+    ----------
+    aggregate : `Aggregate`
+        Aggregates of their family.
+
+    Returns
+    -------
+    keys : `list` [`tuple`]
+        Keys of all, or of the worst if there are too many, in order.
+    """
+    keys = sorted(aggregate.places)
+    if len(keys) > _MOST_PLACES:
+        keys = sorted(sorted(keys, key=lambda key: _place_rank(aggregate, key))[:_MOST_PLACES])
+    return keys
 
 
 def block_table(report: FamilyReport, identifier: str, most: int | None = None) -> Table:

@@ -155,7 +155,7 @@
     }
 
     paint() {
-      const [panel, ink, soft, grid, line] = ["panel", "ink", "soft", "grid", "line"].map(color);
+      const [panel, soft, grid, line] = ["panel", "soft", "grid", "line"].map(color);
       for (const model of this.document._all_models.values()) {
         switch (model.type) {
           case "Figure":
@@ -188,7 +188,10 @@
             break;
         }
       }
-      this.ink = ink;
+      for (const [name, role] of [["every", "pass"], ["failing", "fail"]]) {
+        const bars = this.model(name);
+        if (bars) bars.glyph.fill_color = { value: color(role) };
+      }
     }
   }
 
