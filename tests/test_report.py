@@ -51,6 +51,11 @@ class Marked(MadeUp):
                     for d in self.detectors
                 ],
             )
+        # Of one tract, it is known where its patches are; they overlap.
+        for patch in range(9):
+            record = {"skymap": SKYMAP, "tract": 5, "id": patch, "cell_x": patch % 3, "cell_y": patch // 3}
+            region = _region(patch, size=0.22)
+            self.butler.registry.syncDimensionData("patch", {**record, "region": region}, update=True)
         self.put_campaign(RUN)
         self.put_others(RUN)
         for tract in (4, 5):
@@ -81,9 +86,9 @@ class Marked(MadeUp):
         return values
 
 
-def _region(detector: int) -> Any:
-    x, y = 0.2 * (detector % 3), 0.2 * (detector // 3)
-    return polygon([(x, y), (x + 0.19, y), (x + 0.19, y + 0.19), (x, y + 0.19)])
+def _region(number_: int, size: float = 0.19) -> Any:
+    x, y = 0.2 * (number_ % 3), 0.2 * (number_ // 3)
+    return polygon([(x, y), (x + size, y), (x + size, y + size), (x, y + size)])
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +220,10 @@ def test_overview_has_nights_and_outlines(marked: Marked, site: Path) -> None:
     x = np.mean(detectors["places"]["xs"], axis=1)
     y = np.mean(detectors["places"]["ys"], axis=1)
     assert math.hypot(x[1] - x[0], y[1] - y[0]) == pytest.approx(0.2, rel=1e-3)
-    # There is no region of a patch, and the page says so.
-    assert "xs" not in patches["places"]
-    assert "no regions of these patches" in Page(site / "index.html").text
+    # The regions of one tract's patches are known.
+    assert [len(xs) for xs in patches["places"]["xs"]] == [0] * 9 + [4] * 9
+    xs = np.array(patches["places"]["xs"][9:])
+    assert xs[0].max() < xs[1].min()
 
 
 def test_flagged_visits_have_pages_with_all_that_is_known(marked: Marked, site: Path) -> None:
@@ -256,7 +262,14 @@ def test_tracts_have_pages_with_seams(site: Path) -> None:
     (path,) = site.glob("tracts/*/5-i.html")
     page = Page(path)
     assert "Seams between patches" in page.text
-    assert page.views[0]["values"]["level_median"][3] == 99
+    (view,) = page.views
+    assert view["values"]["level_median"][3] == 99
+    # Where patches 3 and 4 meet, and how much they differ.
+    seams = view["seams"]
+    assert seams["text"][0] == "3 to 4\nstep 90, rms 1"
+    assert seams["x0"][0] == pytest.approx(seams["x1"][0], abs=1e-3)
+    assert max(view["places"]["xs"][3]) < seams["x0"][0] < min(view["places"]["xs"][4])
+    assert seams["size"][0] > 10 * seams["size"][1]
     assert "skymap='<u>map</u>' AND tract=5 AND band='i' AND patch=3" in page.copies
     # Tract 4's metrics as a whole; it passes, and so has no page.
     assert "tracts" in {p.stem for p in site.glob("*.html")}
@@ -301,6 +314,8 @@ def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
     index = Page(make_report(made.path, "run", tmp_path / "report"))
     assert "1 datasets of calexpBackground could not be read: calexpBackground_metrics" in index.text
     assert len(index.views[0]["places"]["label"]) == 7
+    assert "no regions of these detectors" in index.text
+    assert "xs" not in index.views[0]["places"]
 
 
 def test_two_instruments_have_sections_of_their_own(tmp_path: Path) -> None:
