@@ -27,12 +27,24 @@ BACKGROUND = "calexpBackground"
 
 
 @functools.cache
-def _empty_repository() -> str:
+def _template(visits: int, detectors: int, instrument: str, skymap: str) -> str:
     # To make one takes longer than to copy it.
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    Butler.makeRepo(f"{folder}/empty")
-    return f"{folder}/empty"
+    path = f"{folder}/template"
+    Butler.makeRepo(path)
+    made = MadeUp(None, visits, detectors, instrument, skymap, path)
+    with made.butler.transaction():
+        made._insert_records()
+    for name, storage_class, *dimensions in (
+        (f"{BACKGROUND}_metrics", "MetricMeasurementBundle", "instrument", "visit", "detector"),
+        (f"{BACKGROUND}_visit_metrics", "MetricMeasurementBundle", "instrument", "visit"),
+        (f"{BACKGROUND}_visit_table", "ArrowAstropy", "instrument", "visit"),
+        (f"{BACKGROUND}_campaign_table", "ArrowTable", "instrument"),
+    ):
+        made._register(name, storage_class, "template", *dimensions)
+    made.butler.close()
+    return path
 
 
 class MadeUp:
@@ -51,17 +63,21 @@ class MadeUp:
     """
 
     def __init__(
-        self, folder: Path, visits: int = 3, detectors: int = 8, instrument: str = "Cam", skymap: str = "map"
+        self,
+        folder: Path | None,
+        visits: int = 3,
+        detectors: int = 8,
+        instrument: str = "Cam",
+        skymap: str = "map",
+        path: str = "",
     ) -> None:
-        self.path = str(folder)
+        self.path = path or str(folder)
         self.instrument, self.skymap = instrument, skymap
         self._registered: set[tuple[str, str]] = set()
         self.visits, self.detectors = range(1, visits + 1), range(detectors)
-        shutil.copytree(_empty_repository(), self.path)
+        if not path:
+            shutil.copytree(_template(visits, detectors, instrument, skymap), self.path)
         self.butler = Butler.from_config(self.path, writeable=True)
-        # To commit once is what takes the time.
-        with self.butler.transaction():
-            self._insert_records()
 
     def band(self, visit: int) -> str:
         return "gri"[visit % 3]
