@@ -17,13 +17,11 @@ from ._counting import StripPixels
 from ._rounding import PixelRounding
 from ._strips import StripGrid
 
-# A quantile is good when its rank is off by no more than this, as counted or
-# as its secant foretells: of all pixels; and of some, where to look at all.
+# A quantile is good when its rank is off by no more than this, of all pixels
+# and of some; from not much further a last secant needs no count.
 _RANK_TOLERANCE = 3e-6
 _ROUGH_TOLERANCE = 2e-5
-# By what share a density is doubted before it was measured, and after.
-_DENSITY_DOUBT = 0.3
-_LEAST_DOUBT = 0.1
+_LAST_SECANT = 4
 _MAX_STEPS = 60
 _SAMPLE_SIZE = 8192
 # One in so many parts of strips is some.
@@ -245,14 +243,15 @@ class Distribution:
                 resolution=resolution,
             )
             count = self._counter(search.low, search.high, keep, center)
-            density = 2 * reach * total / max(high - low, 2 * resolution)
+            share = min(fraction + reach, 1.0) - max(fraction - reach, 0.0)
+            density = share * total / max(high - low, 2 * resolution)
             # Half a pixel is as good as an order statistic can be.
             tolerance = max(_ROUGH_TOLERANCE * total, 0.5 * _SOME)
-            found = search.run(partial(count, every=_SOME), guess, density, tolerance, _DENSITY_DOUBT)
+            found = search.run(partial(count, every=_SOME), guess, density, tolerance)
             if found is not None and not rough:
-                found = search.run(count, *found, max(_RANK_TOLERANCE * total, 0.5), _LEAST_DOUBT)
+                found = search.run(count, found, density, max(_RANK_TOLERANCE * total, 0.5))
             if found is not None:
-                return found[0]
+                return found
             if reach > 1:
                 return guess
             reach *= 4
@@ -332,8 +331,8 @@ class _Search:
     resolution: float
 
     def run(
-        self, count: Callable[[float], float], value: float, density: float, tolerance: float, doubt: float
-    ) -> tuple[float, float] | None:
+        self, count: Callable[[float], float], value: float, density: float, tolerance: float
+    ) -> float | None:
         """Search for the value.
 
         Parameters
@@ -346,14 +345,11 @@ class _Search:
             About how the count rises with the value.
         tolerance : `float`
             How far off the count may be.
-        doubt : `float`
-            By what share the density may be off.
 
         Returns
         -------
-        value, density : `float`, or `None`
-            The value, and how the count rises there; `None` if it is not
-            between ``low`` and ``high``.
+        value : `float` or `None`
+            The value; `None` if it is not between ``low`` and ``high``.
         """
         floor, ceiling = -math.inf, math.inf
         previous: tuple[float, float] | None = None
@@ -369,14 +365,16 @@ class _Search:
                 return None
             if ceiling - floor <= self.resolution:
                 break
-            if previous is not None and (measured := _density(previous, (value, excess))) > 0:
-                doubt = max(abs(math.log(measured / density)), _LEAST_DOUBT)
-                density = measured
+            if previous is not None:
+                measured = _density(previous, (value, excess))
+                # Two counts that are near one another tell of what is between
+                # them alone.
+                if 0.5 * density < measured < 2 * density:
+                    density = measured
             previous = value, excess
             value -= excess / density
             if max(self.low, floor) < value < min(self.high, ceiling):
-                # What is left of the excess is as the density changes.
-                if abs(excess) * doubt <= tolerance:
+                if abs(excess) <= _LAST_SECANT * tolerance:
                     break
                 if step < 8:
                     continue
@@ -385,7 +383,7 @@ class _Search:
                 value = 0.5 * (floor + ceiling)
             else:
                 value = self.high if ceiling == math.inf else self.low
-        return value, density
+        return value
 
 
 def _density(one: tuple[float, float], two: tuple[float, float]) -> float:
