@@ -18,10 +18,9 @@ from ._rounding import PixelRounding
 from ._strips import StripGrid
 
 # A quantile is good when its rank is off by no more than this, of all pixels
-# and of some; from not much further a last secant needs no count.
-_RANK_TOLERANCE = 3e-6
+# and of some.
+_RANK_TOLERANCE = 5e-6
 _ROUGH_TOLERANCE = 2e-5
-_LAST_SECANT = 4
 _MAX_STEPS = 60
 _SAMPLE_SIZE = 8192
 # One in so many parts of strips is some.
@@ -373,11 +372,8 @@ class _Search:
                     density = measured
             previous = value, excess
             value -= excess / density
-            if max(self.low, floor) < value < min(self.high, ceiling):
-                if abs(excess) <= _LAST_SECANT * tolerance:
-                    break
-                if step < 8:
-                    continue
+            if step < 8 and max(self.low, floor) < value < min(self.high, ceiling):
+                continue
             # An end of the bracket that is not known to be one comes first.
             if math.isfinite(ceiling - floor):
                 value = 0.5 * (floor + ceiling)
