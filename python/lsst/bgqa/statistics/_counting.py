@@ -294,8 +294,7 @@ def _count_between_roots(parts: Parts, rest: np.ndarray, with_turns: bool) -> np
     n = np.subtract(high, low, out=high)
     np.maximum(n, 0, out=n)
     down, length = curve < 0, parts.stop - parts.start
-    n *= np.where(down, np.float32(-1), np.float32(1))
-    n += np.where(down, length, np.float32(0))
+    np.subtract(length, n, out=n, where=down)
     # No root, or neither slope nor curve: all pixels are on one side.
     lost = np.isnan(n)
     if lost.any():
