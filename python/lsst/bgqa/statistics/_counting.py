@@ -79,10 +79,10 @@ class StripPixels:
         window : `Window`
             What reaches into the bracket.
         """
-        low, high = np.float32(low), np.float32(high)
+        first, last = np.float32(low), np.float32(high)
         blocks = self.grid.blocks
-        below = blocks.high < low
-        near = blocks.low <= high
+        below = blocks.high < first
+        near = blocks.low <= last
         near ^= below  # whatever is below the bracket begins below its end
         if keep is not None:
             below &= keep
@@ -93,8 +93,8 @@ class StripPixels:
         pieces = []
         for start in range(0, max(len(found), 1), _BLOCKS_AT_A_TIME):
             strips = self.grid.strips_of(found[start : start + _BLOCKS_AT_A_TIME])
-            below, parts = self._halves(*strips, low, high)
-            count += below
+            pixels, parts = self._halves(*strips, first, last)
+            count += pixels
             pieces.append(parts)
         if len(pieces) > 1:
             parts = Parts(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)))
@@ -125,7 +125,10 @@ class StripPixels:
         first, second = near
         ends = np.concatenate
         parts = Parts(
-            *(a[near] for a in (value, slope, curve, cubic)),
+            value[near],
+            slope[near],
+            curve[near],
+            cubic[near],
             center=ends([(0.25 * length - 0.5)[first], (0.75 * length - 0.5)[second]]),
             scale=ends([0.25 * length[first], 0.25 * length[second]]),
             start=ends([np.zeros(first.sum(), dtype=np.float32), middle[second]]),

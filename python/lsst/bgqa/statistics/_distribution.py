@@ -206,9 +206,7 @@ class Distribution:
         """
         offset = center - self.reference
         if self.is_exact:
-            distance = np.abs(self.pixels.sample - np.float32(offset)).ravel()
-            distance.sort()
-            return _quantile(distance, 0.5)
+            return _quantile(np.sort(np.abs(self.pixels.sample - np.float32(offset)), axis=None), 0.5)
         distance = self._find(0.5, center=offset)
         return self.rounding.pixel(center + distance) - center
 
