@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import re
@@ -108,7 +109,8 @@ class Pilot:
 
         Returns what was answered.
         """
-        heading, answers = "Go on", []
+        heading = "Go on"
+        answers: list[str] = []
         for _ in range(6):
             result = self.type(heading)
             if result.returncode == 0:
@@ -362,18 +364,21 @@ def test_terminated(undisturbed: Undisturbed, pilot: Pilot) -> None:
 
 
 def test_quantum_that_hangs_is_killed_alone(undisturbed: Undisturbed, pilot: Pilot) -> None:
-    process = pilot.start("Begin so that you can go on", " -j 2 --timeout 15")
+    # Each quantum takes the start of a process.
+    seconds = max(15, math.ceil(2 * undisturbed.life[-1]))
+    process = pilot.start("Begin so that you can go on", f" -j 2 --timeout {seconds}")
     said = lines_until(process, "Constructing task and executing quantum")
     os.kill(busiest_child(process.pid), signal.SIGSTOP)
     said += process.communicate()[0]
     assert process.returncode == 1
-    # It is named; so is what waited for it, and what the machine was too busy
-    # for in these seconds. Everything else has been executed.
+    # It is named; so is what waited for it, and what a busy machine did not
+    # bring to its end in these seconds. Everything else has been executed.
     stopped = Counter(re.findall(r"ERROR:   - TIMED_OUT: <(\w+) dataId=\{instrument: 'HSC', ", said))
     waited = Counter(re.findall(r"ERROR:   - FAILED_DEP: <(\w+) dataId=\{instrument: 'HSC'", said))
     assert stopped
-    assert len(re.findall(r"Timeout \(15 sec\) for task <\w+ dataId=", said)) == stopped.total()
-    assert Counter(done(pilot.repo, RUN)) == Counter(QUANTA) - stopped - waited
+    named = re.findall(rf"Timeout \({seconds} sec\) for task <\w+ dataId=", said)
+    assert len(named) == stopped.total()
+    assert Counter(done(pilot.repo, RUN)) >= Counter(QUANTA) - stopped - waited
     check_what_a_kill_left(pilot)
     pilot.go_on()
     assert pilot.type("What is left of a killed process").returncode == 0
@@ -541,7 +546,8 @@ def test_dataset_types_in_use_are_not_removed(undisturbed: Undisturbed, pilot: P
 
 def test_temporary_folder_is_full(pilot: Pilot, undisturbed: Undisturbed, tmp_path: Path) -> None:
     with mounted(tmp_path / "tmp", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as folder:
-        fill(folder)
+        # Where not a byte is free Python takes another folder.
+        fill(folder, leave=8 << 10)
         result = execute(
             pilot.command("Begin so that you can go on"),
             cwd=pilot.folder,
