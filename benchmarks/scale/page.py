@@ -204,13 +204,14 @@ def gathered(results: Mapping[str, Any]) -> str:
     for name, images in GATHERED.items():
         cells = [name, _number(images)]
         for model in gathers.values():
-            cells += [_number(model.cpu * images / 3600), f"{_number(model.graph_memory(images) / 1024)} GiB"]
+            memory = max(model.graph_memory(images), model.memory(images))
+            cells += [_number(model.cpu * images / 3600), f"{_number(memory / 1024)} GiB"]
         cells += [_bytes(gathers["gatherVisit"].row_bytes * images)]
         cells += [_number(model.cpu(images) / 3600) for model in reads.values()]
         rows.append(cells)
     header = ["survey", "rows"]
     for name in gathers:
-        header += [f"`{name}`, core-hours", "memory of its graph"]
+        header += [f"`{name}`, core-hours", "its memory"]
     header += ["temporary file", *(f"`{name}`, core-hours" for name in reads)]
     return _table(header, rows)
 
