@@ -740,7 +740,7 @@ def test_few_different_pixels_are_counted() -> None:
     assert metrics["level_median"] == pytest.approx(np.median(pixels), rel=0, abs=ulp(40000))
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12])
 def test_scale_does_not_matter(scale: float) -> None:
     rng = np.random.default_rng(8)
     values = rng.normal(5, 1, (12, 11)).astype(np.float32)
