@@ -187,6 +187,8 @@ def test_overview_counts_what_fails(marked: Marked, site: Path) -> None:
     assert "32 pass 8 fail 0 unknown" in index.text
     assert "34 pass 2 fail 0 unknown" in index.text
     assert "40 rows: 8 detectors in 5 visits, 4 of them with a failure" in index.text
+    assert "coverage_finiteFraction pixels without a value 0.5 (\u2265 0.999)" in index.text
+    assert "level_median a level above the others' 1080 adu" in index.text
     detectors, patches = index.views
     names = [metric["name"] for metric in detectors["metrics"]]
     assert names[0] == "verdict_failingShare"
@@ -316,6 +318,14 @@ def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
     assert len(index.views[0]["places"]["label"]) == 7
     assert "no regions of these detectors" in index.text
     assert "xs" not in index.views[0]["places"]
+
+
+def test_table_that_lacks_rows_is_told_of(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=2)
+    made.put_campaign("run", visits=[1])
+    made.put_bundles("run")
+    index = Page(make_report(made.path, "run", tmp_path / "report", detail="none"))
+    assert "calexpBackground_campaign_table of Cam lacks 8 of the backgrounds with metrics" in index.text
 
 
 def test_two_instruments_have_sections_of_their_own(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ on a coadd, where the level is about zero, with the other coadds of its band.
 
 from __future__ import annotations
 
-__all__ = ("Fault", "find_coadd_faults", "find_visit_faults")
+__all__ = ("Fault", "find_coadd_faults", "find_visit_faults", "words_for")
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -80,6 +80,32 @@ _RULES = (
     _Rule("closure", "closure_edgeUnexplainedCount", None, "unexplained pixels at the edge"),
     _Rule("closure", "closure_interiorUnexplainedCount", None, "unexplained pixels inside"),
 )
+
+
+def words_for(metric: str, value: float, low: float, high: float) -> str:
+    """Say what a value that does not pass is a sign of.
+
+    Parameters
+    ----------
+    metric : `str`
+        Full name of the metric.
+    value : `float`
+        The value.
+    low, high : `float`
+        Least and greatest value that pass; NaN where a side is open.
+
+    Returns
+    -------
+    words : `str`
+        Such as ``"dark edges"``; empty if there are none for this metric.
+    """
+    if metric == "coverage_finiteFraction" and value == 0:
+        return "no good pixel"
+    rules = (*_RULES, _Rule("level", _LEVEL, "a level below the others'", "a level above the others'"))
+    for rule in rules:
+        if rule.metric == metric:
+            return (rule.low if value < low else rule.high if value > high else None) or ""
+    return ""
 
 
 def find_visit_faults[K: Hashable](visit: Mapping[K, Mapping[str, u.Quantity]]) -> dict[K, list[Fault]]:

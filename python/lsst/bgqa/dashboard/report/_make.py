@@ -154,6 +154,7 @@ class _Maker:
         )
         self._write_assets(scripts)
         reports = [self._read(family) for family in self._campaign.families if family.kind in FORMS]
+        self._warnings += self._campaign.unreadable.names[:_MOST_WARNINGS]
         self._warn_of_wholes()
         stacks = self._write_stacks()
         bands = {band for report in reports for band in report.aggregate.bands}
@@ -335,6 +336,11 @@ class _Maker:
                 f"{family.unreadable.count:,} datasets of {family.name} could not be read: "
                 + "; ".join(names)
                 + (f"; and {more:,} more" if more else "")
+            )
+        if family.not_gathered:
+            self._warnings.append(
+                f"{family.dataset_types[0]} of {family.root} lacks {family.not_gathered:,} of the "
+                "backgrounds with metrics: gather them again."
             )
 
 
