@@ -27,6 +27,9 @@ from lsst.bgqa.cli import main
 from lsst.bgqa.dashboard import influx
 from lsst.bgqa.dashboard.influx import InfluxServer
 from lsst.bgqa.errors import UserError
+from lsst.bgqa.standalone.demo import INPUT_RUN, make_repository
+from lsst.pipe.base import Pipeline
+from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 # A daemon is often in a folder that is not on a user's path.
 _INFLUXD = shutil.which(
@@ -185,9 +188,16 @@ def test_every_number_comes_back(real: RealServer, odd: MadeUp, tmp_path: Path) 
 @needs_influxdb
 @pytest.mark.slow
 def test_the_demo_comes_back(real: RealServer, tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["demo", str(tmp_path / "demo")])
-    assert result.exit_code == 0, result.output
     repo, points = str(tmp_path / "demo"), str(tmp_path / "points")
+    make_repository(tmp_path / "demo")
+    subsets = "detector,visit,stack,coadd,tract,gather"
+    pipeline = Pipeline.from_uri(f"resource://lsst.bgqa/pipelines/backgroundQa.yaml#{subsets}")
+    for label in pipeline.task_labels:
+        if "Coadd" in label or "Tract" in label or label.startswith(("coadd", "tract")):
+            pipeline.addConfigOverride(label, "unit", "nJy")
+    butler = SimplePipelineExecutor.prep_butler(repo, inputs=[INPUT_RUN], output="demo/backgroundQa")
+    executor = SimplePipelineExecutor.from_pipeline(pipeline, butler=butler)
+    executor.run(register_dataset_types=True)
     result = export(repo, "demo/backgroundQa", "--url", real.url, "-o", points)
     assert result.exit_code == 0, result.output
     numbers = expected(Path(points).read_text())
