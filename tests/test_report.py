@@ -287,7 +287,9 @@ def test_detail(marked: Marked, tmp_path: Path, detail: Any, visits: int, tracts
     assert len(list(index.parent.glob("visits/*/*.html"))) == visits
     assert len(list(index.parent.glob("tracts/*/*.html"))) == tracts
     # Numbers without pages lead nowhere.
-    assert any("visits/" in link for link in Page(index).links) == bool(visits)
+    page = Page(index)
+    assert any("visits/" in link for link in page.links) == bool(visits)
+    assert ("None has a page" in page.text) == (not visits)
 
 
 def test_detectors_are_mapped_as_in_the_table_of_a_visit(tmp_path: Path) -> None:
@@ -551,6 +553,12 @@ def test_aggregate_finds_the_worst_and_keeps_nights_apart() -> None:
     assert (cell.quantiles[0, 0], cell.quantiles[-1, 0]) == (1, 9)
     assert aggregate.group_counts["bumps", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
     assert aggregate.group_counts["level", "r"] == {"pass": 0, "fail": 0, "unknown": 6}
+
+
+def test_unknown_night_is_none() -> None:
+    aggregate = Aggregate(FORM, (Metric("level_median"),), Thresholds())
+    aggregate.add(block(1, 0, "r", [[1.0]]))
+    assert aggregate.nights() == {}
 
 
 def test_many_nights_are_put_together() -> None:

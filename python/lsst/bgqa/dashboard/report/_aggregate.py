@@ -502,7 +502,8 @@ class Aggregate:
         if self.form.night_key is None:
             return
         night, band = block.first(self.form.night_key), str(block.first("band"))
-        if night is None:
+        # Where it is not known, it is 0.
+        if not night:
             return
         if night != self._night:
             self._close_night()

@@ -299,8 +299,9 @@ class DetailWriter:
                 ("Instrument", family.root, ""),
                 ("Filter", str(block.first("physical_filter")), ""),
                 ("Band", str(block.first("band")), ""),
-                ("Night", str(block.first("day_obs")), ""),
             ]
+            if night := block.first("day_obs"):
+                facts.append(("Night", str(night), ""))
             if (begin := block.first("visit_begin")) is not None:
                 facts.append(("Begin", f"{begin:%Y-%m-%d %H:%M:%S} UTC", ""))
         else:

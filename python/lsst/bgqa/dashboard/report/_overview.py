@@ -193,6 +193,8 @@ def block_table(report: FamilyReport, identifier: str, most: int | None = None) 
     note = ""
     if len(rows) < aggregate.block_count:
         note = f"The worst {len(rows):,} of {aggregate.block_count:,} {report.blocks}."
+    if not report.details.paths:
+        note = f"{note} None has a page; bgqa report --detail all gives each one.".strip()
     return Table(identifier, title, columns, rows, verdicts=True, note=note)
 
 
