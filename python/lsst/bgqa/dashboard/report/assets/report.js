@@ -342,13 +342,14 @@
       figure.model("bar").title = null;
       const width = figure.target.clientWidth || 400;
       const room = width / Math.sqrt(places.label.length) > 34;
+      figure.model("labels").visible = room;
       figure.fill("places", {
         xs: places.xs,
         ys: places.ys,
         x: places.xs.map((xs) => xs.reduce((a, b) => a + b, 0) / xs.length),
         y: places.ys.map((ys) => ys.reduce((a, b) => a + b, 0) / ys.length),
         value: shown.map((value) => value ?? NaN),
-        label: places.label.map((label) => (room ? label : "")),
+        label: places.label,
         text: places.label.map((_, i) => this.text(i, metric)),
         edge: places.label.map((_, i) => (bad.has(i) ? color("fail") : color("panel"))),
         width: places.label.map((_, i) => (bad.has(i) ? 3 : 1)),
