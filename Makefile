@@ -21,7 +21,7 @@ help:
 	@echo "make format           put the code in style"
 	@echo "make bench            measure how fast it is; ratios are what to look at"
 	@echo "make bench-resources  measure what batch jobs need (half an hour)"
-	@echo "make bench-scale      measure what campaigns cost, up to a million rows (half an hour)"
+	@echo "make bench-scale      measure what campaigns cost, up to a million rows (40 minutes)"
 	@echo "make scons            build and test as EUPS packages are"
 	@echo "make wheel            build a wheel in dist/"
 	@echo "make clean            remove what make made, but for the demo"

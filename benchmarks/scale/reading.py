@@ -45,18 +45,25 @@ def measure_command(repo: Path, collection: str, name: str, rows: int) -> dict[s
     words = COMMANDS[name]
     label = name.replace(" ", "-")
     output = repo.parent / f"{label}-{rows}"
-    if output.is_dir():
-        shutil.rmtree(output)
-    output.unlink(missing_ok=True)
+    _remove(output)
     cost = run(
         command("bgqa", words[0], str(repo), collection, *words[1:], "-o", str(output)),
         repo.parent / f"{label}-{rows}.log",
     )
     written = [path for path in (output.rglob("*") if output.is_dir() else [output]) if path.is_file()]
-    return {
+    measured = {
         "command": name,
         "rows": rows,
         "cost": asdict(cost),
         "output_bytes": sum(path.stat().st_size for path in written),
         "output_files": len(written),
     }
+    # A million rows may be ten gigabytes.
+    _remove(output)
+    return measured
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
