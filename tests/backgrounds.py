@@ -19,8 +19,8 @@ from lsst.bgqa.background import Approximation, ApproxStyle, Box, InterpStyle, L
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "data" / "golden"
-# The same cases with every pixel, where they are at hand.
-FULL_GOLDEN = Path(os.environ.get("BGQA_GOLDEN", ROOT.parent / "shared" / "golden")) / "cases"
+# The whole golden set, with every pixel, where it is at hand.
+WHOLE_GOLDEN = Path(os.environ.get("BGQA_GOLDEN", os.devnull))
 
 STYLES = tuple(InterpStyle)
 MIN_POINTS = {
@@ -64,7 +64,9 @@ class Case:
 
 
 CASES = [Case(GOLDEN, path.stem) for path in sorted(GOLDEN.glob("*.fits"))]
-FULL_CASES = [Case(FULL_GOLDEN, path.stem) for path in sorted(FULL_GOLDEN.glob("*.fits"))]
+FULL_CASES = [
+    Case(WHOLE_GOLDEN / "cases", path.stem) for path in sorted((WHOLE_GOLDEN / "cases").glob("*.fits"))
+]
 
 
 def case(name: str) -> Case:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import astropy.io.fits
 import numpy as np
 import numpy.typing as npt
 import pytest
+from backgrounds import WHOLE_GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from lsst.bgqa.statistics.closure import ClosureClass, ClosureMap, ClosureResult
 from lsst.bgqa.statistics.quantization import QuantizationSteps, read_quantization
 
 KEPT = Path(__file__).parent / "data" / "coadds"
-GOLDEN = Path(os.environ.get("BGQA_GOLDEN", Path(__file__).parents[2] / "shared" / "golden")) / "closure"
+GOLDEN = WHOLE_GOLDEN / "closure"
 MANIFEST = json.loads((KEPT / "manifest.json").read_text())
 SHARED_COADD = {"sequential", "tampered"}
 
@@ -83,7 +83,7 @@ def test_classes_agree_with_the_manifest(case: str, model: BackgroundModel) -> N
     check_against_manifest(compare_case(KEPT, case, model), MANIFEST["cases"][case])
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not here")
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not at hand (BGQA_GOLDEN)")
 @pytest.mark.parametrize("case", MANIFEST["cases"])
 def test_all_golden_classes_agree_with_the_manifest(case: str, model: BackgroundModel) -> None:
     check_against_manifest(compare_case(GOLDEN, case, model), MANIFEST["cases"][case])

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from backgrounds import WHOLE_GOLDEN
 
 from lsst.bgqa import BackgroundError
 from lsst.bgqa.errors import UserError
@@ -22,7 +22,7 @@ from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 from lsst.sphgeom import LonLat, UnitVector3d
 
 HSC = Path(__file__).parent / "data" / "hsc"
-GOLDEN = Path(os.environ.get("BGQA_GOLDEN", Path(__file__).parents[2] / "shared" / "golden")) / "hsc"
+GOLDEN = WHOLE_GOLDEN / "hsc"
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_pipeline_agrees_with_the_measured_sky(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not here")
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not at hand (BGQA_GOLDEN)")
 def test_pipeline_agrees_with_the_measured_sky_of_whole_visits(tmp_path: Path) -> None:
     count, worst = run_pipeline(tmp_path / "repo", GOLDEN / "manifest.json")
     print(f"quanta {count}, largest deviation from the measured sky level {worst:.3%}")

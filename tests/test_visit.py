@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 import pytest
+from backgrounds import WHOLE_GOLDEN
 
 from lsst.bgqa import BackgroundError, BackgroundModel, measure_background
 from lsst.bgqa.background import Box, InterpStyle, Layer
@@ -36,7 +36,7 @@ from lsst.pipe.base import NoWorkFound, Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 HSC = Path(__file__).parent / "data" / "hsc"
-GOLDEN = Path(os.environ.get("BGQA_GOLDEN", Path(__file__).parents[2] / "shared" / "golden")) / "hsc"
+GOLDEN = WHOLE_GOLDEN / "hsc"
 CENTER = (150.0, 2.0)
 
 
@@ -438,7 +438,7 @@ def test_hsc_levels_and_corners_are_those_measured() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not here")
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not at hand (BGQA_GOLDEN)")
 @pytest.mark.parametrize("visit", [1176, 17900, 17934])
 def test_whole_hsc_visits(visit: int) -> None:
     check_hsc(GOLDEN, visit)
@@ -485,7 +485,7 @@ def test_visit_quantum_equals_detector_quanta(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not here")
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the whole golden set is not at hand (BGQA_GOLDEN)")
 def test_whole_visit_quantum_equals_103_detector_quanta(tmp_path: Path) -> None:
     count, _ = compare_subsets(GOLDEN, tmp_path / "repo", "instrument='HSC' AND visit=1176")
     assert count == 103
