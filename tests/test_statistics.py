@@ -661,8 +661,8 @@ def assert_within_tolerances(model: BackgroundModel, ranks: float = RANK_TOLERAN
     off = np.abs(distribution.histogram(edges) - np.histogram(pixels, edges)[0])
     # What several layers are rounded by is not known pixel by pixel.
     step = sum(ulp(np.nanmax(np.abs(layer.values))) for layer in model.layers[1:] if layer.values.size > 1)
-    near = np.array([np.diff(np.searchsorted(pixels, [edge - step, edge + step]))[0] for edge in edges])
-    assert (off <= ranks * len(pixels) + near[1:] + near[:-1]).all()
+    doubt = np.array([np.diff(np.searchsorted(pixels, [edge - step, edge + step]))[0] for edge in edges])
+    assert (off <= ranks * len(pixels) + doubt[1:] + doubt[:-1]).all()
 
 
 def hostile_layers(kind: str, rng: np.random.Generator, box: Box) -> list[Layer]:
