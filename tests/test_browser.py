@@ -22,6 +22,7 @@ from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+from urllib3.exceptions import ReadTimeoutError  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -52,10 +53,20 @@ SHOWN = "return [...arguments[0].tBodies[0].rows].filter((row) => !row.hidden).l
 class Browser:
     """Opens pages, and watches what it says of them."""
 
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+        self.driver = start()
 
-    def open(self, path: Path, *, width: int = 1280, dark: bool = False, fragment: str = "") -> None:
+    def open(self, path: Path, **settings: Any) -> None:
+        """Open a page, in another browser if this one does not answer."""
+        try:
+            self._open(path, **settings)
+        except ReadTimeoutError:
+            self.driver.service.stop()
+            self.driver = self._start()
+            self._open(path, **settings)
+
+    def _open(self, path: Path, *, width: int = 1280, dark: bool = False, fragment: str = "") -> None:
         media = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -94,11 +105,17 @@ def browser() -> Iterator[Browser]:
     # There is no network.
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+
+    def start() -> Any:
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+        driver.command_executor.client_config.timeout = 60
+        return driver
+
+    opened = Browser(start)
     try:
-        yield Browser(driver)
+        yield opened
     finally:
-        driver.quit()
+        opened.driver.quit()
 
 
 @pytest.fixture(scope="module")
