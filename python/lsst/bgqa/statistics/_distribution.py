@@ -19,7 +19,7 @@ from ._strips import StripGrid
 
 # A quantile is good when its rank is off by no more than this, of all pixels
 # and of some.
-_RANK_TOLERANCE = 5e-6
+_RANK_TOLERANCE = 2e-6
 _ROUGH_TOLERANCE = 2e-5
 _MAX_STEPS = 60
 _SAMPLE_SIZE = 8192
