@@ -37,6 +37,7 @@ QUANTA = {
 _NO_VALUES = re.compile(r"_(log|metadata|config)$|^packages$")
 # Files of a repository that are no datasets.
 _NO_DATASETS = ("butler.yaml", "gen3.sqlite3")
+_JOURNAL = "gen3.sqlite3-journal"
 
 
 # --- Programs ------------------------------------------------------------
@@ -136,7 +137,17 @@ def strays(repo: Path) -> list[str]:
         known = {Path(butler.getURI(ref).ospath).resolve() for ref in _all_refs(butler) if butler.stored(ref)}
     known |= {root / name for name in _NO_DATASETS}
     files = {path for path in root.rglob("*") if path.is_file()}
+    if _is_empty_journal(journal := root / _JOURNAL):
+        known.add(journal)
     return sorted(str(path.relative_to(root)) for path in files - known)
+
+
+def _is_empty_journal(path: Path) -> bool:
+    """Whether a journal undoes nothing: it goes with the next transaction.
+
+    SQLite marks its beginning only when the rest of it is on the disk.
+    """
+    return path.exists() and path.read_bytes()[:1] in (b"", b"\0")
 
 
 def faults_of(repo: Path) -> list[str]:
