@@ -12,7 +12,7 @@ from ._images import FieldLayer
 from ._layer import Box, Layer
 
 # Rows evaluated at a time: few enough for their coefficients to stay in cache.
-_BLOCK_ROWS = 512
+_BLOCK_ROWS = 1024
 
 
 def render(layers: Sequence[Layer | FieldLayer], bbox: Box) -> np.ndarray:

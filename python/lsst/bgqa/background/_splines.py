@@ -12,7 +12,6 @@ from __future__ import annotations
 __all__ = ("PiecewiseCubic", "best_style", "interpolate", "min_points")
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,8 +19,10 @@ import numpy as np
 
 from ._layer import InterpStyle
 
-# Curves evaluated at a time: few enough for their values to stay in cache.
+# Curves, and about how many of their values, that are evaluated at a time: few
+# enough to stay in cache, and many enough to be rounded quickly.
 _BLOCK_CURVES = 256
+_BLOCK_LENGTH = 256
 
 _MIN_POINTS = {
     InterpStyle.CONSTANT: 1,
@@ -138,7 +139,7 @@ class PiecewiseCubic:
         for start, stop in itertools.pairwise(edges):
             yield int(index[start]), slice(start, stop)
 
-    def sample(self, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
+    def sample(self, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Combine samples of every curve, in single precision.
 
         Parameters
@@ -149,16 +150,13 @@ class PiecewiseCubic:
         weights : `numpy.ndarray`
             Weights of the samples in each of n sums, ``float64``, shape
             (k, n, m). But for the first, the sums have no weight in total.
-        offset : `float`
-            What to subtract from the samples, near their values.
 
         Returns
         -------
         sums : `numpy.ndarray`
             The sums, ``float32``, shape (k, n, curves).
         """
-        coefficients = self.coefficients.astype(np.float32)
-        coefficients[:, 0] = self.coefficients[:, 0] - offset
+        coefficients = self.coefficients.astype(np.float32, copy=False)
         powers = self._powers(x.ravel()).T.reshape(*x.shape, 4)
         terms = (weights @ powers).astype(np.float32)
         out = np.empty((*weights.shape[:2], coefficients.shape[2]), dtype=np.float32)
@@ -185,22 +183,24 @@ class PiecewiseCubic:
         if out is None:
             out = np.empty((curves, len(x)))
         powers = self._powers(x)
-        runs = list(self.runs(x))
-        longest = max((run.stop - run.start for _, run in runs), default=0)
-        # One piece of memory for all products: it stays in cache.
-        memory = np.empty(min(curves, _BLOCK_CURVES) * longest)
+        groups = list(_grouped(self.runs(x)))
+        widest = max((group[-1][1].stop - group[0][1].start for group in groups), default=0)
+        # One piece of memory for all: it stays in cache.
+        memory = np.empty((min(curves, _BLOCK_CURVES), widest))
         for start in range(0, curves, _BLOCK_CURVES):
             block = slice(start, min(start + _BLOCK_CURVES, curves))
-            for piece, run in runs:
-                c = self.coefficients[piece, :, block]
-                shape = c.shape[1], run.stop - run.start
-                values = memory[: math.prod(shape)].reshape(shape)
-                if self.is_straight:
-                    np.multiply(powers[1, run], c[1][:, np.newaxis], out=values)
-                    values += c[0][:, np.newaxis]
-                else:
-                    np.matmul(c.T, powers[:, run], out=values)
-                out[block, run] = values
+            for group in groups:
+                first, last = group[0][1].start, group[-1][1].stop
+                values = memory[: block.stop - start, : last - first]
+                for piece, run in group:
+                    c = self.coefficients[piece, :, block]
+                    part = values[:, run.start - first : run.stop - first]
+                    if self.is_straight:
+                        np.multiply(powers[1, run], c[1][:, np.newaxis], out=part)
+                        part += c[0][:, np.newaxis]
+                    else:
+                        np.matmul(c.T, powers[:, run], out=part)
+                out[block, first:last] = values
         return out
 
     def _powers(self, x: np.ndarray) -> np.ndarray:
@@ -209,6 +209,18 @@ class PiecewiseCubic:
         dx = (x - self.origins[pieces]) / self.spans[pieces]
         square = dx * dx
         return np.array([np.ones_like(dx), dx, square, dx * square])
+
+
+def _grouped(runs: Iterator[tuple[int, slice]]) -> Iterator[list[tuple[int, slice]]]:
+    """Group runs that follow one another until they are long."""
+    group: list[tuple[int, slice]] = []
+    for piece, run in runs:
+        group.append((piece, run))
+        if run.stop - group[0][1].start >= _BLOCK_LENGTH:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def interpolate(style: InterpStyle, x: np.ndarray, y: np.ndarray) -> PiecewiseCubic:
@@ -222,7 +234,7 @@ def interpolate(style: InterpStyle, x: np.ndarray, y: np.ndarray) -> PiecewiseCu
         Positions, ascending, ``float64``, shape (n,), at least
         ``min_points(style)`` of them.
     y : `numpy.ndarray`
-        Values, ``float64``, shape (n, curves).
+        Values, shape (n, curves); ``float64`` for the results of afw and GSL.
 
     Returns
     -------
@@ -308,7 +320,7 @@ def _akima_slopes(h: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Slope of interval i at [i + 2]; two more are extrapolated at each end
     (natural boundaries).
     """
-    m = np.empty((len(y) + 3, y.shape[1]))
+    m = np.empty((len(y) + 3, y.shape[1]), dtype=y.dtype)
     np.divide(np.diff(y, axis=0), h, out=m[2:-2])
     m[0] = 3.0 * m[2] - 2.0 * m[3]
     m[1] = 2.0 * m[2] - m[3]
@@ -319,30 +331,41 @@ def _akima_slopes(h: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _akima(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """GSL's ``akima``: Akima (1970), corners not rounded."""
-    h = np.diff(x)[:, np.newaxis]
+    h = np.diff(x).astype(y.dtype)[:, np.newaxis]
     m = _akima_slopes(h, y)
     change = np.abs(np.diff(m, axis=0))  # change[j] = |m[j + 1] - m[j]|
     total = change[2:] + change[:-2]  # at knot i: |m_i+1 - m_i| + |m_i-1 - m_i-2|
     flat = total == 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        alpha = change[:-2] / total
+        alpha = np.divide(change[:-2], total, out=total)
     # The slope at knot i as interval i sees it from its left end; the same
     # weighted mean is the slope at the right end of interval i - 1.
-    slope = (1.0 - alpha) * m[1:-2] + alpha * m[2:-1]
+    slope = 1.0 - alpha
+    slope *= m[1:-2]
+    alpha *= m[2:-1]
+    slope += alpha
     here = m[2:-2]
-    b = np.where(flat[:-1], here, slope[:-1])
-    right = np.where(flat[1:], here, slope[1:])
-    c = (3.0 * here - 2.0 * b - right) / h
-    d = (b + right - 2.0 * here) / (h * h)
-    # Where the slope does not change at a knot, GSL draws a straight line.
-    c[flat[:-1]] = 0.0
-    d[flat[:-1]] = 0.0
+    b, right = slope[:-1], slope[1:]
+    if any_flat := bool(flat.any()):
+        b, right = np.where(flat[:-1], here, b), np.where(flat[1:], here, right)
+    c = 3.0 * here
+    c -= 2.0 * b
+    c -= right
+    c /= h
+    d = b + right
+    d -= 2.0 * here
+    d /= h * h
+    if any_flat:
+        # Where the slope does not change at a knot, GSL draws a straight line.
+        c[flat[:-1]] = 0.0
+        d[flat[:-1]] = 0.0
     return b, c, d
 
 
 def _with_ends(x: np.ndarray, y: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> PiecewiseCubic:
     """Add the quadratics beyond the first and the last point."""
-    coefficients = np.zeros((len(x) + 1, 4, y.shape[1]))
+    coefficients = np.empty((len(x) + 1, 4, y.shape[1]), dtype=y.dtype)
+    coefficients[0, 3] = coefficients[-1, 3] = 0.0
     coefficients[1:, 0] = y
     coefficients[1:-1, 1] = b
     coefficients[1:-1, 2] = c

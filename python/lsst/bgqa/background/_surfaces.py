@@ -44,6 +44,11 @@ class Surface(Protocol):
         ...
 
     @property
+    def is_smooth(self) -> bool:
+        """Whether it is one polynomial of rows and columns (`bool`)."""
+        ...
+
+    @property
     def is_finite(self) -> bool:
         """Whether it has a value anywhere (`bool`); if not, it is NaN."""
         ...
@@ -171,21 +176,23 @@ class SplineSurface:
     def cubic_pieces(self) -> int:
         return 2 * len(self.x)
 
+    is_smooth = False
+
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if not self.is_finite:
             out = np.empty((len(y), len(x))) if out is None else out
             out[:] = np.nan
             return out
-        return self._rows(y).evaluate(x, out)
+        return self._rows(self._nodes(y)).evaluate(x, out)
 
     def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
         if not self.is_finite:
             return np.full((*weights.shape[:2], len(y)), np.nan, dtype=np.float32)
-        return self._rows(y).sample(x, weights, offset)
+        # About the offset, single precision is enough for the interpolation.
+        return self._rows((self._nodes(y) - offset).astype(np.float32)).sample(x, weights)
 
-    def _rows(self, y: np.ndarray) -> PiecewiseCubic:
+    def _rows(self, nodes: np.ndarray) -> PiecewiseCubic:
         """Interpolate rows over x, through the columns' values there."""
-        nodes = self._nodes(y)
         return interpolate(self._style_for(len(nodes)), self.x[self._good_columns], nodes)
 
     def _style_for(self, n: int) -> InterpStyle:
@@ -220,6 +227,7 @@ class ChebyshevSurface:
 
     x_breaks = np.empty(0)
     y_breaks = np.empty(0)
+    is_smooth = True
 
     @property
     def cubic_pieces(self) -> int:

@@ -8,12 +8,12 @@ __all__ = ("Distribution",)
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
-from ._counting import StripPixels
+from ._counting import StripPixels, Window
 from ._rounding import PixelRounding
 from ._strips import StripGrid
 
@@ -22,8 +22,11 @@ from ._strips import StripGrid
 _RANK_TOLERANCE = 2e-6
 _ROUGH_TOLERANCE = 2e-5
 _MAX_STEPS = 60
+# From so many times the tolerance on, a step of a secant is good unseen, where
+# the count rises steadily.
+_LAST_STEP = 10
 _SAMPLE_SIZE = 8192
-# One in so many parts of strips is some.
+# One in so many rows is some.
 _SOME = 4
 
 
@@ -220,14 +223,13 @@ class Distribution:
         """Find where a fraction of the pixels is reached, of all or of the
         blocks to keep: of those below a value, or within a distance of a
         centre. Values are relative to the reference. A rough one is found by
-        counting but some.
+        counting in some of the rows.
         """
         values, ranks = self._ranked_sample(keep, center)
         weight = self.pixels.weight
-        total = float((weight if keep is None else weight[keep]).sum())
-        blocks = self.pixels.grid.blocks
-        margin = float(blocks.high.max() - blocks.low.min()) + self.step
-        reach = 0.005 + 2 / len(values)
+        total = self.count if keep is None else float(weight[keep].sum())
+        margin = self.pixels.spread + self.step
+        reach = 0.003 + 2 / len(values)
         while True:
             guess, low, high = np.interp(
                 [fraction, fraction - reach, fraction + reach], ranks, values
@@ -239,34 +241,31 @@ class Distribution:
                 high=high if fraction + reach < ranks[-1] else high + margin,
                 resolution=resolution,
             )
-            count = self._counter(search.low, search.high, keep, center)
+            windows = self._windows(search.low, search.high, keep, center, _SOME if rough else 1)
             share = min(fraction + reach, 1.0) - max(fraction - reach, 0.0)
             density = share * total / max(high - low, 2 * resolution)
             # Half a pixel is as good as an order statistic can be.
-            tolerance = max(_ROUGH_TOLERANCE * total, 0.5 * _SOME)
-            found = search.run(partial(count, every=_SOME), guess, density, tolerance)
-            if found is not None and not rough:
-                found = search.run(count, found, density, max(_RANK_TOLERANCE * total, 0.5))
+            tolerance = max((_ROUGH_TOLERANCE if rough else _RANK_TOLERANCE) * total, 0.5)
+            found = search.run(_counter(windows, center), guess, density, tolerance)
             if found is not None:
                 return found
             if reach > 1:
                 return guess
             reach *= 4
-            del count  # with its window, before the next is made
+            del windows  # before the next are made
 
-    def _counter(
-        self, low: float, high: float, keep: np.ndarray | None, center: float | None
-    ) -> Callable[..., float]:
-        """Make what counts pixels for values in a bracket."""
-        if center is None:
-            return self.pixels.window(low, high, keep).count_below
-        above = self.pixels.window(center + low, center + high, keep)
-        below = self.pixels.window(center - high, center - low, keep)
-
-        def count(distance: float, every: int = 1) -> float:
-            return above.count_below(center + distance, every) - below.count_below(center - distance, every)
-
-        return count
+    def _windows(
+        self, low: float, high: float, keep: np.ndarray | None, center: float | None, every: int
+    ) -> list[Window]:
+        """Make what counts pixels for values in a bracket, or for distances
+        from a centre.
+        """
+        brackets = (
+            [(low, high)]
+            if center is None
+            else [(center + low, center + high), (center - high, center - low)]
+        )
+        return [self.pixels.window(*bracket, keep, every) for bracket in brackets]
 
     def _ranked_sample(self, keep: np.ndarray | None, center: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Sort the means of some strips, and tell the fraction of the pixels
@@ -289,6 +288,14 @@ class Distribution:
     @cached_property
     def _ranked_means(self) -> tuple[np.ndarray, np.ndarray]:
         return _ranked(self.pixels.sample.ravel(), self.pixels.weight.ravel())
+
+
+def _counter(windows: Sequence[Window], center: float | None) -> Callable[[float], float]:
+    """Count pixels below a value, or within a distance of a centre."""
+    if center is None:
+        return windows[0].count_below
+    above, below = windows
+    return lambda distance: above.count_below(center + distance) - below.count_below(center - distance)
 
 
 def _ranked(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -367,7 +374,10 @@ class _Search:
                 # Two counts that are near one another tell of what is between
                 # them alone.
                 if 0.5 * density < measured < 2 * density:
+                    steady = 0.75 * density < measured < 1.3 * density
                     density = measured
+                    if steady and abs(excess) <= _LAST_STEP * tolerance:
+                        return value - excess / density
             previous = value, excess
             value -= excess / density
             if step < 8 and max(self.low, floor) < value < min(self.high, ceiling):

@@ -25,10 +25,12 @@ from ._distribution import Distribution
 from ._extremes import extremes
 from ._strips import StripGrid
 
-# Ratio of the standard deviation of a normal distribution to its median
-# absolute deviation.
 # Up to so many different values, pixels are counted one by one.
 _MAX_LEVELS = 200
+# Strips that are summed at a time: few enough to stay in a core's cache.
+_STRIPS_AT_A_TIME = 1 << 15
+# Ratio of the standard deviation of a normal distribution to its median
+# absolute deviation.
 _SIGMA_PER_MAD = 1.482602218505602
 
 
@@ -72,29 +74,30 @@ class Plane:
         y, x = strips.y, strips.x
         rows, columns = y.weights, x.lengths.astype(np.float64)
         count = rows.sum() * columns.sum()
-        # Sums along one axis first: what remains is one-dimensional.
-        by_column = _dot(strips.means, rows)
-        by_row = _dot(strips.means.T, columns)
-        offset = float(by_column @ columns) / count
-        moment_y = float(by_row @ (rows * (y.samples - y.middle)))
-        moment_x = float(by_column @ (columns * (x.centers - x.middle)))
-        for i in range(1, len(strips.coefficients), 2):
-            within = 0.5 * columns * x.products[:, 1, i]  # d is k / 2 of the first polynomial
-            moment_x += float(_dot(strips.coefficients[i], rows) @ (columns * within))
-        near = np.float32(offset)
-        parts = [strips.level - near, *strips.coefficients[1:]]
+        near = strips.level.dtype.type(np.median(strips.level[:, ::64]))
+        spread = float(strips.blocks.high.max()) - float(strips.blocks.low.min())
         # Squares of common values are in the range of single precision.
-        spread = float(parts[0].max()) - float(parts[0].min())
         dtype = np.float32 if 1e-12 < spread < 1e12 else np.float64
-        squares = 0.0
-        for i, one in enumerate(parts):
-            for j in range(i, len(parts), 2):
-                product = x.products[:, i, j] * (1 if i == j else 2)
-                squares += float(_dot(np.multiply(one, parts[j], dtype=dtype), rows) @ (columns * product))
+        sums, squares, first = _moments(strips, near, dtype)
+        n = len(sums)
+        # Of a strip's polynomials those of even degree have a sum.
+        even = slice(0, n, 2)
+        means = x.products[:, 0, even].T
+        by_column = (sums[even] * means).sum(axis=0)
+        moment_y = float((first[even] * means).sum(axis=0) @ columns)
+        offset = float(by_column @ columns) / count
+        moment_x = float(by_column @ (columns * (x.centers - x.middle)))
+        for i in range(1, n, 2):
+            within = 0.5 * columns * x.products[:, 1, i]  # d is k / 2 of the first polynomial
+            moment_x += float(sums[i] @ (columns * within))
+        square = sum(
+            float(part @ (columns * x.products[:, i, j])) * (1 if i == j else 2)
+            for (i, j), part in squares.items()
+        )
         ny, nx = int(y.lengths.sum()), int(x.lengths.sum())
         return cls(
-            strips.reference + offset,
-            max(squares / count - (offset - float(near)) ** 2, 0.0),
+            strips.reference + float(near) + offset,
+            max(square / count - offset**2, 0.0),
             12 * moment_x / (count * (nx**2 - 1)) if nx > 1 else 0.0,
             12 * moment_y / (count * (ny**2 - 1)) if ny > 1 else 0.0,
             x.middle,
@@ -102,9 +105,50 @@ class Plane:
         )
 
 
-def _dot(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted sums along rows; in ``float64``, and in a fixed order."""
-    return np.einsum("ij,j->i", values, weights, dtype=np.float64, casting="same_kind", optimize=False)
+def _moments(
+    strips: StripGrid, near: np.floating, dtype: type
+) -> tuple[np.ndarray, dict[tuple[int, int], np.ndarray], np.ndarray]:
+    """Sum coefficients, their products and first moments in y over rows.
+
+    Levels are summed in ``float64``; all else in the given type, but for the
+    sums of some rows at a time; and everything in a fixed order.
+
+    Returns
+    -------
+    sums : `numpy.ndarray`
+        Sums of the coefficients of each strip of a row, less ``near``, shape
+        (4, strips).
+    squares : `dict` [`tuple` [`int`, `int`], `numpy.ndarray`]
+        Sums of the products of two coefficients that are not orthogonal.
+    first : `numpy.ndarray`
+        First moments in y, about the middle, as ``sums``.
+    """
+    n, n_strips, n_rows = strips.coefficients.shape
+    sums, first = np.zeros((n, n_strips)), np.zeros((n, n_strips))
+    squares = {(i, j): np.zeros(n_strips) for i in range(n) for j in range(i, n, 2)}
+    rows = max(1, _STRIPS_AT_A_TIME // n_strips)
+    for start in range(0, n_rows, rows):
+        some = slice(start, start + rows)
+        weights = strips.y.weights[some]
+        moments = np.stack([weights, weights * (strips.y.samples[some] - strips.y.middle)])
+        # What a plane leaves is a small difference of squares of levels.
+        level = strips.level[:, some].astype(np.float64) - near
+        squares[0, 0] += _dot("xy,xy->x", level, level * weights)
+        parts: np.ndarray = strips.coefficients[:, :, some].astype(dtype)
+        parts[0] = level
+        for total, moment in zip((sums, first), moments, strict=True):
+            total[0] += _dot("xy,y->x", level, moment)
+            total[1:] += _dot("ixy,y->ix", parts[1:], moment.astype(dtype))
+        weighted = parts[1:] * moments[0].astype(dtype)
+        for (i, j), square in squares.items():
+            if j > 0:
+                square += _dot("xy,xy->x", parts[i], weighted[j - 1])
+    return sums, squares, first
+
+
+def _dot(subscripts: str, *operands: np.ndarray) -> np.ndarray:
+    """Sum products in a fixed order."""
+    return np.asarray(np.einsum(subscripts, *operands, optimize=False))
 
 
 def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
@@ -331,7 +375,8 @@ def _corner_medians(strips: StripGrid, width: int) -> list[float]:
     rows, columns = (np.concatenate([near, a.edges[-1] - width + near]) for a in (strips.y, strips.x))
     pixels = strips.pixels(rows, columns)
     halves = slice(0, n), slice(n, 2 * n)
-    return [float(np.median(pixels[y, x])) for y in halves for x in halves]
+    corners = np.stack([pixels[y, x].ravel() for y in halves for x in halves])
+    return [float(median) for median in np.median(corners, axis=1)]
 
 
 def inner_bounds(model: BackgroundModel) -> tuple[tuple[int, int], tuple[int, int]]:

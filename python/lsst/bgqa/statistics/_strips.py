@@ -4,11 +4,14 @@
 A row of a background is a cubic between two breaks, or a polynomial that is
 nearly one over a short distance, and everything one asks of the pixels of a
 strip of a row has a closed form in its four coefficients. The number of strips
-in a row follows the number of bins. Images of some thousand rows are taken row
-by row, so that nothing need be assumed of how rows follow one another; of
-taller ones as many rows are taken, two to a stratum, at the nodes of Gauss's
-rule for equally spaced points, +-sqrt((k^2 - 1) / 12) from the centre of k
-rows, which sums cubics exactly.
+in a row follows the number of bins.
+
+Of tall images some rows are taken, four of a stratum of k: mirror images about
+the centre, near the nodes of Gauss and Legendre's rule, with weights that sum
+cubics over the k rows exactly. That they are rows, and not between them, keeps
+the steps that a count takes from row to row where contours are straight. Of
+polynomials fewer rows are enough than of splines, Akima's above all, whose
+weights may turn about within some rows.
 
 In a strip of k pixels, at d pixels from its centre, the background is a sum of
 Legendre polynomials of t = 2 d / k. The coefficients come from samples at the
@@ -19,30 +22,27 @@ and they are sums over pixels, not integrals.
 
 from __future__ import annotations
 
-__all__ = ("LEGENDRE", "Columns", "Rows", "StripGrid")
+__all__ = ("StripGrid",)
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple, Self
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ..background import BackgroundModel, Surface
+from ._axes import ROWS_PER_BLOCK, Columns, Rows, cut_at, divide
+from ._dense import DenseRows
 
-# Coefficients of the powers 0 to 3 in Legendre's first polynomials.
-LEGENDRE = np.array(
-    [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-0.5, 0.0, 1.5, 0.0], [0.0, -1.5, 0.0, 2.5]]
-)
-# About the largest numbers of rows and of strips that are looked at; so many
-# strips may be, whatever the rows.
-_MAX_ROWS = 4608
-_MIN_STRIPS = 1 << 17
-_MAX_STRIPS = 300_000
-# Rows of samples whose strips are bounded together.
-_ROWS_PER_BLOCK = 16
+# About how many rows are looked at; of a background that is smooth from row to
+# row fewer are enough, if the image is large.
+_ROWS = 8192
+_SMOOTH_ROWS = 2304
+_SMOOTH_HEIGHT = 3072
+_SMOOTH_PIXELS = 8_000_000
+_MAX_STRIPS = 280_000
 # Longest strip, as a share of the row.
 _MAX_LENGTH = 1 / 16
 # Images of up to this many pixels are taken pixel by pixel, larger ones
@@ -50,191 +50,10 @@ _MAX_LENGTH = 1 / 16
 _EXACT_PIXELS = 1 << 18
 _MAX_EXACT_PIXELS = 1 << 20
 _PIXELS_PER_STRIP = 8
+# Strips that are bounded at a time: few enough to stay in a core's cache.
+_BOUNDED_AT_A_TIME = 1 << 15
 # Samples evaluated at a time.
 _BLOCK_SAMPLES = 1 << 17
-
-
-@dataclass(frozen=True, eq=False)
-class _Axis:
-    """One axis of pixels cut into pieces.
-
-    Attributes
-    ----------
-    edges : `numpy.ndarray`
-        First pixel of each piece and the end, ``int64``, shape (n + 1,).
-    """
-
-    edges: np.ndarray
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """Pixels in each piece (`numpy.ndarray` of ``int64``)."""
-        return np.diff(self.edges)
-
-    @cached_property
-    def centers(self) -> np.ndarray:
-        """Centre of each piece, in pixels (`numpy.ndarray`)."""
-        return self.edges[:-1] + 0.5 * (self.lengths - 1)
-
-    @property
-    def middle(self) -> float:
-        """Centre of the axis, in pixels (`float`)."""
-        return 0.5 * float(self.edges[0] + self.edges[-1] - 1)
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether each piece is one pixel (`bool`)."""
-        return len(self.lengths) == self.edges[-1] - self.edges[0]
-
-    def at(self, pixel: int) -> int:
-        """Return the piece that begins at a pixel.
-
-        Parameters
-        ----------
-        pixel : `int`
-            The pixel, where the axis was cut.
-
-        Returns
-        -------
-        piece : `int`
-            Index of the piece.
-        """
-        return int(np.searchsorted(self.edges, pixel))
-
-
-@dataclass(frozen=True, eq=False)
-class Columns(_Axis):
-    """The columns of pixels, cut into strips."""
-
-    @cached_property
-    def products(self) -> np.ndarray:
-        """Means of the products of two Legendre polynomials over the pixels
-        of each strip (`numpy.ndarray` of ``float64``, shape (n, 4, 4)).
-        """
-        k2 = self.lengths.astype(np.float64) ** 2
-        powers = np.zeros((7, len(k2)))
-        powers[0] = 1
-        powers[2] = (k2 - 1) / (3 * k2)
-        powers[4] = powers[2] * (3 * k2 - 7) / (5 * k2)
-        powers[6] = powers[2] * (3 * k2**2 - 18 * k2 + 31) / (7 * k2**2)
-        of_powers = powers[np.add.outer(np.arange(4), np.arange(4))]
-        return np.einsum("ip,pqn,jq->nij", LEGENDRE, of_powers, LEGENDRE)
-
-    @cached_property
-    def nodes(self) -> np.ndarray:
-        """Where to sample, from each strip's centre, ascending
-        (`numpy.ndarray` of ``float64``, shape (n, 4)).
-        """
-        k2 = self.lengths.astype(np.float64) ** 2
-        middle = np.maximum(3 * k2 - 13, 0) / 28
-        spread = np.sqrt(np.maximum(middle**2 - 3 * (k2 - 1) * (k2 - 9) / 560, 0))
-        inner, outer = np.sqrt(np.maximum(middle - spread, 0)), np.sqrt(middle + spread)
-        pair = self.lengths == 2
-        inner[pair] = outer[pair] = 0.5
-        single = self.lengths == 1
-        inner[single] = outer[single] = 0.0
-        return np.stack([-outer, -inner, inner, outer], axis=1)
-
-    @cached_property
-    def weights(self) -> np.ndarray:
-        """What turns samples into coefficients (`numpy.ndarray` of
-        ``float64``, shape (n, coefficient, sample)).
-        """
-        kinds, which = np.unique(self.lengths, return_index=True)
-        t = 2 * self.nodes[which] / kinds[:, np.newaxis]
-        design = t[:, :, np.newaxis] ** np.arange(4) @ LEGENDRE.T
-        # Few pixels have fewer polynomials.
-        design *= (np.arange(4) < kinds[:, np.newaxis])[:, np.newaxis, :]
-        return np.asarray(np.linalg.pinv(design)[np.searchsorted(kinds, self.lengths)])
-
-
-@dataclass(frozen=True, eq=False)
-class Rows(_Axis):
-    """The rows of pixels, or strata of them with two samples each.
-
-    Attributes
-    ----------
-    blocks : `numpy.ndarray`
-        First sample of each block of rows, ``int64``, shape (m,).
-    """
-
-    blocks: np.ndarray
-
-    @classmethod
-    def cut(cls, size: int, cuts: Sequence[int], breaks: Sequence[float], length: float) -> Self:
-        """Cut rows into strata, and these into blocks.
-
-        Parameters
-        ----------
-        size : `int`
-            Number of rows.
-        cuts : `~collections.abc.Sequence` [`int`]
-            Rows that blocks begin at.
-        breaks : `~collections.abc.Sequence` [`float`]
-            Rows that no stratum may span.
-        length : `float`
-            About how many rows a stratum is to have.
-
-        Returns
-        -------
-        rows : `Rows`
-            The rows.
-        """
-        rows = cls(_cut(size, [*cuts, *breaks], length), np.empty(0, dtype=np.int64))
-        n = len(rows.lengths) * rows.per_piece
-        corners = sorted({0, n, *(rows.at(cut) for cut in cuts if 0 < cut < size)})
-        starts = [np.arange(a, b, _ROWS_PER_BLOCK) for a, b in itertools.pairwise(corners)]
-        return cls(rows.edges, np.concatenate(starts))
-
-    @property
-    def per_piece(self) -> int:
-        """Samples in each piece (`int`)."""
-        return 1 if self.is_exact else 2
-
-    @cached_property
-    def samples(self) -> np.ndarray:
-        """Where to sample, ascending (`numpy.ndarray`)."""
-        if self.is_exact:
-            return self.centers
-        offsets = np.sqrt((self.lengths.astype(np.float64) ** 2 - 1) / 12)
-        return np.stack([self.centers - offsets, self.centers + offsets], axis=1).ravel()
-
-    @cached_property
-    def weights(self) -> np.ndarray:
-        """Rows that each sample stands for (`numpy.ndarray`)."""
-        return np.repeat(self.lengths / self.per_piece, self.per_piece)
-
-    def at(self, pixel: int) -> int:
-        """Return the sample from which on rows are at or after a pixel.
-
-        Parameters
-        ----------
-        pixel : `int`
-            The pixel, where the axis was cut.
-
-        Returns
-        -------
-        sample : `int`
-            Index of the sample.
-        """
-        return super().at(pixel) * self.per_piece
-
-
-def _cut(size: int, at: Iterable[float], length: float) -> np.ndarray:
-    """Cut an axis at given places, and further until pieces are short; a
-    pixel on a place comes after it.
-    """
-    if length <= 1:
-        return np.arange(size + 1)
-    places = np.ceil(np.asarray(list(at), dtype=np.float64))
-    places = places[(places > 0) & (places < size)]
-    corners = np.unique(np.concatenate([[0, size], places])).astype(np.int64)
-    lengths = np.diff(corners)
-    parts = np.maximum(np.rint(lengths / length), 1).astype(np.int64)
-    piece = np.repeat(np.arange(len(lengths)), parts)
-    within = np.arange(len(piece)) - np.repeat(np.cumsum(parts) - parts, parts)
-    starts = corners[piece] + within * lengths[piece] // parts[piece]
-    return np.concatenate([starts, [size]])
 
 
 class Blocks(NamedTuple):
@@ -300,42 +119,35 @@ class StripGrid:
         surfaces = [layer.surface for layer in model.layers]
         _, _, width, height = model.bbox
         pieces = max(surface.cubic_pieces for surface in surfaces)
-        x = Columns(
-            _cut(
-                width,
-                [*cuts_x, *_all(surface.x_breaks for surface in surfaces)],
-                min(width / pieces, max(width * _MAX_LENGTH, 2)),
-            )
-        )
-        n_rows = max(min(_MAX_ROWS, _MAX_STRIPS // len(x.lengths)), _MIN_STRIPS // len(x.lengths), 1)
-        pixels = width * height
+        corners = cut_at(width, [*cuts_x, *_all(surface.x_breaks for surface in surfaces)])
+        if pieces * _SMOOTH_ROWS > _MAX_STRIPS:
+            pieces //= 2  # lest there be too few rows
+        x = _columns(tuple(corners.tolist()), max(min(width / pieces, max(width * _MAX_LENGTH, 2)), 1))
+        n_strips, pixels = len(x.lengths), width * height
         if pixels <= _EXACT_PIXELS or (
-            pixels <= _MAX_EXACT_PIXELS and pixels < _PIXELS_PER_STRIP * len(x.lengths) * height
+            pixels <= _MAX_EXACT_PIXELS and pixels < _PIXELS_PER_STRIP * n_strips * height
         ):
             return cls._of_pixels(model)
-        stratum = 2 * height / n_rows if height > n_rows else 1.0
-        y = Rows.cut(height, cuts_y, _all(surface.y_breaks for surface in surfaces), stratum)
         offsets = [_level(surface, height, width) for surface in surfaces]
         varying = [(s, offset) for s, offset in zip(surfaces, offsets, strict=True) if s.constant is None]
-        shape = (4, len(x.lengths), len(y.samples))
-        coefficients = np.empty(shape, np.float32) if varying else np.zeros(shape, np.float32)
-        nodes = x.centers[:, np.newaxis] + x.nodes
-        rows = max(1, _BLOCK_SAMPLES // nodes.size)
-        for start in range(0, len(y.samples), rows):
-            block = slice(start, start + rows)
-            for number, (surface, offset) in enumerate(varying):
-                part = surface.sample(y.samples[block], nodes, x.weights, offset).swapaxes(0, 1)
-                if number:
-                    coefficients[:, :, block] += part
-                else:
-                    coefficients[:, :, block] = part
-        return cls(model, y, x, sum(offsets), coefficients)
+        length, dense = 1.0, None
+        smooth = height > _SMOOTH_HEIGHT and pixels > _SMOOTH_PIXELS
+        smooth &= all(surface.is_smooth for surface, _ in varying)
+        most = max(min(_SMOOTH_ROWS if smooth else _ROWS, _MAX_STRIPS // n_strips), 1)
+        if height > most:
+            length = 4 * height / most
+            if smooth:
+                dense = DenseRows.find(_coefficients(varying, DenseRows.places(height), x), x, height)
+        y = Rows.cut(height, cuts_y, _all(surface.y_breaks for surface in surfaces), length, dense)
+        return cls(model, y, x, sum(offsets), _coefficients(varying, y.samples, x))
 
     @classmethod
     def _of_pixels(cls, model: BackgroundModel) -> StripGrid:
         """Make a strip of each pixel."""
         _, _, width, height = model.bbox
-        y, x = Rows(np.arange(height + 1), np.arange(height)), Columns(np.arange(width + 1))
+        rows = np.arange(height)
+        y = Rows(np.arange(height + 1), rows.astype(np.float64), np.ones(height), rows)
+        x = Columns(np.arange(width + 1))
         image = model.render()
         # Pixels of single precision are kept as they are.
         reference = 0.0 if image.dtype == np.float32 else float(np.median(image[::9, ::9]))
@@ -365,37 +177,46 @@ class StripGrid:
     @cached_property
     def blocks(self) -> Blocks:
         """The strips above one another, some rows at a time (`Blocks`)."""
-        half = np.zeros_like(self.level)
-        for part in self.coefficients[1:]:
-            half += np.abs(part)  # no polynomial leaves +-1
         starts = self.y.blocks
-        return Blocks(
-            np.add.reduceat(self.y.weights, starts),
-            np.minimum.reduceat(self.level - half, starts, axis=1),
-            np.maximum.reduceat(self.level + half, starts, axis=1),
-        )
+        shape = (len(self.x.lengths), len(starts))
+        low, high = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        strips = max(1, _BOUNDED_AT_A_TIME // self.level.shape[1])
+        for start in range(0, shape[0], strips):
+            some = slice(start, start + strips)
+            level = self.level[some]
+            half = np.abs(self.coefficients[1:, some]).sum(axis=0)  # no polynomial leaves +-1
+            low[some] = _over_blocks(np.minimum, level - half, starts)
+            high[some] = _over_blocks(np.maximum, level + half, starts)
+        return Blocks(np.add.reduceat(self.y.weights, starts), low, high)
 
-    def strips_of(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def strips_of(self, blocks: np.ndarray, every: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the strips of blocks.
 
         Parameters
         ----------
         blocks : `numpy.ndarray`
             Blocks, as places in an array of them made flat, shape (n,).
+        every : `int`, optional
+            Take but one in so many strips above one another.
 
         Returns
         -------
         strip, row : `numpy.ndarray`
             Which strip of its row each is, and the row's sample.
+        weight : `numpy.ndarray`
+            Rows that each stands for.
         """
         strip, block = np.divmod(blocks, len(self.y.blocks))
         start = self.y.blocks[block]
-        count = np.append(self.y.blocks, self.level.shape[1])[block + 1] - start
-        row = start[:, np.newaxis] + np.arange(_ROWS_PER_BLOCK)
-        strip = np.repeat(strip, count)
-        if len(strip) < row.size:
-            return strip, row[row < (start + count)[:, np.newaxis]]
-        return strip, row.ravel()
+        count = self.y.block_sizes[block]
+        row = start[:, np.newaxis] + np.arange(every // 2, ROWS_PER_BLOCK, every)
+        if every == 1:
+            inside = row < (start + count)[:, np.newaxis]
+            strip, row = np.repeat(strip, count), row[inside]
+            return strip, row, self.y.weights[row]
+        np.minimum(row, (start + count - 1)[:, np.newaxis], out=row)
+        n = row.shape[1]
+        return np.repeat(strip, n), row.ravel(), np.repeat(self.blocks.rows[block] / n, n)
 
     def blocks_within(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Tell which blocks are inside of a rectangle.
@@ -429,11 +250,10 @@ class StripGrid:
         strips : `StripGrid`
             The same strips; nothing is copied.
         """
-        n = self.y.per_piece
         inside = (self.y.blocks >= rows.start) & (self.y.blocks < rows.stop)
         part = StripGrid(
             self.model,
-            Rows(self.y.edges[rows.start // n : rows.stop // n + 1], self.y.blocks[inside] - rows.start),
+            self.y.crop(rows),
             Columns(self.x.edges[columns.start : columns.stop + 1]),
             self.reference,
             self.coefficients[:, columns, rows],
@@ -463,6 +283,44 @@ class StripGrid:
             part = layer.surface.evaluate(y, x) if constant is None else np.float64(constant)
             total += part.astype(self.model.dtype)
         return total.astype(np.float64)
+
+
+@lru_cache(maxsize=16)
+def _columns(corners: tuple[int, ...], length: float) -> Columns:
+    """Cut columns; many images are alike in this."""
+    return Columns(divide(np.array(corners), length))
+
+
+def _coefficients(surfaces: Sequence[tuple[Surface, float]], y: np.ndarray, x: Columns) -> np.ndarray:
+    """Sum the coefficients of the strips of rows, relative to the surfaces'
+    offsets.
+    """
+    shape = (4, len(x.lengths), len(y))
+    coefficients = np.empty(shape, np.float32) if surfaces else np.zeros(shape, np.float32)
+    nodes = x.centers[:, np.newaxis] + x.nodes
+    rows = max(1, _BLOCK_SAMPLES // nodes.size)
+    for start in range(0, len(y), rows):
+        block = slice(start, start + rows)
+        for number, (surface, offset) in enumerate(surfaces):
+            part = surface.sample(y[block], nodes, x.weights, offset).swapaxes(0, 1)
+            if number:
+                coefficients[:, :, block] += part
+            else:
+                coefficients[:, :, block] = part
+    return coefficients
+
+
+def _over_blocks(extreme: np.ufunc, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Bound values from some rows on, as many as a block may have.
+
+    A shorter block's bounds are then those of the next one's rows, too.
+    """
+    values = np.concatenate([values, np.repeat(values[:, -1:], ROWS_PER_BLOCK - 1, axis=1)], axis=1)
+    reach = 1
+    while reach < ROWS_PER_BLOCK:
+        values = extreme(values[:, :-reach], values[:, reach:])
+        reach *= 2
+    return np.asarray(values[:, starts])
 
 
 def _all(breaks: Iterable[np.ndarray]) -> list[float]:
