@@ -74,7 +74,7 @@ class Plane:
         y, x = strips.y, strips.x
         rows, columns = y.weights, x.lengths.astype(np.float64)
         count = rows.sum() * columns.sum()
-        near = strips.level.dtype.type(np.median(strips.level[:, ::64]))
+        near = strips.level[:, ::64].mean()
         spread = float(strips.blocks.high.max()) - float(strips.blocks.low.min())
         # Squares of common values are in the range of single precision.
         dtype = np.float32 if 1e-12 < spread < 1e12 else np.float64
@@ -452,15 +452,25 @@ def bump_significance(values: np.ndarray) -> np.ndarray | None:
     values -= _plane_through(values)
     padded = np.pad(values, 2, mode="reflect", reflect_type="odd")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).reshape(*values.shape, 25)
-    ordered = np.sort(windows, axis=-1)  # NaN comes last
-    n = np.isfinite(ordered).sum(axis=-1)
-    pair = np.stack([np.maximum(n - 1, 0) // 2, np.maximum(n, 1) // 2], axis=-1)
-    deviation = values - np.take_along_axis(ordered, np.minimum(pair, 24), axis=-1).mean(axis=-1)
+    deviation = values - _medians(windows)
     finite = deviation[np.isfinite(deviation)]
     if not len(finite):
         return None
     sigma = _SIGMA_PER_MAD * float(np.median(np.abs(finite - np.median(finite))))
     return deviation / sigma if sigma > 0 else None
+
+
+def _medians(windows: np.ndarray) -> np.ndarray:
+    """Take medians along the last axis, which has an odd length; those of
+    some NaN are of the rest.
+    """
+    middle = windows.shape[-1] // 2
+    ordered = np.sort(windows, axis=-1)  # NaN comes last
+    if not np.isnan(ordered[..., -1]).any():
+        return np.asarray(ordered[..., middle])
+    n = np.isfinite(ordered).sum(axis=-1)
+    pair = np.stack([np.maximum(n - 1, 0) // 2, np.maximum(n, 1) // 2], axis=-1)
+    return np.asarray(np.take_along_axis(ordered, np.minimum(pair, 2 * middle), axis=-1).mean(axis=-1))
 
 
 def _plane_through(values: np.ndarray) -> np.ndarray:
