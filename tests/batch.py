@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from pilots import environment
 
-from lsst.bgqa import standalone
 from lsst.bgqa.metrics import quantities_of
 from lsst.daf.butler import Butler
 
@@ -22,12 +20,6 @@ INPUTS = "demo/inputs"
 QUERY = "instrument='DemoCam' AND skymap='demo' AND band='r' AND day_obs=20261009"
 
 _MEASURED = ("metrics", "table", "steps", "seams", "summary", "worst")
-
-
-def environment() -> dict[str, str]:
-    """Return the variables of a shell that did ``eval "$(bgqa env)"``."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, **standalone.environment(), "PATH": path}
 
 
 def run(*command: str, folder: Path | None = None, check: bool = True, **variables: str) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from batch import INPUTS, PIPELINE, QUERY, assert_same_values, environment, run, values_of
+from batch import INPUTS, PIPELINE, QUERY, assert_same_values, run, values_of
 from networkx import DiGraph
+from pilots import environment
 
 from lsst.bgqa.standalone.demo import make_repository
 from lsst.ctrl.bps import BPS_SEARCH_ORDER, BpsConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = (
     "CoaddImage",
+    "CoaddInputs",
     "compare",
     "follow_cell_coadd",
     "is_cell_coadd",
@@ -22,6 +23,7 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 
+import lsst.pipe.base.connectionTypes as cT
 from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pipe.base import PipelineTaskConnections
 
@@ -31,6 +33,44 @@ from ..statistics.quantization import QuantizationSteps, read_quantization
 from ._inputs import describe
 
 _LOG = logging.getLogger(__name__)
+
+
+class CoaddInputs(
+    PipelineTaskConnections,
+    dimensions=("tract", "patch", "band"),
+    defaultTemplates={
+        "backgroundName": "deepCoadd_calexp_background",
+        "coaddName": "deepCoadd",
+        "calexpName": "deepCoadd_calexp",
+    },
+):
+    """What tasks read of the background of a patch and of its coadds."""
+
+    background = cT.Input(
+        doc="Background that was subtracted from the coadd of one patch.",
+        name="{backgroundName}",
+        storageClass="Background",
+        dimensions=("tract", "patch", "band"),
+        deferLoad=True,
+    )
+    deepCoadd = cT.Input(
+        doc="Coadd before the background was subtracted, if it is still there; its image alone is read.",
+        name="{coaddName}",
+        storageClass="ExposureF",
+        dimensions=("tract", "patch", "band"),
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
+    deepCoadd_calexp = cT.Input(
+        doc="Coadd after the background was subtracted, if it is there; its image alone is read.",
+        name="{calexpName}",
+        storageClass="ExposureF",
+        dimensions=("tract", "patch", "band"),
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 __all__ = (
+    "BackgroundInputConfig",
     "Backgrounds",
     "data_id_title",
     "describe",
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 import astropy.units as u
 
 from lsst.daf.butler import DatasetRef, DeferredDatasetHandle
+from lsst.pex.config import Config, Field
 from lsst.pipe.base import NoWorkFound, PipelineTaskConnections
 
 from ..background import BackgroundError, BackgroundModel
@@ -82,6 +84,25 @@ def is_unit(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+class BackgroundInputConfig(Config):
+    """What datasets do not say of their backgrounds; part of the
+    configurations of tasks that read them.
+    """
+
+    unit = Field[str](
+        "Unit of the background's pixels, for astropy.units, where the dataset does not say it: afw's "
+        "background files do not.",
+        default="adu",
+        check=is_unit,
+    )
+    background_model = Field[str](
+        "Name of the background to read, where an image has several; if this is not set, the one that was "
+        "subtracted from it.",
+        default=None,
+        optional=True,
+    )
 
 
 def follow_component(connections: PipelineTaskConnections, label: str = "background") -> bool:

@@ -31,7 +31,7 @@ from ..metrics import to_quantities
 from ..statistics import StatisticsConfig, background_statistics
 from ..statistics.comparison import comparison_statistics
 from ._bundles import BundleConfig
-from ._inputs import describe, follow_component, is_unit, read_backgrounds
+from ._inputs import BackgroundInputConfig, describe, follow_component, read_backgrounds
 
 _NONE: Mapping[str, BackgroundModel] = MappingProxyType({})
 
@@ -109,21 +109,11 @@ class BackgroundStatisticsConfig(Config):
         )
 
 
-class BackgroundQaConfig(PipelineTaskConfig, BundleConfig, pipelineConnections=BackgroundQaConnections):
+class BackgroundQaConfig(
+    PipelineTaskConfig, BackgroundInputConfig, BundleConfig, pipelineConnections=BackgroundQaConnections
+):
     """Configuration of `BackgroundQaTask`."""
 
-    unit = Field[str](
-        "Unit of the background's pixels, for astropy.units, where the dataset does not say it: afw's "
-        "background files do not.",
-        default="adu",
-        check=is_unit,
-    )
-    background_model = Field[str](
-        "Name of the background to judge, where an image has several; if this is not set, the one that was "
-        "subtracted from it.",
-        default=None,
-        optional=True,
-    )
     statistics = ConfigField[BackgroundStatisticsConfig]("What the statistics depend on.")
 
 

@@ -12,7 +12,6 @@ from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
     PipelineTaskConfig,
-    PipelineTaskConnections,
     QuantumContext,
     Struct,
 )
@@ -22,6 +21,7 @@ from ..metrics import to_quantities
 from ..statistics.closure import ClosureResult
 from ._coadds import (
     CoaddImage,
+    CoaddInputs,
     compare,
     follow_cell_coadd,
     is_cell_coadd,
@@ -34,7 +34,7 @@ from .background_qa import _NONE, BackgroundQaConfig, BackgroundQaTask
 
 
 class CoaddBackgroundQaConnections(
-    PipelineTaskConnections,
+    CoaddInputs,
     dimensions=("tract", "patch", "band"),
     defaultTemplates={
         "backgroundName": "deepCoadd_calexp_background",
@@ -44,31 +44,6 @@ class CoaddBackgroundQaConnections(
 ):
     """What `CoaddBackgroundQaTask` reads and writes."""
 
-    background = cT.Input(
-        doc="Background that was subtracted from the coadd of one patch.",
-        name="{backgroundName}",
-        storageClass="Background",
-        dimensions=("tract", "patch", "band"),
-        deferLoad=True,
-    )
-    deepCoadd = cT.Input(
-        doc="Coadd before the background was subtracted, if it is still there; its image alone is read.",
-        name="{coaddName}",
-        storageClass="ExposureF",
-        dimensions=("tract", "patch", "band"),
-        minimum=0,
-        deferLoad=True,
-        deferGraphConstraint=True,
-    )
-    deepCoadd_calexp = cT.Input(
-        doc="Coadd after the background was subtracted, if it is there; its image alone is read.",
-        name="{calexpName}",
-        storageClass="ExposureF",
-        dimensions=("tract", "patch", "band"),
-        minimum=0,
-        deferLoad=True,
-        deferGraphConstraint=True,
-    )
     provenance = cT.Input(
         doc="Coadd that may say which visits it was made from; no pixel of it is read.",
         name="{calexpName}",

@@ -46,35 +46,32 @@ from ._inputs import describe, is_unit
 _LEVEL = "level_median"
 
 
-class _GatherOutputs(
-    PipelineTaskConnections,
-    dimensions=("instrument",),
-    defaultTemplates={"campaignName": "calexpBackground_campaign"},
-):
-    """What every gather task writes."""
-
-    table = cT.Output(
-        doc="Metrics of all backgrounds, with their data IDs and whether they pass.",
-        name="{campaignName}_table",
-        storageClass="ArrowTable",
-        dimensions=("instrument",),
-    )
-    summary = cT.Output(
-        doc="How many pass and fail.",
-        name="{campaignName}_summary",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
-    )
-    worst = cT.Output(
-        doc="The worst values that fail.",
-        name="{campaignName}_worst",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
+def _outputs(dimension: str) -> tuple[cT.Output, cT.Output, cT.Output]:
+    """Return what every gather task writes: table, summary and worst."""
+    return (
+        cT.Output(
+            doc="Metrics of all backgrounds, with their data IDs and whether they pass.",
+            name="{campaignName}_table",
+            storageClass="ArrowTable",
+            dimensions=(dimension,),
+        ),
+        cT.Output(
+            doc="How many pass and fail.",
+            name="{campaignName}_summary",
+            storageClass="ArrowAstropy",
+            dimensions=(dimension,),
+        ),
+        cT.Output(
+            doc="The worst values that fail.",
+            name="{campaignName}_worst",
+            storageClass="ArrowAstropy",
+            dimensions=(dimension,),
+        ),
     )
 
 
 class GatherBackgroundMetricsConnections(
-    _GatherOutputs,
+    PipelineTaskConnections,
     dimensions=("instrument",),
     defaultTemplates={
         "backgroundName": "calexpBackground",
@@ -91,10 +88,11 @@ class GatherBackgroundMetricsConnections(
         multiple=True,
         deferLoad=True,
     )
+    table, summary, worst = _outputs("instrument")
 
 
 class GatherVisitTablesConnections(
-    _GatherOutputs,
+    PipelineTaskConnections,
     dimensions=("instrument",),
     defaultTemplates={
         "backgroundName": "calexpBackground",
@@ -111,37 +109,11 @@ class GatherVisitTablesConnections(
         multiple=True,
         deferLoad=True,
     )
-
-
-class _GatherCoaddOutputs(
-    PipelineTaskConnections,
-    dimensions=("skymap",),
-    defaultTemplates={"campaignName": "deepCoadd_calexp_background_campaign"},
-):
-    """What the gather tasks of coadds write."""
-
-    table = cT.Output(
-        doc="Metrics of all backgrounds, with their data IDs and whether they pass.",
-        name="{campaignName}_table",
-        storageClass="ArrowTable",
-        dimensions=("skymap",),
-    )
-    summary = cT.Output(
-        doc="How many pass and fail.",
-        name="{campaignName}_summary",
-        storageClass="ArrowAstropy",
-        dimensions=("skymap",),
-    )
-    worst = cT.Output(
-        doc="The worst values that fail.",
-        name="{campaignName}_worst",
-        storageClass="ArrowAstropy",
-        dimensions=("skymap",),
-    )
+    table, summary, worst = _outputs("instrument")
 
 
 class GatherCoaddMetricsConnections(
-    _GatherCoaddOutputs,
+    PipelineTaskConnections,
     dimensions=("skymap",),
     defaultTemplates={
         "backgroundName": "deepCoadd_calexp_background",
@@ -158,10 +130,11 @@ class GatherCoaddMetricsConnections(
         multiple=True,
         deferLoad=True,
     )
+    table, summary, worst = _outputs("skymap")
 
 
 class GatherTractTablesConnections(
-    _GatherCoaddOutputs,
+    PipelineTaskConnections,
     dimensions=("skymap",),
     defaultTemplates={
         "backgroundName": "deepCoadd_calexp_background",
@@ -178,6 +151,7 @@ class GatherTractTablesConnections(
         multiple=True,
         deferLoad=True,
     )
+    table, summary, worst = _outputs("skymap")
 
 
 def _are_metrics(values: Mapping[str, float]) -> bool:

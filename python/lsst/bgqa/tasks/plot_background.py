@@ -21,7 +21,7 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError, BackgroundModel
-from ._inputs import data_id_title, describe, follow_component, is_unit, read_backgrounds
+from ._inputs import BackgroundInputConfig, data_id_title, describe, follow_component, read_backgrounds
 
 _NONE: Mapping[str, BackgroundModel] = MappingProxyType({})
 
@@ -72,21 +72,11 @@ class PlotBackgroundConnections(
             del self.difference
 
 
-class PlotBackgroundConfig(PipelineTaskConfig, pipelineConnections=PlotBackgroundConnections):
+class PlotBackgroundConfig(
+    PipelineTaskConfig, BackgroundInputConfig, pipelineConnections=PlotBackgroundConnections
+):
     """Configuration of `PlotBackgroundTask`."""
 
-    unit = Field[str](
-        "Unit of the background's pixels, for astropy.units, where the dataset does not say it: afw's "
-        "background files do not.",
-        default="adu",
-        check=is_unit,
-    )
-    background_model = Field[str](
-        "Name of the background to draw, where an image has several; if this is not set, the one that was "
-        "subtracted from it.",
-        default=None,
-        optional=True,
-    )
     bin_grid = Field[bool]("Draw the borders of the bins over the image.", default=True)
     histogram_bins = Field[int](
         "Number of bins of the histogram.", default=50, check=lambda value: value >= 1

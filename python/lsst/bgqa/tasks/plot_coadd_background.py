@@ -12,7 +12,6 @@ from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
     PipelineTaskConfig,
-    PipelineTaskConnections,
     QuantumContext,
     Struct,
 )
@@ -20,6 +19,7 @@ from lsst.pipe.base import (
 from ..background import BackgroundModel
 from ._coadds import (
     CoaddImage,
+    CoaddInputs,
     compare,
     follow_cell_coadd,
     is_cell_coadd,
@@ -31,7 +31,7 @@ from .plot_background import _NONE, PlotBackgroundConfig, PlotBackgroundTask, na
 
 
 class PlotCoaddBackgroundConnections(
-    PipelineTaskConnections,
+    CoaddInputs,
     dimensions=("tract", "patch", "band"),
     defaultTemplates={
         "backgroundName": "deepCoadd_calexp_background",
@@ -41,31 +41,6 @@ class PlotCoaddBackgroundConnections(
 ):
     """What `PlotCoaddBackgroundTask` reads and writes."""
 
-    background = cT.Input(
-        doc="Background that was subtracted from the coadd of one patch.",
-        name="{backgroundName}",
-        storageClass="Background",
-        dimensions=("tract", "patch", "band"),
-        deferLoad=True,
-    )
-    deepCoadd = cT.Input(
-        doc="Coadd before the background was subtracted, if it is still there; its image alone is read.",
-        name="{coaddName}",
-        storageClass="ExposureF",
-        dimensions=("tract", "patch", "band"),
-        minimum=0,
-        deferLoad=True,
-        deferGraphConstraint=True,
-    )
-    deepCoadd_calexp = cT.Input(
-        doc="Coadd after the background was subtracted, if it is there; its image alone is read.",
-        name="{calexpName}",
-        storageClass="ExposureF",
-        dimensions=("tract", "patch", "band"),
-        minimum=0,
-        deferLoad=True,
-        deferGraphConstraint=True,
-    )
     image = cT.Output(
         doc="The background as an image.",
         name="{backgroundName}_image_plot",

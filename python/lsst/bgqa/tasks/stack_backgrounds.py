@@ -26,7 +26,7 @@ from ..metrics import to_quantities
 from ..statistics.stacking import BackgroundStack, StackResult, VisitRejectedError
 from ._bundles import BundleConfig
 from ._campaign import LeftOut, NamedBackground, load_each
-from ._inputs import data_id_title, describe, follow_component, is_unit, read_background
+from ._inputs import BackgroundInputConfig, data_id_title, describe, follow_component, read_background
 
 _DIMENSIONS = ("instrument", "detector", "physical_filter")
 _STATISTICS = ("mean", "std", "min", "max", "count")
@@ -98,22 +98,10 @@ class StackBackgroundsConnections(
 
 
 class StackBackgroundsConfig(
-    PipelineTaskConfig, BundleConfig, pipelineConnections=StackBackgroundsConnections
+    PipelineTaskConfig, BackgroundInputConfig, BundleConfig, pipelineConnections=StackBackgroundsConnections
 ):
     """Configuration of `StackBackgroundsTask`."""
 
-    unit = Field[str](
-        "Unit of the background's pixels, for astropy.units, where the dataset does not say it: afw's "
-        "background files do not.",
-        default="adu",
-        check=is_unit,
-    )
-    background_model = Field[str](
-        "Name of the background to stack, where an image has several; if this is not set, the one that was "
-        "subtracted from it.",
-        default=None,
-        optional=True,
-    )
     scale_by_median = Field[bool](
         "Divide each visit by its own median, and multiply the results by the mean of the medians: the "
         "stack shows what is proportional to the sky. Otherwise visits are stacked as they are.",
