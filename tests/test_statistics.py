@@ -34,6 +34,7 @@ from lsst.bgqa import BackgroundError, BackgroundModel
 from lsst.bgqa.background import ApproxStyle, Box, InterpStyle, Layer, UndersampleStyle
 from lsst.bgqa.metrics import load_catalogue
 from lsst.bgqa.statistics import StatisticsConfig, background_statistics, pixel_distribution
+from lsst.bgqa.statistics._axes import Rows
 
 FRACTIONS = {"p01": 0.01, "p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99}
 RANK_TOLERANCE = 1e-5
@@ -726,6 +727,51 @@ def test_hostile_backgrounds_are_within_tolerances(kind: str) -> None:
 def test_hostile_detectors_are_within_tolerances(kind: str, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(len(kind))
     assert_within_tolerances(BackgroundModel(tuple(hostile_layers(kind, rng, Box(0, 0, *size)))))
+
+
+def polynomial(
+    order: int, seed: int, slope_x: float, slope_y: float, noise: float, bins: int
+) -> BackgroundModel:
+    """Make a polynomial about a plane, whose slopes are per 100 pixels."""
+    box = Box(0, 0, 4072, 4000)
+    y, x = (np.array(bin_centers(size, bins)) for size in (box.height, box.width))
+    values = 1000 + 0.01 * (slope_x * x + slope_y * y[:, np.newaxis])
+    values += np.random.default_rng(seed).normal(0, noise, values.shape)
+    return BackgroundModel((chebyshev_layer(values, box, order),))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(polynomial(1, 0, 0.0, 1.0, 0.0, 32), id="contours along rows"),
+        # By 4 columns in 7 rows, as many as a stratum has.
+        pytest.param(polynomial(2, 1, 0.7, 0.4, 0.05, 8), id="nearly straight"),
+        pytest.param(polynomial(2, 2, 0.0, 0.0, 1.0, 8), id="conic sections"),
+        pytest.param(polynomial(6, 4, 0.3, 0.3, 3.0, 32), id="as detectors have"),
+    ],
+)
+def test_large_polynomials_are_like_brute_force(model: BackgroundModel) -> None:
+    assert_within_tolerances(model)
+
+
+@given(
+    size=st.integers(1, 3000),
+    cuts=st.lists(st.integers(0, 3000), max_size=5),
+    breaks=st.lists(st.floats(-10, 3000), max_size=5),
+    length=st.one_of(st.just(1.0), st.floats(4, 400)),
+)
+def test_strata_sum_cubics(size: int, cuts: list[int], breaks: list[float], length: float) -> None:
+    rows = Rows.cut(size, cuts, breaks, length)
+    assert (np.diff(rows.samples) >= 0).all()
+    assert (rows.weights >= 0).all()
+    assert (rows.samples == np.rint(rows.samples)).all()
+    for degree in range(4):
+        whole = (2 * (np.arange(size) + 0.5) / size - 1) ** degree
+        some = (2 * (rows.samples + 0.5) / size - 1) ** degree
+        assert rows.weights @ some == pytest.approx(whole.sum(), abs=1e-9 * size), degree
+    for cut in cuts:
+        if cut < size:
+            assert rows.weights[: rows.at(cut)].sum() == pytest.approx(cut)
 
 
 def test_few_different_pixels_are_counted() -> None:

@@ -24,7 +24,7 @@ _ROUGH_TOLERANCE = 2e-5
 _MAX_STEPS = 60
 # From so many times the tolerance on, a step of a secant is good unseen, where
 # the count rises steadily.
-_LAST_STEP = 10
+_LAST_STEP = 4
 _SAMPLE_SIZE = 8192
 # One in so many rows is some.
 _SOME = 4
