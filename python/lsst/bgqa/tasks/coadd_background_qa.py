@@ -33,15 +33,7 @@ from ._inputs import describe, follow_component, read_backgrounds
 from .background_qa import _NONE, BackgroundQaConfig, BackgroundQaTask
 
 
-class CoaddBackgroundQaConnections(
-    CoaddInputs,
-    dimensions=("tract", "patch", "band"),
-    defaultTemplates={
-        "backgroundName": "deepCoadd_calexp_background",
-        "coaddName": "deepCoadd",
-        "calexpName": "deepCoadd_calexp",
-    },
-):
+class CoaddBackgroundQaConnections(CoaddInputs):
     """What `CoaddBackgroundQaTask` reads and writes."""
 
     provenance = cT.Input(

@@ -30,15 +30,7 @@ from ._inputs import data_id_title, describe, follow_component, read_backgrounds
 from .plot_background import _NONE, PlotBackgroundConfig, PlotBackgroundTask, named, put_figures
 
 
-class PlotCoaddBackgroundConnections(
-    CoaddInputs,
-    dimensions=("tract", "patch", "band"),
-    defaultTemplates={
-        "backgroundName": "deepCoadd_calexp_background",
-        "coaddName": "deepCoadd",
-        "calexpName": "deepCoadd_calexp",
-    },
-):
+class PlotCoaddBackgroundConnections(CoaddInputs):
     """What `PlotCoaddBackgroundTask` reads and writes."""
 
     image = cT.Output(
