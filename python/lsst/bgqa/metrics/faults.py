@@ -82,6 +82,11 @@ _RULES = (
 )
 
 
+def _level_rule(others: str) -> _Rule:
+    """Return how a level shows a fault beside those of others."""
+    return _Rule("level", _LEVEL, f"a level below the {others}'", f"a level above the {others}'")
+
+
 def words_for(metric: str, value: float, low: float, high: float) -> str:
     """Say what a value that does not pass is a sign of.
 
@@ -101,8 +106,7 @@ def words_for(metric: str, value: float, low: float, high: float) -> str:
     """
     if metric == "coverage_finiteFraction" and value == 0:
         return "no good pixel"
-    rules = (*_RULES, _Rule("level", _LEVEL, "a level below the others'", "a level above the others'"))
-    for rule in rules:
+    for rule in (*_RULES, _level_rule("others")):
         if rule.metric == metric:
             return (rule.low if value < low else rule.high if value > high else None) or ""
     return ""
@@ -122,6 +126,7 @@ def find_visit_faults[K: Hashable](visit: Mapping[K, Mapping[str, u.Quantity]]) 
         What is wrong with each detector's, the most severe first.
     """
     center, scale = _robust(visit, _LEVEL)
+    level_rule = _level_rule("other detectors")
     found = {}
     for key, quantities in visit.items():
         faults = [_general(rule, quantities) for rule in _RULES if rule.fraction is None]
@@ -131,11 +136,8 @@ def find_visit_faults[K: Hashable](visit: Mapping[K, Mapping[str, u.Quantity]]) 
                 if rule.fraction is not None and rule.metric in quantities:
                     limit = rule.fraction * abs(level.value)
                     faults.append(_relative(rule, quantities[rule.metric], 0.0, limit))
-            rule = _Rule(
-                "level", _LEVEL, "a level below the other detectors'", "a level above the other detectors'"
-            )
             limit = max(_LEVEL_SIGMAS * scale, _LEVEL_FRACTION * abs(center))
-            faults.append(_relative(rule, level, center, limit))
+            faults.append(_relative(level_rule, level, center, limit))
         found[key] = _worst_of_each_kind(faults)
     return found
 
@@ -155,9 +157,7 @@ def find_coadd_faults[K: Hashable](coadds: Mapping[K, Mapping[str, u.Quantity]])
         the background's unit are compared with the other patches', and so
         with fewer than five patches not at all.
     """
-    level_rule = _Rule(
-        "level", _LEVEL, "a level below the other patches'", "a level above the other patches'"
-    )
+    level_rule = _level_rule("other patches")
     rules = [rule for rule in _RULES if rule.fraction is not None]
     found = {}
     peers = {rule.metric: _robust(coadds, rule.metric) for rule in [*rules, level_rule]}
