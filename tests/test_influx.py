@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from test_export import parse
 
 from lsst.bgqa.cli import main
+from lsst.bgqa.commands.demo import _COADD_TASKS, _SUBSETS
 from lsst.bgqa.dashboard import influx
 from lsst.bgqa.dashboard.influx import InfluxServer
 from lsst.bgqa.errors import UserError
@@ -190,11 +191,10 @@ def test_every_number_comes_back(real: RealServer, odd: MadeUp, tmp_path: Path) 
 def test_the_demo_comes_back(real: RealServer, tmp_path: Path) -> None:
     repo, points = str(tmp_path / "demo"), str(tmp_path / "points")
     make_repository(tmp_path / "demo")
-    subsets = "detector,visit,stack,coadd,tract,gather"
+    subsets = ",".join(_SUBSETS)
     pipeline = Pipeline.from_uri(f"resource://lsst.bgqa/pipelines/backgroundQa.yaml#{subsets}")
-    for label in pipeline.task_labels:
-        if "Coadd" in label or "Tract" in label or label.startswith(("coadd", "tract")):
-            pipeline.addConfigOverride(label, "unit", "nJy")
+    for label in _COADD_TASKS:
+        pipeline.addConfigOverride(label, "unit", "nJy")
     butler = SimplePipelineExecutor.prep_butler(repo, inputs=[INPUT_RUN], output="demo/backgroundQa")
     executor = SimplePipelineExecutor.from_pipeline(pipeline, butler=butler)
     executor.run(register_dataset_types=True)
