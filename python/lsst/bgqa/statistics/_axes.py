@@ -60,8 +60,14 @@ class _Axis:
         """Whether each piece is one pixel (`bool`)."""
         return len(self.lengths) == self.edges[-1] - self.edges[0]
 
+    @property
+    def _starts(self) -> np.ndarray:
+        """Where `at` looks, ascending, shape (n,)."""
+        return self.edges
+
     def at(self, pixel: int) -> int:
-        """Return the piece that begins at a pixel.
+        """Return the piece of columns, or the sample of rows, from which on
+        the axis is at or after a pixel.
 
         Parameters
         ----------
@@ -70,10 +76,10 @@ class _Axis:
 
         Returns
         -------
-        piece : `int`
-            Index of the piece.
+        index : `int`
+            Index of the piece or the sample.
         """
-        return int(np.searchsorted(self.edges, pixel))
+        return int(np.searchsorted(self._starts, pixel))
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,20 +194,25 @@ class Rows(_Axis):
         """Samples in each block (`numpy.ndarray` of ``int64``)."""
         return np.diff(self.blocks, append=len(self.samples))
 
-    def at(self, pixel: int) -> int:
-        """Return the sample from which on rows are at or after a pixel.
+    @property
+    def _starts(self) -> np.ndarray:
+        return self.samples
+
+    def blocks_in(self, samples: slice) -> slice:
+        """Return the blocks that begin within some samples.
 
         Parameters
         ----------
-        pixel : `int`
-            The pixel, where the axis was cut.
+        samples : `slice`
+            First sample and the one after the last, explicitly.
 
         Returns
         -------
-        sample : `int`
-            Index of the sample.
+        blocks : `slice`
+            First block and the one after the last.
         """
-        return int(np.searchsorted(self.samples, pixel))
+        first, stop = np.searchsorted(self.blocks, [samples.start, samples.stop])
+        return slice(int(first), int(stop))
 
     def rows_of(self, samples: np.ndarray) -> np.ndarray:
         """Return the rows that samples stand for.
@@ -234,10 +245,8 @@ class Rows(_Axis):
         """
         kept = self.samples[samples]
         first, last = np.searchsorted(self.edges, kept[[0, -1]], side="right")
-        inside = (self.blocks >= samples.start) & (self.blocks < samples.stop)
-        return Rows(
-            self.edges[first - 1 : last + 1], kept, self.weights[samples], self.blocks[inside] - samples.start
-        )
+        blocks = self.blocks[self.blocks_in(samples)] - samples.start
+        return Rows(self.edges[first - 1 : last + 1], kept, self.weights[samples], blocks)
 
 
 def _sample(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

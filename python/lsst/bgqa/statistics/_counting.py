@@ -56,25 +56,19 @@ class StripPixels:
         """What brings differences of values to the order of 1 (`numpy.float32`):
         squares of them are then in the range of ``float32``.
         """
-        return np.float32(2.0 ** -math.frexp(self.spread)[1])
+        return np.float32(2.0 ** -math.frexp(self.grid.spread)[1])
 
     @cached_property
     def sample(self) -> np.ndarray:
         """Level of the strip in the middle of each block (`numpy.ndarray` of
         ``float32``, shape (strips in a row, blocks of rows)).
         """
-        ends = np.append(self.grid.y.blocks[1:], self.grid.level.shape[1])
-        return np.asarray(self.grid.level[:, (self.grid.y.blocks + ends) // 2])
+        return np.asarray(self.grid.level[:, self.grid.y.blocks + self.grid.y.block_sizes // 2])
 
     @cached_property
     def count(self) -> float:
         """Number of pixels (`float`)."""
         return float(self.weight.sum())
-
-    @cached_property
-    def spread(self) -> float:
-        """How far apart the bounds of the pixels are (`float`)."""
-        return float(self.grid.blocks.high.max()) - float(self.grid.blocks.low.min())
 
     def window(self, low: float, high: float, keep: np.ndarray | None = None, every: int = 1) -> Window:
         """Prepare to count pixels below values in a bracket.

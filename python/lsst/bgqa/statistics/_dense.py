@@ -88,10 +88,10 @@ class DenseRows:
         ) ** 2
         yy = np.pad(second, ((0, 0), (_APART, _APART)), mode="edge")
         flat, straight = np.zeros(_PLACES), np.zeros(_PLACES)
-        for place in (-0.5, 0.5):
-            y = level_y + np.float32(place) * slope_y
+        for place, derivatives in _PROBES:
+            y = level_y + place * slope_y
             xy = slope_y * unit
-            slope, curve = np.tensordot(_derivatives(place), coefficients, axes=1)
+            slope, curve = np.tensordot(derivatives, coefficients, axes=1)
             x1, xx = slope * unit, curve * unit**2
             steepness, bend = np.abs(x1), np.abs((xx * y - 2 * xy * x1) * y + yy * x1 * x1)
             is_flat = steepness < _FLAT_SLOPE * np.abs(y)
@@ -99,7 +99,8 @@ class DenseRows:
             flat += lengths @ is_flat.astype(np.float32)
             is_straight = bend * (_STRAIGHT_ROWS * size) < steepness**3
             straight += lengths @ is_straight.astype(np.float32)
-        is_dense = (flat > 2 * _FLAT_LENGTH * width) | (straight > 2 * _STRAIGHT_LENGTH * width)
+        most = len(_PROBES) * width
+        is_dense = (flat > _FLAT_LENGTH * most) | (straight > _STRAIGHT_LENGTH * most)
         return cls(size, is_dense)
 
     @property
@@ -129,3 +130,7 @@ def _derivatives(t: float) -> np.ndarray:
     4).
     """
     return (np.array([[0, 1, 2 * t, 3 * t**2], [0, 0, 2, 6 * t]]) @ LEGENDRE.T).astype(np.float32)
+
+
+# Where strips are looked at, from -1 to 1, and the derivatives there.
+_PROBES = tuple((np.float32(place), _derivatives(place)) for place in (-0.5, 0.5))

@@ -228,7 +228,7 @@ class Distribution:
         values, ranks = self._ranked_sample(keep, center)
         weight = self.pixels.weight
         total = self.count if keep is None else float(weight[keep].sum())
-        margin = self.pixels.spread + self.step
+        margin = self.pixels.grid.spread + self.step
         reach = 0.003 + 2 / len(values)
         while True:
             guess, low, high = np.interp(

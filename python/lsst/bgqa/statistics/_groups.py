@@ -75,9 +75,8 @@ class Plane:
         rows, columns = y.weights, x.lengths.astype(np.float64)
         count = rows.sum() * columns.sum()
         near = strips.level[:, ::64].mean()
-        spread = float(strips.blocks.high.max()) - float(strips.blocks.low.min())
         # Squares of common values are in the range of single precision.
-        dtype = np.float32 if 1e-12 < spread < 1e12 else np.float64
+        dtype = np.float32 if 1e-12 < strips.spread < 1e12 else np.float64
         sums, squares, first = _moments(strips, near, dtype)
         n = len(sums)
         # Of a strip's polynomials those of even degree have a sum.

@@ -189,6 +189,11 @@ class StripGrid:
             high[some] = _over_blocks(np.maximum, level + half, starts)
         return Blocks(np.add.reduceat(self.y.weights, starts), low, high)
 
+    @cached_property
+    def spread(self) -> float:
+        """How far apart the bounds of the pixels are (`float`)."""
+        return float(self.blocks.high.max()) - float(self.blocks.low.min())
+
     def strips_of(self, blocks: np.ndarray, every: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the strips of blocks.
 
@@ -231,10 +236,10 @@ class StripGrid:
         inside : `numpy.ndarray`
             ``bool``, in the shape of the blocks.
         """
-        y0, y1 = (int(np.searchsorted(self.y.blocks, self.y.at(row))) for row in rows)
+        first, stop = (self.y.at(row) for row in rows)
         x0, x1 = (self.x.at(column) for column in columns)
         inside = np.zeros((len(self.x.lengths), len(self.y.blocks)), dtype=bool)
-        inside[x0:x1, y0:y1] = True
+        inside[x0:x1, self.y.blocks_in(slice(first, stop))] = True
         return inside
 
     def crop(self, rows: slice, columns: slice) -> StripGrid:
@@ -250,7 +255,7 @@ class StripGrid:
         strips : `StripGrid`
             The same strips; nothing is copied.
         """
-        inside = (self.y.blocks >= rows.start) & (self.y.blocks < rows.stop)
+        inside = self.y.blocks_in(rows)
         part = StripGrid(
             self.model,
             self.y.crop(rows),
