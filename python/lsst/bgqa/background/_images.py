@@ -303,7 +303,6 @@ class PolynomialSurface(_Sampled):
 
     x_breaks = np.empty(0)
     y_breaks = np.empty(0)
-    is_smooth = True
 
     @property
     def cubic_pieces(self) -> int:
@@ -395,8 +394,6 @@ class AkimaSurface(_Sampled):
     @property
     def cubic_pieces(self) -> int:
         return self._twin.cubic_pieces
-
-    is_smooth = False
 
     @cached_property
     def _floor(self) -> float:
@@ -494,10 +491,6 @@ class _Combination(_Sampled):
     @property
     def cubic_pieces(self) -> int:
         return max(operand.cubic_pieces for operand in self.operands)
-
-    @property
-    def is_smooth(self) -> bool:
-        return all(operand.is_smooth for operand in self.operands if operand.constant is None)
 
     @property
     def is_finite(self) -> bool:

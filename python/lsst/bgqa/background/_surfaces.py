@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .._compiled import chebyshev_terms, sum_terms
 from ._errors import BackgroundError
 from ._layer import ApproxStyle, InterpStyle, Layer, UndersampleStyle
 from ._splines import PiecewiseCubic, best_style, interpolate, min_points
@@ -41,11 +42,6 @@ class Surface(Protocol):
         """Into how many equal pieces rows must be cut for each to be nearly
         cubic, breaks apart (`int`).
         """
-        ...
-
-    @property
-    def is_smooth(self) -> bool:
-        """Whether it is one polynomial of rows and columns (`bool`)."""
         ...
 
     @property
@@ -176,8 +172,6 @@ class SplineSurface:
     def cubic_pieces(self) -> int:
         return 2 * len(self.x)
 
-    is_smooth = False
-
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if not self.is_finite:
             out = np.empty((len(y), len(x))) if out is None else out
@@ -188,8 +182,7 @@ class SplineSurface:
     def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
         if not self.is_finite:
             return np.full((*weights.shape[:2], len(y)), np.nan, dtype=np.float32)
-        # About the offset, single precision is enough for the interpolation.
-        return self._rows((self._nodes(y) - offset).astype(np.float32)).sample(x, weights)
+        return self._rows(self._nodes(y) - offset).sample(x, weights)
 
     def _rows(self, nodes: np.ndarray) -> PiecewiseCubic:
         """Interpolate rows over x, through the columns' values there."""
@@ -227,7 +220,6 @@ class ChebyshevSurface:
 
     x_breaks = np.empty(0)
     y_breaks = np.empty(0)
-    is_smooth = True
 
     @property
     def cubic_pieces(self) -> int:
@@ -244,11 +236,9 @@ class ChebyshevSurface:
 
     def _rows(self, y: np.ndarray) -> np.ndarray:
         """Coefficients of the rows' polynomials in x', shape (n + 1, rows)."""
-        n = len(self.coefficients) - 1
-        rows = np.zeros((n + 1, len(y)))
-        # Summed in afw's order, one degree in y after the other.
-        for j, t in enumerate(_chebyshev(n, _scaled(y, self.height))):
-            rows[: n + 1 - j] += self.coefficients[j, : n + 1 - j, np.newaxis] * t
+        rows = np.empty((len(self.coefficients), len(y)))
+        # In afw's order, one degree in y after the other.
+        sum_terms(self.coefficients, _chebyshev(len(self.coefficients), _scaled(y, self.height)), rows)
         return rows
 
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -268,7 +258,7 @@ class ChebyshevSurface:
         return np.asarray(terms.astype(np.float32) @ rows.astype(np.float32))
 
     def _terms(self, x: np.ndarray) -> np.ndarray:
-        return np.array(_chebyshev(len(self.coefficients) - 1, _scaled(x, self.width)))
+        return _chebyshev(len(self.coefficients), _scaled(x, self.width))
 
 
 def make_surface(layer: Layer) -> Surface:
@@ -318,11 +308,11 @@ def _scaled(position: np.ndarray, size: int) -> np.ndarray:
     return (position + -(low + high) * 0.5) * (2.0 / (high - low))
 
 
-def _chebyshev(order: int, x: np.ndarray) -> list[np.ndarray]:
-    terms = [np.ones_like(x), x]
-    while len(terms) <= order:
-        terms.append(2 * x * terms[-1] - terms[-2])
-    return terms[: order + 1]
+def _chebyshev(n: int, x: np.ndarray) -> np.ndarray:
+    """Evaluate the first n of Chebyshev's polynomials, shape (n, positions)."""
+    terms = np.empty((n, len(x)))
+    chebyshev_terms(x, terms)
+    return terms
 
 
 def _fit(layer: Layer, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -332,15 +322,13 @@ def _fit(layer: Layer, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     weights = layer.fit_weights
     good = np.isfinite(values + weights)
     coefficients = np.zeros((order + 1, order + 1))
-    degrees = [(n - i, i) for n in range(order + 1) for i in range(n, -1, -1)]
-    tx = np.array(_chebyshev(order, _scaled(x, layer.bbox.width)))
-    ty = np.array(_chebyshev(order, _scaled(y, layer.bbox.height)))
-    terms = np.array([np.outer(ty[j], tx[i])[good] for j, i in degrees])
+    j, i = np.array([(n - i, i) for n in range(order + 1) for i in range(n, -1, -1)]).T
+    tx = _chebyshev(order + 1, _scaled(x, layer.bbox.width))
+    ty = _chebyshev(order + 1, _scaled(y, layer.bbox.height))
+    terms = (ty[j, :, np.newaxis] * tx[i, np.newaxis])[:, good]
     weighted = terms * weights[good]
     try:
-        solution = np.linalg.solve(weighted @ terms.T, weighted @ values[good])
+        coefficients[j, i] = np.linalg.solve(weighted @ terms.T, weighted @ values[good])
     except np.linalg.LinAlgError:
-        solution = np.full(len(degrees), np.nan)
-    for (j, i), value in zip(degrees, solution, strict=True):
-        coefficients[j, i] = value
+        coefficients[j, i] = np.nan
     return coefficients

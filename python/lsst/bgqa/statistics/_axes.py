@@ -9,12 +9,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from ._dense import DenseRows
 
 # Coefficients of the powers 0 to 3 in Legendre's first polynomials.
 LEGENDRE = np.array(
@@ -22,8 +19,6 @@ LEGENDRE = np.array(
 )
 # Rows of samples whose strips are bounded together, a power of 2.
 ROWS_PER_BLOCK = 16
-# How much narrower strata are where rows are dense.
-_DENSE_STRATUM = 0.5
 # Where the rows of a stratum are taken, as shares of it from its centre.
 _NODES = (0.16, 0.44)
 
@@ -147,14 +142,7 @@ class Rows(_Axis):
     blocks: np.ndarray
 
     @classmethod
-    def cut(
-        cls,
-        size: int,
-        cuts: Sequence[int],
-        breaks: Sequence[float],
-        length: float,
-        dense: DenseRows | None = None,
-    ) -> Self:
+    def cut(cls, size: int, cuts: Sequence[int], breaks: Sequence[float], length: float) -> Self:
         """Cut rows into strata.
 
         Parameters
@@ -167,8 +155,6 @@ class Rows(_Axis):
             Rows that no stratum may span.
         length : `float`
             About how many rows a stratum is to have: 1, or at least 4.
-        dense : `DenseRows`, optional
-            Where every row is looked at nevertheless, or strata are narrower.
 
         Returns
         -------
@@ -176,23 +162,28 @@ class Rows(_Axis):
             The rows.
         """
         edges = np.arange(size + 1)
+        samples, weights = edges[:-1].astype(np.float64), np.ones(size)
         if length > 1:
-            corners = cut_at(size, [*cuts, *breaks, *(dense.edges if dense else ())])
+            corners = cut_at(size, [*cuts, *breaks])
             # What is greatest or least may be so at an end.
             corners = np.unique(np.clip(np.add.outer(corners, [-1, 0, 1]), 0, size))
-            lengths = np.full(len(corners) - 1, length)
-            if dense:
-                lengths[dense.at(corners[:-1])] *= _DENSE_STRATUM
-            edges = divide(corners, np.where((lengths < 4) | (np.diff(corners) < 4), 1, lengths))
-        samples, weights = _sample(edges)
+            edges = divide(corners, np.where(np.diff(corners) < 4, 1, length))
+            samples, weights = _sample(edges)
         at = np.searchsorted(samples, sorted({0, *(cut for cut in cuts if 0 < cut < size)}))
         starts = [np.arange(a, b, ROWS_PER_BLOCK) for a, b in itertools.pairwise([*at, len(samples)])]
         return cls(edges, samples, weights, np.concatenate(starts))
 
     @cached_property
+    def starts(self) -> np.ndarray:
+        """First sample of each block and the end (`numpy.ndarray` of
+        ``int64``, shape (m + 1,)).
+        """
+        return np.append(self.blocks, len(self.samples))
+
+    @property
     def block_sizes(self) -> np.ndarray:
         """Samples in each block (`numpy.ndarray` of ``int64``)."""
-        return np.diff(self.blocks, append=len(self.samples))
+        return np.diff(self.starts)
 
     @property
     def _starts(self) -> np.ndarray:
@@ -229,24 +220,6 @@ class Rows(_Axis):
         """
         strata = np.unique(np.searchsorted(self.edges, self.samples[samples], side="right") - 1)
         return np.concatenate([np.arange(self.edges[i], self.edges[i + 1]) for i in strata])
-
-    def crop(self, samples: slice) -> Rows:
-        """Return some of the rows.
-
-        Parameters
-        ----------
-        samples : `slice`
-            First and last sample to keep, explicitly; rows were cut there.
-
-        Returns
-        -------
-        rows : `Rows`
-            The rows.
-        """
-        kept = self.samples[samples]
-        first, last = np.searchsorted(self.edges, kept[[0, -1]], side="right")
-        blocks = self.blocks[self.blocks_in(samples)] - samples.start
-        return Rows(self.edges[first - 1 : last + 1], kept, self.weights[samples], blocks)
 
 
 def _sample(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,21 +13,18 @@ from typing import Self
 
 import numpy as np
 
-from ._counting import StripPixels, Window
+from .._compiled import Window
+from ._counting import StripPixels
 from ._rounding import PixelRounding
 from ._strips import StripGrid
 
-# A quantile is good when its rank is off by no more than this, of all pixels
-# and of some.
+# A quantile is good when its rank is off by no more than this.
 _RANK_TOLERANCE = 2e-6
-_ROUGH_TOLERANCE = 2e-5
 _MAX_STEPS = 60
 # From so many times the tolerance on, a step of a secant is good unseen, where
 # the count rises steadily.
 _LAST_STEP = 4
-_SAMPLE_SIZE = 8192
-# One in so many rows is some.
-_SOME = 4
+_SAMPLE_SIZE = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +189,7 @@ class Distribution:
         if self.is_exact:
             ordered = (np.sort(self.pixels.sample[part]) for part in parts)
             return [_quantile(values, 0.5) + self.reference for values in ordered]
-        return [self._find(0.5, keep=part, rough=True) + self.reference for part in parts]
+        return [self._find(0.5, keep=part) + self.reference for part in parts]
 
     def median_absolute_deviation(self, center: float) -> float:
         """Find the median distance of the pixels from a value.
@@ -213,17 +210,10 @@ class Distribution:
         distance = self._find(0.5, center=offset)
         return self.rounding.pixel(center + distance) - center
 
-    def _find(
-        self,
-        fraction: float,
-        keep: np.ndarray | None = None,
-        center: float | None = None,
-        rough: bool = False,
-    ) -> float:
+    def _find(self, fraction: float, keep: np.ndarray | None = None, center: float | None = None) -> float:
         """Find where a fraction of the pixels is reached, of all or of the
         blocks to keep: of those below a value, or within a distance of a
-        centre. Values are relative to the reference. A rough one is found by
-        counting in some of the rows.
+        centre. Values are relative to the reference.
         """
         values, ranks = self._ranked_sample(keep, center)
         weight = self.pixels.weight
@@ -241,11 +231,11 @@ class Distribution:
                 high=high if fraction + reach < ranks[-1] else high + margin,
                 resolution=resolution,
             )
-            windows = self._windows(search.low, search.high, keep, center, _SOME if rough else 1)
+            windows = self._windows(search.low, search.high, keep, center)
             share = min(fraction + reach, 1.0) - max(fraction - reach, 0.0)
             density = share * total / max(high - low, 2 * resolution)
             # Half a pixel is as good as an order statistic can be.
-            tolerance = max((_ROUGH_TOLERANCE if rough else _RANK_TOLERANCE) * total, 0.5)
+            tolerance = max(_RANK_TOLERANCE * total, 0.5)
             found = search.run(_counter(windows, center), guess, density, tolerance)
             if found is not None:
                 return found
@@ -255,7 +245,7 @@ class Distribution:
             del windows  # before the next are made
 
     def _windows(
-        self, low: float, high: float, keep: np.ndarray | None, center: float | None, every: int
+        self, low: float, high: float, keep: np.ndarray | None, center: float | None
     ) -> list[Window]:
         """Make what counts pixels for values in a bracket, or for distances
         from a centre.
@@ -265,7 +255,7 @@ class Distribution:
             if center is None
             else [(center + low, center + high), (center - high, center - low)]
         )
-        return [self.pixels.window(*bracket, keep, every) for bracket in brackets]
+        return [self.pixels.window(*bracket, keep) for bracket in brackets]
 
     def _ranked_sample(self, keep: np.ndarray | None, center: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Sort the means of some strips, and tell the fraction of the pixels

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._compiled import sum_moments
 from ..background import ApproxStyle, BackgroundModel, FieldLayer, Layer
 from ._config import StatisticsConfig
 from ._distribution import Distribution
@@ -27,8 +28,6 @@ from ._strips import StripGrid
 
 # Up to so many different values, pixels are counted one by one.
 _MAX_LEVELS = 200
-# Strips that are summed at a time: few enough to stay in a core's cache.
-_STRIPS_AT_A_TIME = 1 << 15
 # Ratio of the standard deviation of a normal distribution to its median
 # absolute deviation.
 _SIGMA_PER_MAD = 1.482602218505602
@@ -74,10 +73,8 @@ class Plane:
         y, x = strips.y, strips.x
         rows, columns = y.weights, x.lengths.astype(np.float64)
         count = rows.sum() * columns.sum()
-        near = strips.level[:, ::64].mean()
-        # Squares of common values are in the range of single precision.
-        dtype = np.float32 if 1e-12 < strips.spread < 1e12 else np.float64
-        sums, squares, first = _moments(strips, near, dtype)
+        near = float(strips.level[:, ::64].mean())
+        sums, squares, first = _moments(strips, near)
         n = len(sums)
         # Of a strip's polynomials those of even degree have a sum.
         even = slice(0, n, 2)
@@ -91,11 +88,11 @@ class Plane:
             moment_x += float(sums[i] @ (columns * within))
         square = sum(
             float(part @ (columns * x.products[:, i, j])) * (1 if i == j else 2)
-            for (i, j), part in squares.items()
+            for (i, j), part in zip(_products(n), squares, strict=True)
         )
         ny, nx = int(y.lengths.sum()), int(x.lengths.sum())
         return cls(
-            strips.reference + float(near) + offset,
+            strips.reference + near + offset,
             max(square / count - offset**2, 0.0),
             12 * moment_x / (count * (nx**2 - 1)) if nx > 1 else 0.0,
             12 * moment_y / (count * (ny**2 - 1)) if ny > 1 else 0.0,
@@ -104,50 +101,30 @@ class Plane:
         )
 
 
-def _moments(
-    strips: StripGrid, near: np.floating, dtype: type
-) -> tuple[np.ndarray, dict[tuple[int, int], np.ndarray], np.ndarray]:
+def _moments(strips: StripGrid, near: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sum coefficients, their products and first moments in y over rows.
-
-    Levels are summed in ``float64``; all else in the given type, but for the
-    sums of some rows at a time; and everything in a fixed order.
 
     Returns
     -------
     sums : `numpy.ndarray`
         Sums of the coefficients of each strip of a row, less ``near``, shape
         (4, strips).
-    squares : `dict` [`tuple` [`int`, `int`], `numpy.ndarray`]
-        Sums of the products of two coefficients that are not orthogonal.
+    squares : `numpy.ndarray`
+        Sums of the products of two coefficients that are not orthogonal, in
+        the order of `_products`.
     first : `numpy.ndarray`
         First moments in y, about the middle, as ``sums``.
     """
-    n, n_strips, n_rows = strips.coefficients.shape
-    sums, first = np.zeros((n, n_strips)), np.zeros((n, n_strips))
-    squares = {(i, j): np.zeros(n_strips) for i in range(n) for j in range(i, n, 2)}
-    rows = max(1, _STRIPS_AT_A_TIME // n_strips)
-    for start in range(0, n_rows, rows):
-        some = slice(start, start + rows)
-        weights = strips.y.weights[some]
-        moments = np.stack([weights, weights * (strips.y.samples[some] - strips.y.middle)])
-        # What a plane leaves is a small difference of squares of levels.
-        level = strips.level[:, some].astype(np.float64) - near
-        squares[0, 0] += _dot("xy,xy->x", level, level * weights)
-        parts: np.ndarray = strips.coefficients[:, :, some].astype(dtype)
-        parts[0] = level
-        for total, moment in zip((sums, first), moments, strict=True):
-            total[0] += _dot("xy,y->x", level, moment)
-            total[1:] += _dot("ixy,y->ix", parts[1:], moment.astype(dtype))
-        weighted = parts[1:] * moments[0].astype(dtype)
-        for (i, j), square in squares.items():
-            if j > 0:
-                square += _dot("xy,xy->x", parts[i], weighted[j - 1])
+    n, n_strips, _ = strips.coefficients.shape
+    sums, first, squares = (np.empty((m, n_strips)) for m in (n, n, len(_products(n))))
+    weights = strips.y.weights
+    arms = weights * (strips.y.samples - strips.y.middle)
+    sum_moments(strips.coefficients, near, weights, arms, sums, first, squares)
     return sums, squares, first
 
 
-def _dot(subscripts: str, *operands: np.ndarray) -> np.ndarray:
-    """Sum products in a fixed order."""
-    return np.asarray(np.einsum(subscripts, *operands, optimize=False))
+def _products(n: int) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(n) for j in range(i, n, 2)]
 
 
 def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
@@ -356,10 +333,8 @@ def edges_group(
         metrics["cornerExcess"] = max((c - inside for c in _corner_medians(strips, width)), key=abs)
     (first_y, last_y), (first_x, last_x) = inner_bounds(model)
     if first_y < last_y and first_x < last_x:
-        inner = strips.crop(
-            slice(strips.y.at(first_y), strips.y.at(last_y)), slice(strips.x.at(first_x), strips.x.at(last_x))
-        )
-        low, high = extremes(inner)
+        inner = strips.blocks_within((first_y, last_y), (first_x, last_x))
+        low, high = extremes(strips, inner)
         metrics["extrapolationOvershoot"] = max(low - level["min"], level["max"] - high, 0.0)
     return metrics
 

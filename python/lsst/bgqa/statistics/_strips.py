@@ -9,9 +9,7 @@ in a row follows the number of bins.
 Of tall images some rows are taken, four of a stratum of k: mirror images about
 the centre, near the nodes of Gauss and Legendre's rule, with weights that sum
 cubics over the k rows exactly. That they are rows, and not between them, keeps
-the steps that a count takes from row to row where contours are straight. Of
-polynomials fewer rows are enough than of splines, Akima's above all, whose
-weights may turn about within some rows.
+the steps that a count takes from row to row where contours are straight.
 
 In a strip of k pixels, at d pixels from its centre, the background is a sum of
 Legendre polynomials of t = 2 d / k. The coefficients come from samples at the
@@ -32,17 +30,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._compiled import bound_blocks
 from ..background import BackgroundModel, Surface
-from ._axes import ROWS_PER_BLOCK, Columns, Rows, cut_at, divide
-from ._dense import DenseRows
+from ._axes import Columns, Rows, cut_at, divide
 
-# About how many rows are looked at; of a background that is smooth from row to
-# row fewer are enough, if the image is large.
-_ROWS = 8192
-_SMOOTH_ROWS = 2304
-_SMOOTH_HEIGHT = 3072
-_SMOOTH_PIXELS = 8_000_000
+# About how many rows, and strips, are looked at.
+_ROWS = 5120
 _MAX_STRIPS = 280_000
+# Strips are longer where there would be fewer rows.
+_MIN_ROWS = 2304
 # Longest strip, as a share of the row.
 _MAX_LENGTH = 1 / 16
 # Images of up to this many pixels are taken pixel by pixel, larger ones
@@ -50,8 +46,6 @@ _MAX_LENGTH = 1 / 16
 _EXACT_PIXELS = 1 << 18
 _MAX_EXACT_PIXELS = 1 << 20
 _PIXELS_PER_STRIP = 8
-# Strips that are bounded at a time: few enough to stay in a core's cache.
-_BOUNDED_AT_A_TIME = 1 << 15
 # Samples evaluated at a time.
 _BLOCK_SAMPLES = 1 << 17
 
@@ -120,8 +114,8 @@ class StripGrid:
         _, _, width, height = model.bbox
         pieces = max(surface.cubic_pieces for surface in surfaces)
         corners = cut_at(width, [*cuts_x, *_all(surface.x_breaks for surface in surfaces)])
-        if pieces * _SMOOTH_ROWS > _MAX_STRIPS:
-            pieces //= 2  # lest there be too few rows
+        if pieces * _MIN_ROWS > _MAX_STRIPS:
+            pieces //= 2
         x = _columns(tuple(corners.tolist()), max(min(width / pieces, max(width * _MAX_LENGTH, 2)), 1))
         n_strips, pixels = len(x.lengths), width * height
         if pixels <= _EXACT_PIXELS or (
@@ -130,15 +124,9 @@ class StripGrid:
             return cls._of_pixels(model)
         offsets = [_level(surface, height, width) for surface in surfaces]
         varying = [(s, offset) for s, offset in zip(surfaces, offsets, strict=True) if s.constant is None]
-        length, dense = 1.0, None
-        smooth = height > _SMOOTH_HEIGHT and pixels > _SMOOTH_PIXELS
-        smooth &= all(surface.is_smooth for surface, _ in varying)
-        most = max(min(_SMOOTH_ROWS if smooth else _ROWS, _MAX_STRIPS // n_strips), 1)
-        if height > most:
-            length = 4 * height / most
-            if smooth:
-                dense = DenseRows.find(_coefficients(varying, DenseRows.places(height), x), x, height)
-        y = Rows.cut(height, cuts_y, _all(surface.y_breaks for surface in surfaces), length, dense)
+        most = max(min(_ROWS, _MAX_STRIPS // n_strips), 1)
+        length = 4 * height / most if height > most else 1
+        y = Rows.cut(height, cuts_y, _all(surface.y_breaks for surface in surfaces), length)
         return cls(model, y, x, sum(offsets), _coefficients(varying, y.samples, x))
 
     @classmethod
@@ -151,7 +139,7 @@ class StripGrid:
         image = model.render()
         # Pixels of single precision are kept as they are.
         reference = 0.0 if image.dtype == np.float32 else float(np.median(image[::9, ::9]))
-        coefficients = (image - image.dtype.type(reference)).astype(np.float32).T[np.newaxis]
+        coefficients = np.ascontiguousarray((image - image.dtype.type(reference)).T, np.float32)[np.newaxis]
         return cls(model, y, x, reference, coefficients)
 
     @property
@@ -177,51 +165,15 @@ class StripGrid:
     @cached_property
     def blocks(self) -> Blocks:
         """The strips above one another, some rows at a time (`Blocks`)."""
-        starts = self.y.blocks
-        shape = (len(self.x.lengths), len(starts))
+        shape = (len(self.x.lengths), len(self.y.blocks))
         low, high = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        strips = max(1, _BOUNDED_AT_A_TIME // self.level.shape[1])
-        for start in range(0, shape[0], strips):
-            some = slice(start, start + strips)
-            level = self.level[some]
-            half = np.abs(self.coefficients[1:, some]).sum(axis=0)  # no polynomial leaves +-1
-            low[some] = _over_blocks(np.minimum, level - half, starts)
-            high[some] = _over_blocks(np.maximum, level + half, starts)
-        return Blocks(np.add.reduceat(self.y.weights, starts), low, high)
+        bound_blocks(self.coefficients, self.y.starts, low, high)
+        return Blocks(np.add.reduceat(self.y.weights, self.y.blocks), low, high)
 
     @cached_property
     def spread(self) -> float:
         """How far apart the bounds of the pixels are (`float`)."""
         return float(self.blocks.high.max()) - float(self.blocks.low.min())
-
-    def strips_of(self, blocks: np.ndarray, every: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the strips of blocks.
-
-        Parameters
-        ----------
-        blocks : `numpy.ndarray`
-            Blocks, as places in an array of them made flat, shape (n,).
-        every : `int`, optional
-            Take but one in so many strips above one another.
-
-        Returns
-        -------
-        strip, row : `numpy.ndarray`
-            Which strip of its row each is, and the row's sample.
-        weight : `numpy.ndarray`
-            Rows that each stands for.
-        """
-        strip, block = np.divmod(blocks, len(self.y.blocks))
-        start = self.y.blocks[block]
-        count = self.y.block_sizes[block]
-        row = start[:, np.newaxis] + np.arange(every // 2, ROWS_PER_BLOCK, every)
-        if every == 1:
-            inside = row < (start + count)[:, np.newaxis]
-            strip, row = np.repeat(strip, count), row[inside]
-            return strip, row, self.y.weights[row]
-        np.minimum(row, (start + count - 1)[:, np.newaxis], out=row)
-        n = row.shape[1]
-        return np.repeat(strip, n), row.ravel(), np.repeat(self.blocks.rows[block] / n, n)
 
     def blocks_within(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Tell which blocks are inside of a rectangle.
@@ -241,32 +193,6 @@ class StripGrid:
         inside = np.zeros((len(self.x.lengths), len(self.y.blocks)), dtype=bool)
         inside[x0:x1, self.y.blocks_in(slice(first, stop))] = True
         return inside
-
-    def crop(self, rows: slice, columns: slice) -> StripGrid:
-        """Return a rectangle of strips.
-
-        Parameters
-        ----------
-        rows, columns : `slice`
-            First and last samples of rows and strips to keep, explicitly.
-
-        Returns
-        -------
-        strips : `StripGrid`
-            The same strips; nothing is copied.
-        """
-        inside = self.y.blocks_in(rows)
-        part = StripGrid(
-            self.model,
-            self.y.crop(rows),
-            Columns(self.x.edges[columns.start : columns.stop + 1]),
-            self.reference,
-            self.coefficients[:, columns, rows],
-        )
-        part.__dict__["blocks"] = Blocks(
-            self.blocks.rows[inside], self.blocks.low[columns, inside], self.blocks.high[columns, inside]
-        )
-        return part
 
     def pixels(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Evaluate pixels as the background's ``render`` would.
@@ -313,19 +239,6 @@ def _coefficients(surfaces: Sequence[tuple[Surface, float]], y: np.ndarray, x: C
             else:
                 coefficients[:, :, block] = part
     return coefficients
-
-
-def _over_blocks(extreme: np.ufunc, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Bound values from some rows on, as many as a block may have.
-
-    A shorter block's bounds are then those of the next one's rows, too.
-    """
-    values = np.concatenate([values, np.repeat(values[:, -1:], ROWS_PER_BLOCK - 1, axis=1)], axis=1)
-    reach = 1
-    while reach < ROWS_PER_BLOCK:
-        values = extreme(values[:, :-reach], values[:, reach:])
-        reach *= 2
-    return np.asarray(values[:, starts])
 
 
 def _all(breaks: Iterable[np.ndarray]) -> list[float]:
