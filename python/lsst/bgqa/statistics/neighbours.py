@@ -251,13 +251,15 @@ def find_pairs(outlines: Mapping[int, Outline]) -> list[Pair]:
 
 def _facing_sides(first: Outline, second: Outline) -> tuple[int, int] | None:
     best: tuple[float, tuple[int, int]] | None = None
-    cosines = first.normals @ second.normals.T
+    cosines, toward = first.normals @ second.normals.T, first.normals @ (second.center - first.center)
     for i, j in zip(*np.nonzero(cosines < -_MIN_COSINE), strict=True):
-        side, normal = first.sides[i] / first.lengths[i], first.normals[i]
+        if toward[i] <= 0:
+            continue
         gap = abs(_gap(first, second, int(i), int(j)))
         across = min(first.lengths[(i + 1) % 4], second.lengths[(j + 1) % 4])
-        if gap > _MAX_GAP * across or (second.center - first.center) @ normal <= 0:
+        if gap > _MAX_GAP * across:
             continue
+        side = first.sides[i] / first.lengths[i]
         ends = [(point - first.vertices[i]) @ side for point in _ends(second, int(j))]
         shared = min(first.lengths[i], max(ends)) - max(0.0, min(ends))
         if shared < _MIN_SHARED * min(first.lengths[i], second.lengths[j]):
