@@ -52,14 +52,16 @@ release_arrays(Py_buffer *views, int n)
 }
 
 int
-check_length(const Array *array, const Py_buffer *view, int axis, Py_ssize_t length)
+check_lengths(const Array *array, const Py_buffer *view, const Py_ssize_t *lengths)
 {
-    if (view->shape[axis] == length) {
-        return 0;
+    for (int axis = 0; axis < array->ndim; axis++) {
+        if (view->shape[axis] != lengths[axis]) {
+            PyErr_Format(PyExc_ValueError, "%s must have a length of %zd along axis %d, not %zd", array->name,
+                         lengths[axis], axis, view->shape[axis]);
+            return -1;
+        }
     }
-    PyErr_Format(PyExc_ValueError, "%s must have a length of %zd along axis %d, not %zd", array->name, length,
-                 axis, view->shape[axis]);
-    return -1;
+    return 0;
 }
 
 int

@@ -8,8 +8,9 @@
 #include <Python.h>
 #include <stdint.h>
 
-/* Most rows of strips in a block. */
+/* Most rows of strips in a block, and most strips to find for an extreme. */
 #define ROWS_PER_BLOCK 16
+#define MOST_STRIPS 16
 
 /* What the elements of an array are, as messages call it. */
 #define FLOAT32 "float32"
@@ -32,8 +33,10 @@ int take_arrays(const Array *arrays, PyObject *const *objects, Py_buffer *views,
 
 void release_arrays(Py_buffer *views, int n);
 
-/* Check a length; returns -1 with an exception set if it is another. */
-int check_length(const Array *array, const Py_buffer *view, int axis, Py_ssize_t length);
+/* Check the shape of an array; returns -1 with an exception set if it is
+ * another. */
+#define check_shape(array, view, ...) check_lengths(array, view, (const Py_ssize_t[]){__VA_ARGS__})
+int check_lengths(const Array *array, const Py_buffer *view, const Py_ssize_t *lengths);
 
 /* Check the first row of each block and the end; returns -1 with an exception
  * set if they are none. */
@@ -50,5 +53,18 @@ int check_starts(const int64_t *starts, Py_ssize_t blocks, Py_ssize_t rows);
 
 /* What such functions consist of. */
 #define INLINE static inline __attribute__((always_inline))
+
+/* Sums that are kept apart until the end. */
+#define LANES 8
+
+INLINE double
+sum_lanes(const double lanes[LANES])
+{
+    double sum = 0.0;
+    for (int i = 0; i < LANES; i++) {
+        sum += lanes[i];
+    }
+    return sum;
+}
 
 #endif

@@ -13,8 +13,6 @@
 
 /* Halves that are counted together: few enough for a core's cache. */
 #define PIECE 512
-/* Sums that are kept apart until the end. */
-#define LANES 8
 /* Less than any square of a slope, but not zero. */
 #define TINY 1e-37f
 /* A place outside of -1 to 1. */
@@ -94,8 +92,10 @@ with_room(Window *window)
     return piece;
 }
 
+/* Keep a half of some pixels; returns -1 if there is no memory. */
 INLINE int
-add_half(Window *window, const float cubics[4][ROWS_PER_BLOCK], int row, float length, float side, float rows)
+add_half(Window *window, const float cubics[4][ROWS_PER_BLOCK], int row, float length, float side, double pixels,
+         float rows)
 {
     Piece *piece = with_room(window);
     if (piece == NULL) {
@@ -115,7 +115,11 @@ add_half(Window *window, const float cubics[4][ROWS_PER_BLOCK], int row, float l
     piece->cubic[i] = cubics[3][row];
     piece->length[i] = length;
     piece->side[i] = side;
-    piece->weight[i] = curve < 0.0f ? -rows : rows;
+    piece->weight[i] = rows;
+    if (curve < 0.0f) {
+        piece->weight[i] = -rows;
+        window->base += pixels * (double)rows;
+    }
     return 0;
 }
 
@@ -143,11 +147,8 @@ add_rows(Window *window, const float *coefficients, Py_ssize_t stride, int n, fl
             window->base += is_below[i] ? pixels * weights[i] : 0.0;
         }
         for (int i = 0; near > 0 && i < n; i++) {
-            if (is_near[i]) {
-                if (add_half(window, cubics, i, length, side, (float)weights[i]) < 0) {
-                    return -1;
-                }
-                window->base += cubics[2][i] < 0.0f ? pixels * (double)(float)weights[i] : 0.0;
+            if (is_near[i] && add_half(window, cubics, i, length, side, pixels, (float)weights[i]) < 0) {
+                return -1;
             }
         }
     }
@@ -269,7 +270,7 @@ static double
 count_piece(const Piece *p, float value)
 {
     float square[PIECE], between[PIECE];
-    double sums[LANES] = {0.0}, count = 0.0;
+    double sums[LANES] = {0.0};
     count_between_roots(p, value, square, between);
     for (int i = 0; i < p->n; i++) {
         /* Beside a turning point a step cannot follow the cubic. */
@@ -284,12 +285,9 @@ count_piece(const Piece *p, float value)
         }
     }
     for (int i = whole; i < p->n; i++) {
-        count += (double)between[i] * (double)p->weight[i];
+        sums[i - whole] += (double)between[i] * (double)p->weight[i];
     }
-    for (int lane = 0; lane < LANES; lane++) {
-        count += sums[lane];
-    }
-    return count;
+    return sum_lanes(sums);
 }
 
 static PyObject *
@@ -318,20 +316,17 @@ static const Array WINDOW_ARRAYS[] = {
 };
 
 static int
-check_window(const Py_buffer *views, int has_keep)
+check_window(const Py_buffer *views, int n)
 {
     Py_ssize_t strips = views[LENGTHS].shape[0], rows = views[WEIGHTS].shape[0];
     Py_ssize_t blocks = views[STARTS].shape[0] - 1;
     const Array *arrays = WINDOW_ARRAYS;
-    if (check_length(&arrays[COEFFICIENTS], &views[COEFFICIENTS], 0, 4) < 0 ||
-        check_length(&arrays[COEFFICIENTS], &views[COEFFICIENTS], 1, strips) < 0 ||
-        check_length(&arrays[COEFFICIENTS], &views[COEFFICIENTS], 2, rows) < 0 ||
-        check_length(&arrays[ROWS], &views[ROWS], 0, blocks) < 0) {
+    if (check_shape(&arrays[COEFFICIENTS], &views[COEFFICIENTS], 4, strips, rows) < 0 ||
+        check_shape(&arrays[ROWS], &views[ROWS], blocks) < 0) {
         return -1;
     }
-    for (int i = LOW; i <= (has_keep ? KEEP : HIGH); i++) {
-        if (check_length(&arrays[i], &views[i], 0, strips) < 0 ||
-            check_length(&arrays[i], &views[i], 1, blocks) < 0) {
+    for (int i = LOW; i < n; i++) {
+        if (check_shape(&arrays[i], &views[i], strips, blocks) < 0) {
             return -1;
         }
     }
@@ -339,12 +334,12 @@ check_window(const Py_buffer *views, int has_keep)
 }
 
 static int
-fill_window(Window *window, const Py_buffer *views, int has_keep, float first, float last)
+fill_window(Window *window, const Py_buffer *views, int n, float first, float last)
 {
     const float *coefficients = views[COEFFICIENTS].buf, *low = views[LOW].buf, *high = views[HIGH].buf;
     const int64_t *lengths = views[LENGTHS].buf, *starts = views[STARTS].buf;
     const double *weights = views[WEIGHTS].buf, *of_blocks = views[ROWS].buf;
-    const char *keep = has_keep ? views[KEEP].buf : NULL;
+    const char *keep = n > KEEP ? views[KEEP].buf : NULL;
     Py_ssize_t strips = views[LENGTHS].shape[0], rows = views[WEIGHTS].shape[0];
     Py_ssize_t blocks = views[STARTS].shape[0] - 1;
     for (Py_ssize_t s = 0; s < strips; s++) {
@@ -378,17 +373,16 @@ window_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
         return NULL;
     }
     if (!PyArg_ParseTuple(args, "OOOOOOOOfff", &objects[COEFFICIENTS], &objects[LENGTHS], &objects[WEIGHTS],
-                          &objects[STARTS], &objects[ROWS], &objects[LOW], &objects[HIGH], &objects[KEEP], &first, &last,
-                          &scale)) {
+                          &objects[STARTS], &objects[ROWS], &objects[LOW], &objects[HIGH], &objects[KEEP], &first,
+                          &last, &scale)) {
         return NULL;
     }
-    int has_keep = objects[KEEP] != Py_None;
-    int n = has_keep ? ARGUMENTS : KEEP;
+    int n = objects[KEEP] == Py_None ? KEEP : ARGUMENTS;
     if (take_arrays(WINDOW_ARRAYS, objects, views, n) < 0) {
         return NULL;
     }
     Window *window = NULL;
-    if (check_window(views, has_keep) == 0) {
+    if (check_window(views, n) == 0) {
         allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
         window = (Window *)allocate(type, 0);
     }
@@ -396,7 +390,7 @@ window_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
         window->base = 0.0;
         window->scale = scale;
         window->pieces = NULL;
-        if (fill_window(window, views, has_keep, first, last) < 0) {
+        if (fill_window(window, views, n, first, last) < 0) {
             Py_DECREF(window);
             window = NULL;
         }

@@ -67,10 +67,8 @@ akima_cubics(PyObject *Py_UNUSED(module), PyObject *args)
     }
     Py_ssize_t n = views[X].shape[0], curves = views[Y].shape[1];
     double(*slopes)[CURVES] = NULL;
-    int status = check_length(&arrays[Y], &views[Y], 0, n);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 0, n + 1);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 1, 4);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 2, curves);
+    int status = check_shape(&arrays[Y], &views[Y], n, curves);
+    status = status < 0 ? status : check_shape(&arrays[OUT], &views[OUT], n + 1, 4, curves);
     if (status == 0 && n < 3) {
         PyErr_SetString(PyExc_ValueError, "x must have at least 3 positions");
         status = -1;
@@ -133,15 +131,9 @@ combine_cubics(PyObject *Py_UNUSED(module), PyObject *args)
     const Py_ssize_t *shape = views[COEFFICIENTS].shape;
     Py_ssize_t curves = shape[2], n = views[PIECES].shape[0];
     const int64_t *pieces = views[PIECES].buf;
-    int status = check_length(&arrays[COEFFICIENTS], &views[COEFFICIENTS], 1, 4);
-    for (int i = TERMS; i < ARGUMENTS && status == 0; i++) {
-        status = check_length(&arrays[i], &views[i], 0, n);
-        if (i != PIECES && status == 0) {
-            status = check_length(&arrays[i], &views[i], 1, 4);
-        }
-    }
-    status = status < 0 ? status : check_length(&arrays[TERMS], &views[TERMS], 2, 4);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 2, curves);
+    int status = check_shape(&arrays[COEFFICIENTS], &views[COEFFICIENTS], shape[0], 4, curves);
+    status = status < 0 ? status : check_shape(&arrays[TERMS], &views[TERMS], n, 4, 4);
+    status = status < 0 ? status : check_shape(&arrays[OUT], &views[OUT], n, 4, curves);
     status = status < 0 ? status : check_pieces(&views[PIECES], shape[0]);
     for (Py_ssize_t i = 0; i < n && status == 0; i++) {
         combine((const double *)views[COEFFICIENTS].buf + pieces[i] * 4 * curves,
@@ -189,18 +181,24 @@ evaluate_cubics(PyObject *Py_UNUSED(module), PyObject *args)
     Py_ssize_t curves = shape[2], n = views[DISTANCES].shape[0];
     const double *coefficients = views[COEFFICIENTS].buf, *x = views[DISTANCES].buf;
     const int64_t *pieces = views[PIECES].buf;
-    int status = check_length(&arrays[COEFFICIENTS], &views[COEFFICIENTS], 1, 4);
-    status = status < 0 ? status : check_length(&arrays[PIECES], &views[PIECES], 0, n);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 0, curves);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 1, n);
+    Py_ssize_t *stops = NULL; /* where the run of positions in one piece ends */
+    int status = check_shape(&arrays[COEFFICIENTS], &views[COEFFICIENTS], shape[0], 4, curves);
+    status = status < 0 ? status : check_shape(&arrays[PIECES], &views[PIECES], n);
+    status = status < 0 ? status : check_shape(&arrays[OUT], &views[OUT], curves, n);
     status = status < 0 ? status : check_pieces(&views[PIECES], shape[0]);
+    if (status == 0 && (stops = PyMem_Malloc((size_t)n * sizeof *stops)) == NULL) {
+        PyErr_NoMemory();
+        status = -1;
+    }
     if (status == 0) {
         Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = n - 1; i >= 0; i--) {
+            stops[i] = i < n - 1 && pieces[i + 1] == pieces[i] ? stops[i + 1] : i + 1;
+        }
         for (Py_ssize_t curve = 0; curve < curves; curve++) {
             for (Py_ssize_t start = 0, stop; start < n; start = stop) {
                 const double *c = coefficients + pieces[start] * 4 * curves + curve;
-                for (stop = start + 1; stop < n && pieces[stop] == pieces[start]; stop++) {
-                }
+                stop = stops[start];
                 if (is_double) {
                     fill_double((double *)views[OUT].buf + curve * n + start, x + start, stop - start, c[0],
                                 c[curves], c[2 * curves], c[3 * curves]);
@@ -213,6 +211,7 @@ evaluate_cubics(PyObject *Py_UNUSED(module), PyObject *args)
         }
         Py_END_ALLOW_THREADS
     }
+    PyMem_Free(stops);
     release_arrays(views, ARGUMENTS);
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }

@@ -9,9 +9,6 @@
 
 #include <math.h>
 
-/* Most strips to find. */
-#define MOST 16
-
 typedef struct {
     double height;
     int64_t strip, row, pixel;
@@ -20,13 +17,13 @@ typedef struct {
 /* The strips found so far, the highest first. */
 typedef struct {
     int n;
-    Summit summits[MOST];
+    Summit summits[MOST_STRIPS];
 } Range;
 
 static void
 insert(Range *range, Summit summit)
 {
-    int i = range->n < MOST ? range->n++ : MOST - 1;
+    int i = range->n < MOST_STRIPS ? range->n++ : MOST_STRIPS - 1;
     for (; i > 0 && range->summits[i - 1].height < summit.height; i--) {
         range->summits[i] = range->summits[i - 1];
     }
@@ -75,19 +72,17 @@ static int
 check(const Py_buffer *views, int n)
 {
     Py_ssize_t strips = views[LENGTHS].shape[0], blocks = views[STARTS].shape[0] - 1;
-    if (check_length(&ARRAYS[COEFFICIENTS], &views[COEFFICIENTS], 0, 4) < 0 ||
-        check_length(&ARRAYS[COEFFICIENTS], &views[COEFFICIENTS], 1, strips) < 0 ||
-        check_length(&ARRAYS[FOUND], &views[FOUND], 0, 3) < 0 ||
-        check_length(&ARRAYS[FOUND], &views[FOUND], 1, MOST) < 0) {
+    Py_ssize_t rows = views[COEFFICIENTS].shape[2];
+    if (check_shape(&ARRAYS[COEFFICIENTS], &views[COEFFICIENTS], 4, strips, rows) < 0 ||
+        check_shape(&ARRAYS[FOUND], &views[FOUND], 3, MOST_STRIPS) < 0) {
         return -1;
     }
     for (int i = BOUNDS; i < n; i++) {
-        if (check_length(&ARRAYS[i], &views[i], 0, strips) < 0 ||
-            check_length(&ARRAYS[i], &views[i], 1, blocks) < 0) {
+        if (check_shape(&ARRAYS[i], &views[i], strips, blocks) < 0) {
             return -1;
         }
     }
-    return check_starts(views[STARTS].buf, blocks, views[COEFFICIENTS].shape[2]);
+    return check_starts(views[STARTS].buf, blocks, rows);
 }
 
 static void
@@ -100,7 +95,7 @@ search_block(Range *range, const Py_buffer *views, Py_ssize_t block, double sign
     double length = (double)((const int64_t *)views[LENGTHS].buf)[strip];
     for (int64_t row = starts[0]; row < starts[1]; row++) {
         Summit summit = find_summit(coefficients + row, strips * rows, sign, length);
-        if (range->n < MOST || summit.height > range->summits[MOST - 1].height) {
+        if (range->n < MOST_STRIPS || summit.height > range->summits[MOST_STRIPS - 1].height) {
             summit.strip = strip;
             summit.row = row;
             insert(range, summit);
@@ -145,8 +140,8 @@ find_highest(PyObject *Py_UNUSED(module), PyObject *args)
         int64_t *found = views[FOUND].buf;
         for (int i = 0; i < range.n; i++) {
             found[i] = range.summits[i].strip;
-            found[MOST + i] = range.summits[i].row;
-            found[2 * MOST + i] = range.summits[i].pixel;
+            found[MOST_STRIPS + i] = range.summits[i].row;
+            found[2 * MOST_STRIPS + i] = range.summits[i].pixel;
         }
     }
     release_arrays(views, arguments);

@@ -1,6 +1,7 @@
 /* Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE. */
 /* The module lsst.bgqa._compiled. */
 
+#include "arrays.h"
 #include "modules.h"
 
 static PyMethodDef methods[] = {
@@ -18,6 +19,9 @@ static PyMethodDef methods[] = {
 static int
 execute(PyObject *module)
 {
+    if (PyModule_AddIntMacro(module, ROWS_PER_BLOCK) < 0 || PyModule_AddIntMacro(module, MOST_STRIPS) < 0) {
+        return -1;
+    }
     return add_window(module);
 }
 

@@ -29,9 +29,10 @@ chebyshev_terms(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     Py_ssize_t positions = views[X].shape[0];
-    int status = check_length(&arrays[TERMS], &views[TERMS], 1, positions);
+    Py_ssize_t n = views[TERMS].shape[0];
+    int status = check_shape(&arrays[TERMS], &views[TERMS], n, positions);
     if (status == 0) {
-        fill_terms(views[X].buf, positions, views[TERMS].shape[0], views[TERMS].buf);
+        fill_terms(views[X].buf, positions, n, views[TERMS].buf);
     }
     release_arrays(views, ARGUMENTS);
     return status < 0 ? NULL : Py_NewRef(Py_None);
@@ -61,10 +62,9 @@ sum_terms(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     Py_ssize_t n = views[COEFFICIENTS].shape[0], rows = views[TERMS].shape[1];
-    int status = check_length(&arrays[COEFFICIENTS], &views[COEFFICIENTS], 1, n);
-    status = status < 0 ? status : check_length(&arrays[TERMS], &views[TERMS], 0, n);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 0, n);
-    status = status < 0 ? status : check_length(&arrays[OUT], &views[OUT], 1, rows);
+    int status = check_shape(&arrays[COEFFICIENTS], &views[COEFFICIENTS], n, n);
+    status = status < 0 ? status : check_shape(&arrays[TERMS], &views[TERMS], n, rows);
+    status = status < 0 ? status : check_shape(&arrays[OUT], &views[OUT], n, rows);
     if (status == 0) {
         const double *coefficients = views[COEFFICIENTS].buf, *terms = views[TERMS].buf;
         double *out = views[OUT].buf;

@@ -11,9 +11,6 @@
 #include <math.h>
 #include <stdint.h>
 
-/* Rows whose sums are kept apart until the end. */
-#define LANES 8
-
 static int
 check_coefficients(const Array *array, const Py_buffer *view)
 {
@@ -82,8 +79,7 @@ bound_blocks(PyObject *Py_UNUSED(module), PyObject *args)
     Py_ssize_t strips = shape[1], rows = shape[2], blocks = views[STARTS].shape[0] - 1;
     int status = check_coefficients(&arrays[COEFFICIENTS], &views[COEFFICIENTS]);
     for (int i = LOW; i < ARGUMENTS && status == 0; i++) {
-        status = check_length(&arrays[i], &views[i], 0, strips) < 0 ? -1
-                                                                    : check_length(&arrays[i], &views[i], 1, blocks);
+        status = check_shape(&arrays[i], &views[i], strips, blocks);
     }
     status = status < 0 ? status : check_starts(views[STARTS].buf, blocks, rows);
     for (Py_ssize_t s = 0; s < strips && status == 0; s++) {
@@ -147,16 +143,6 @@ sum_strip(Moments *m, const float *coefficients, Py_ssize_t stride, int terms, d
     }
 }
 
-static double
-sum_lanes(const double lanes[LANES])
-{
-    double sum = 0.0;
-    for (int i = 0; i < LANES; i++) {
-        sum += lanes[i];
-    }
-    return sum;
-}
-
 PyObject *
 sum_moments(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -177,11 +163,10 @@ sum_moments(PyObject *Py_UNUSED(module), PyObject *args)
     Py_ssize_t terms = shape[0], strips = shape[1], rows = shape[2];
     int status = check_coefficients(&arrays[COEFFICIENTS], &views[COEFFICIENTS]);
     for (int i = WEIGHTS; i <= ARMS && status == 0; i++) {
-        status = check_length(&arrays[i], &views[i], 0, rows);
+        status = check_shape(&arrays[i], &views[i], rows);
     }
     for (int i = SUMS; i < ARGUMENTS && status == 0; i++) {
-        Py_ssize_t n = i == SQUARES ? (terms == 4 ? 6 : 1) : terms;
-        status = check_length(&arrays[i], &views[i], 0, n) < 0 ? -1 : check_length(&arrays[i], &views[i], 1, strips);
+        status = check_shape(&arrays[i], &views[i], i == SQUARES && terms == 4 ? 6 : terms, strips);
     }
     for (Py_ssize_t s = 0; s < strips && status == 0; s++) {
         Moments m;

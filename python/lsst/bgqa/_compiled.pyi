@@ -9,6 +9,10 @@ from typing import final
 
 import numpy as np
 
+# Most rows in a block, and most strips that are found for an extreme.
+ROWS_PER_BLOCK: int
+MOST_STRIPS: int
+
 @final
 class Window:
     """What it takes to count pixels below values in a bracket.
@@ -23,7 +27,7 @@ class Window:
     weights : `numpy.ndarray`
         Rows of pixels that each row stands for, ``float64``, shape (rows,).
     starts : `numpy.ndarray`
-        First row of each block and the end, at most 16 rows apart,
+        First row of each block and the end, at most `ROWS_PER_BLOCK` apart,
         ``int64``, shape (blocks of rows + 1,).
     rows : `numpy.ndarray`
         Rows of pixels in each block, ``float64``, shape (blocks of rows,).
@@ -120,7 +124,7 @@ def find_highest(
         negative, ``float32``, shape (strips in a row, blocks of rows).
     found : `numpy.ndarray`
         Where to put the strip, the row and the pixel in the strip of each,
-        the highest first, ``int64``, shape (3, 16).
+        the highest first, ``int64``, shape (3, `MOST_STRIPS`).
     sign : `float`
         1, or -1 for the least pixels.
 

@@ -116,13 +116,13 @@ class PiecewiseCubic:
             Positions, ascending, ``float64``, shape (k, m); the m of a row
             are in one piece.
         weights : `numpy.ndarray`
-            Weights of the samples in each of n sums, ``float64``, shape
-            (k, n, m). But for the first, the sums have no weight in total.
+            Weights of the samples in each of 4 sums, ``float64``, shape
+            (k, 4, m). But for the first, the sums have no weight in total.
 
         Returns
         -------
         sums : `numpy.ndarray`
-            The sums, ``float32``, shape (k, n, curves).
+            The sums, ``float32``, shape (k, 4, curves).
         """
         pieces = self.pieces(x[:, 0])
         dx = self._distances(x, pieces[:, np.newaxis])

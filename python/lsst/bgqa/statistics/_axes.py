@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("LEGENDRE", "ROWS_PER_BLOCK", "Columns", "Rows", "cut_at", "divide")
+__all__ = ("LEGENDRE", "Columns", "Rows", "cut_at", "divide")
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,12 @@ from typing import Self
 
 import numpy as np
 
+from .._compiled import ROWS_PER_BLOCK
+
 # Coefficients of the powers 0 to 3 in Legendre's first polynomials.
 LEGENDRE = np.array(
     [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-0.5, 0.0, 1.5, 0.0], [0.0, -1.5, 0.0, 2.5]]
 )
-# Rows of samples whose strips are bounded together, a power of 2.
-ROWS_PER_BLOCK = 16
 # Where the rows of a stratum are taken, as shares of it from its centre.
 _NODES = (0.16, 0.44)
 
@@ -188,22 +188,6 @@ class Rows(_Axis):
     @property
     def _starts(self) -> np.ndarray:
         return self.samples
-
-    def blocks_in(self, samples: slice) -> slice:
-        """Return the blocks that begin within some samples.
-
-        Parameters
-        ----------
-        samples : `slice`
-            First sample and the one after the last, explicitly.
-
-        Returns
-        -------
-        blocks : `slice`
-            First block and the one after the last.
-        """
-        first, stop = np.searchsorted(self.blocks, [samples.start, samples.stop])
-        return slice(int(first), int(stop))
 
     def rows_of(self, samples: np.ndarray) -> np.ndarray:
         """Return the rows that samples stand for.

@@ -5,11 +5,8 @@ __all__ = ("extremes",)
 
 import numpy as np
 
-from .._compiled import find_highest
+from .._compiled import MOST_STRIPS, find_highest
 from ._strips import StripGrid
-
-# Of how many strips the best pixels are evaluated.
-_MAX_STRIPS = 16
 
 
 def extremes(strips: StripGrid, keep: np.ndarray | None = None) -> tuple[float, float]:
@@ -54,7 +51,7 @@ def _promising(
     """Find rows and columns that the greatest pixel of ``sign`` times the
     background is in.
     """
-    found = np.empty((3, _MAX_STRIPS), dtype=np.int64)
+    found = np.empty((3, MOST_STRIPS), dtype=np.int64)
     n = find_highest(strips.coefficients, strips.x.lengths, strips.y.starts, bounds, keep, found, sign)
     ix, iy, at = found[:, :n]
     # Beside the best pixels, and in all rows that a sample stands for.

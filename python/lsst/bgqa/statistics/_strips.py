@@ -188,10 +188,10 @@ class StripGrid:
         inside : `numpy.ndarray`
             ``bool``, in the shape of the blocks.
         """
-        first, stop = (self.y.at(row) for row in rows)
+        first, stop = np.searchsorted(self.y.blocks, [self.y.at(row) for row in rows])
         x0, x1 = (self.x.at(column) for column in columns)
         inside = np.zeros((len(self.x.lengths), len(self.y.blocks)), dtype=bool)
-        inside[x0:x1, self.y.blocks_in(slice(first, stop))] = True
+        inside[x0:x1, first:stop] = True
         return inside
 
     def pixels(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
