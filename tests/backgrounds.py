@@ -75,7 +75,7 @@ def case(name: str) -> Case:
 
 def make_layer(values: Any, box: Box, style: InterpStyle = InterpStyle.AKIMA_SPLINE, **how: Any) -> Layer:
     values = np.asarray(values, dtype=np.float32)
-    how.setdefault("variance", np.ones_like(values))
+    how.setdefault("standard_error", np.ones_like(values))
     how.setdefault("mask", np.zeros(values.shape, np.int32))
     return Layer(values=values, bbox=box, interp_style=style, **how)
 
@@ -84,12 +84,12 @@ def make_model(values: Any, box: Box, style: InterpStyle = InterpStyle.AKIMA_SPL
     return BackgroundModel((make_layer(values, box, style),))
 
 
-def chebyshev_layer(values: Any, box: Box, order: int, variance: Any = None, weighting: bool = True) -> Layer:
+def chebyshev_layer(values: Any, box: Box, order: int, error: Any = None, weighting: bool = True) -> Layer:
     values = np.asarray(values, dtype=np.float32)
     return make_layer(
         values,
         box,
-        variance=np.ones_like(values) if variance is None else np.asarray(variance, np.float32),
+        standard_error=np.ones_like(values) if error is None else np.asarray(error, np.float32),
         approximation=Approximation(ApproxStyle.CHEBYSHEV, order, order, weighting),
     )
 
@@ -129,8 +129,8 @@ def layers(
     kinds = ["interpolated"] * 3 + ["chebyshev"] * int(np.isfinite(values).sum() > 12)
     if draw(st.sampled_from(kinds), label="kind") == "chebyshev":
         order = draw(st.integers(0, min(4, ny - 1, nx - 1)), label="order")
-        variance = np.exp(rng.normal(0, 0.3, (ny, nx)))
-        return chebyshev_layer(values, box, order, variance, draw(st.booleans(), label="weighting"))
+        error = np.exp(rng.normal(0, 0.3, (ny, nx)))
+        return chebyshev_layer(values, box, order, error, draw(st.booleans(), label="weighting"))
     return make_layer(values, box, draw(st.sampled_from(styles), label="style"))
 
 

@@ -39,7 +39,7 @@ SPLINES = (InterpStyle.NATURAL_SPLINE, InterpStyle.CUBIC_SPLINE, InterpStyle.AKI
 def assert_same_layers(one: BackgroundModel, other: BackgroundModel) -> None:
     assert len(one.layers) == len(other.layers)
     for a, b in zip(one.layers, other.layers, strict=True):
-        for name in ("values", "variance", "mask"):
+        for name in ("values", "standard_error", "mask"):
             left, right = getattr(a, name), getattr(b, name)
             assert left.dtype == right.dtype
             np.testing.assert_array_equal(left, right)
@@ -415,8 +415,8 @@ def test_chebyshev_is_a_least_squares_fit(seed: int, order: int, weighting: bool
     ny, nx, box = 9, 8, Box(-3, 12, 77, 64)
     values = rng.normal(10, 2, (ny, nx)).astype(np.float32)
     values[rng.random((ny, nx)) < 0.1] = np.nan
-    variance = np.exp(rng.normal(0, 0.5, (ny, nx))).astype(np.float32)
-    layer = chebyshev_layer(values, box, order, variance, weighting)
+    error = np.exp(rng.normal(0, 0.5, (ny, nx))).astype(np.float32)
+    layer = chebyshev_layer(values, box, order, error, weighting)
 
     def terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         x, y = (x + 0.5) * 2 / box.width - 1, (y + 0.5) * 2 / box.height - 1
@@ -426,7 +426,7 @@ def test_chebyshev_is_a_least_squares_fit(seed: int, order: int, weighting: bool
 
     y, x = np.meshgrid(bin_centers(box.height, ny), bin_centers(box.width, nx), indexing="ij")
     good = np.isfinite(values)
-    weight = 1 / np.sqrt(variance[good].astype(np.float64)) if weighting else np.ones(good.sum())
+    weight = 1 / np.sqrt(error[good].astype(np.float64)) if weighting else np.ones(good.sum())
     design = terms(x[good], y[good]) * weight[:, np.newaxis]
     solution = np.linalg.lstsq(design, values[good] * weight, rcond=None)[0]
     yy, xx = np.mgrid[: box.height, : box.width].astype(np.float64)
@@ -435,10 +435,10 @@ def test_chebyshev_is_a_least_squares_fit(seed: int, order: int, weighting: bool
 
 def test_chebyshev_skips_infinite_weights_and_bad_bins() -> None:
     values = np.full((6, 6), 5, np.float32)
-    variance = np.ones((6, 6), np.float32)
+    error = np.ones((6, 6), np.float32)
     values[[0, 1, 4, 5], [0, 3, 4, 5]] = 900, np.inf, np.nan, 900
-    variance[[0, 1, 4, 5], [0, 3, 4, 5]] = 0, 1, 1, np.nan
-    layer = chebyshev_layer(values, BOX, 2, variance)
+    error[[0, 1, 4, 5], [0, 3, 4, 5]] = 0, 1, 1, np.nan
+    layer = chebyshev_layer(values, BOX, 2, error)
     np.testing.assert_allclose(layer.render(), 5, rtol=1e-6)
 
 
@@ -492,7 +492,7 @@ def test_mask_plane_that_is_no_keyword_is_refused_on_writing() -> None:
         ({"values": np.zeros(4, np.float32)}, "two-dimensional"),
         ({"values": np.zeros((0, 4), np.float32)}, "two-dimensional"),
         ({"mask": np.zeros((2, 4), np.int32)}, "mask has shape"),
-        ({"variance": np.zeros((3, 5), np.float32)}, "variance has shape"),
+        ({"standard_error": np.zeros((3, 5), np.float32)}, "standard_error has shape"),
         ({"bbox": Box(0, 0, 0, 50)}, "empty"),
         ({"bbox": Box(0, 0, 50, -1)}, "empty"),
         ({"bbox": Box(0, 0, 1 << 16, 1 << 15)}, "pixels, more than"),
@@ -504,7 +504,7 @@ def test_mask_plane_that_is_no_keyword_is_refused_on_writing() -> None:
 def test_impossible_layers_are_refused(change: dict[str, Any], reason: str) -> None:
     arguments: dict[str, Any] = {
         "values": np.zeros((3, 4), np.float32),
-        "variance": np.zeros((3, 4), np.float32),
+        "standard_error": np.zeros((3, 4), np.float32),
         "mask": np.zeros((3, 4), np.int32),
         "bbox": BOX,
     }

@@ -81,8 +81,8 @@ def _outcome(data: bytes) -> BackgroundModel | BackgroundError:
         return error
     assert model.layers
     for layer in model.grids:
-        assert layer.values.shape == layer.mask.shape == layer.variance.shape
-        assert layer.values.dtype == layer.variance.dtype == np.float32
+        assert layer.values.shape == layer.mask.shape == layer.standard_error.shape
+        assert layer.values.dtype == layer.standard_error.dtype == np.float32
         assert layer.mask.dtype == np.int32
         assert layer.values.nbytes <= 2 * len(data)
         assert 0 < layer.bbox.area < 2**31

@@ -463,7 +463,7 @@ def test_one_loud_segment_is_found() -> None:
 def test_fit_has_known_residuals() -> None:
     # A checkerboard is orthogonal to low orders on an even grid, or nearly so.
     sign = np.where(np.add.outer(np.arange(12), np.arange(12)) % 2, 1.0, -1.0)
-    layer = chebyshev_layer(100 + 3 * sign, Box(0, 0, 600, 600), 1, variance=np.full((12, 12), 4.0))
+    layer = chebyshev_layer(100 + 3 * sign, Box(0, 0, 600, 600), 1, error=np.full((12, 12), 2.0))
     metrics = background_statistics(BackgroundModel((layer, make_layer([[5]], layer.bbox))))
     assert metrics["fit_residualRms"] == pytest.approx(3, rel=1e-3)
     assert metrics["fit_maxPull"] == pytest.approx(1.5, rel=0.02)
@@ -474,13 +474,13 @@ def test_fit_is_measured_where_it_was_made() -> None:
     rng = np.random.default_rng(2)
     values = 100 + rng.normal(0, 1, (10, 10))
     values[4, 4], values[5, 5] = np.nan, 9000
-    variance = np.exp(rng.normal(0, 0.2, (10, 10)))
-    variance[5, 5] = 0  # an infinite weight: not fitted, not measured
-    layer = chebyshev_layer(values, Box(3, 4, 400, 500), 2, variance)
+    error = np.exp(rng.normal(0, 0.2, (10, 10)))
+    error[5, 5] = 0  # an infinite weight: not fitted, not measured
+    layer = chebyshev_layer(values, Box(3, 4, 400, 500), 2, error)
     metrics = background_statistics(BackgroundModel((layer,)))
     x, y = (np.array(bin_centers(size, 10)) for size in (400, 500))
-    residual = (layer.values - layer.surface.evaluate(y, x))[np.isfinite(values) & (variance > 0)]
-    pull = residual / np.sqrt(layer.variance[np.isfinite(values) & (variance > 0)])
+    residual = (layer.values - layer.surface.evaluate(y, x))[np.isfinite(values) & (error > 0)]
+    pull = residual / layer.standard_error[np.isfinite(values) & (error > 0)]
     assert metrics["fit_residualRms"] == pytest.approx(np.sqrt(np.mean(residual**2)))
     assert metrics["fit_maxPull"] == pytest.approx(np.abs(pull).max())
     assert metrics["fit_reducedChi2"] == pytest.approx((pull**2).sum() / (98 - 6))

@@ -112,7 +112,7 @@ def detectors(repository: Repository) -> Repository:
     good = make_model(1000)
     layer = good.grids[0]
     blind = BackgroundModel(
-        (Layer(np.full_like(layer.values, np.nan), layer.variance, layer.mask, layer.bbox),)
+        (Layer(np.full_like(layer.values, np.nan), layer.standard_error, layer.mask, layer.bbox),)
     )
     for detector, model in enumerate((good, blind, good)):
         repository.butler.put(model, "calexpBackground", detector=detector, **VISIT)
@@ -174,7 +174,7 @@ def test_metrics_are_in_the_task_metadata() -> None:
 def test_blind_background_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     layer = make_model(1000).grids[0]
     blind = BackgroundModel(
-        (Layer(np.full_like(layer.values, np.nan), layer.variance, layer.mask, layer.bbox),)
+        (Layer(np.full_like(layer.values, np.nan), layer.standard_error, layer.mask, layer.bbox),)
     )
     task = BackgroundQaTask(config=BackgroundQaConfig())
     with caplog.at_level(logging.INFO):

@@ -308,12 +308,12 @@ def _write_templates(folder: Path, name: str) -> list[Path]:
         values += rng.normal(0, error, values.shape)
         if number % 8 == 3:  # wings of a bright star
             values += 40 * np.exp(-200 * ((x + 0.2) ** 2 + (y - 0.25) ** 2))
-        variance = np.full(values.shape, error**2)
+        errors = np.full(values.shape, error)
         hidden = rng.integers(0, values.size, 3)
-        values.flat[hidden] = variance.flat[hidden] = np.nan
+        values.flat[hidden] = errors.flat[hidden] = np.nan
         sky = Layer(
             values.astype(np.float32),
-            variance.astype(np.float32),
+            errors.astype(np.float32),
             np.zeros(values.shape, dtype=np.int32),
             box,
             approximation=Approximation(ApproxStyle.CHEBYSHEV, 6, 6, weighting=True),

@@ -50,7 +50,7 @@ def _layer(number: int, entry: Any) -> Layer:
     try:
         return Layer(
             values=np.array(stats.getImage().getArray(), dtype=np.float32),
-            variance=np.array(stats.getVariance().getArray(), dtype=np.float32),
+            standard_error=np.array(stats.getVariance().getArray(), dtype=np.float32),
             mask=np.array(mask.getArray(), dtype=np.int32),
             bbox=Box(box.getMinX(), box.getMinY(), box.getWidth(), box.getHeight()),
             interp_style=InterpStyle(int(interp_style)),

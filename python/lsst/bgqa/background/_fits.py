@@ -1,7 +1,8 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 """Files of afw's ``BackgroundList``: three HDUs a layer.
 
-The HDUs are image, mask and variance of the layer's bins; the image's header
+The HDUs are image, mask and standard error (which afw calls variance) of the
+layer's bins; the image's header
 says what box they cover and how they become pixels.
 """
 
@@ -56,9 +57,9 @@ def _read_layers(images: Sequence[Image]) -> tuple[Layer, ...]:
         raise BackgroundError(f"has {len(images)} HDUs, but a background has three a layer")
     layers = []
     for first in range(0, len(images), 3):
-        image, mask, variance = images[first : first + 3]
+        image, mask, error = images[first : first + 3]
         places = [f"HDU {first + i} ({part} of layer {first // 3 + 1})" for i, part in enumerate(_PARTS)]
-        for other, place in ((mask, places[1]), (variance, places[2])):
+        for other, place in ((mask, places[1]), (error, places[2])):
             if other.pixels.shape != image.pixels.shape:
                 raise BackgroundError(
                     f"{place}: has shape {other.pixels.shape}, the image has {image.pixels.shape}"
@@ -68,7 +69,7 @@ def _read_layers(images: Sequence[Image]) -> tuple[Layer, ...]:
         with _at(places[1]):
             planes = {key[3:]: _integer(mask.header, key) for key in mask.header if key.startswith("MP_")}
         with _at(places[0]), np.errstate(over="ignore"):
-            layers.append(_make_layer(image, mask, variance, planes))
+            layers.append(_make_layer(image, mask, error, planes))
     return tuple(layers)
 
 
@@ -80,7 +81,7 @@ def _at(place: str) -> Iterator[None]:
         raise BackgroundError(f"{place}: {error}") from None
 
 
-def _make_layer(image: Image, mask: Image, variance: Image, mask_planes: dict[str, int]) -> Layer:
+def _make_layer(image: Image, mask: Image, error: Image, mask_planes: dict[str, int]) -> Layer:
     header = image.header
     approximation = Approximation()
     # Files from before fits were possible have no APPROX* keywords.
@@ -93,7 +94,7 @@ def _make_layer(image: Image, mask: Image, variance: Image, mask_planes: dict[st
         )
     return Layer(
         values=image.pixels.astype(np.float32),
-        variance=variance.pixels.astype(np.float32),
+        standard_error=error.pixels.astype(np.float32),
         mask=mask.pixels.astype(np.int32),
         bbox=Box(*(_integer(header, f"BKGD_{key}") for key in ("X0", "Y0", "WIDTH", "HEIGHT"))),
         interp_style=_code(InterpStyle, header, "INTERPSTYLE"),
@@ -143,7 +144,7 @@ def write_bytes(layers: Sequence[Layer]) -> bytes:
     """
     hdus: list[Any] = []
     for layer in layers:
-        for grid, planes in ((layer.values, {}), (layer.mask, layer.mask_planes), (layer.variance, {})):
+        for grid, planes in ((layer.values, {}), (layer.mask, layer.mask_planes), (layer.standard_error, {})):
             hdu = fits.ImageHDU(grid) if hdus else fits.PrimaryHDU(grid)
             hdu.header.extend(_cards(layer))
             hdu.header.extend([_card(f"MP_{plane}", bit) for plane, bit in sorted(planes.items())])

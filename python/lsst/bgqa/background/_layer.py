@@ -112,7 +112,7 @@ class Approximation:
         Total order of the polynomial; both are equal (afw knows no other).
         A negative ``order_y`` means ``order_x``.
     weighting : `bool`
-        Whether bins are weighted by their inverse variance.
+        Whether bins are weighted by one over their standard error.
     """
 
     style: ApproxStyle = ApproxStyle.UNKNOWN
@@ -134,8 +134,9 @@ class Layer:
     values : `numpy.ndarray`
         Value of each bin, ``float32``, shape (ny, nx), in the background's
         unit; NaN where a bin has none.
-    variance : `numpy.ndarray`
-        Variance of each value, ``float32``, shape (ny, nx).
+    standard_error : `numpy.ndarray`
+        Standard error of each value, ``float32``, shape (ny, nx), in the
+        background's unit. afw keeps it in the plane that it calls variance.
     mask : `numpy.ndarray`
         Mask of each bin, ``int32``, shape (ny, nx).
     bbox : `Box`
@@ -156,7 +157,7 @@ class Layer:
     """
 
     values: np.ndarray = field(repr=False)
-    variance: np.ndarray = field(repr=False)
+    standard_error: np.ndarray = field(repr=False)
     mask: np.ndarray = field(repr=False)
     bbox: Box
     interp_style: InterpStyle = InterpStyle.AKIMA_SPLINE
@@ -170,7 +171,7 @@ class Layer:
         shape = self.values.shape
         if len(shape) != 2 or 0 in shape:
             raise BackgroundError(f"its bins are not a two-dimensional grid but have shape {shape}")
-        for name, other in (("mask", self.mask), ("variance", self.variance)):
+        for name, other in (("mask", self.mask), ("standard_error", self.standard_error)):
             if other.shape != shape:
                 raise BackgroundError(f"{name} has shape {other.shape}, the bins have {shape}")
         if self.bbox.width <= 0 or self.bbox.height <= 0:
@@ -197,7 +198,7 @@ class Layer:
         if approximation.style is not ApproxStyle.UNKNOWN and self.values.size * terms > _MAX_FIT:
             raise BackgroundError(f"a fit of {terms} terms to {self.values.size} bins is too large")
         object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float32))
-        object.__setattr__(self, "variance", np.asarray(self.variance, dtype=np.float32))
+        object.__setattr__(self, "standard_error", np.asarray(self.standard_error, dtype=np.float32))
         object.__setattr__(self, "mask", np.asarray(self.mask, dtype=np.int32))
 
     @property
@@ -232,12 +233,13 @@ class Layer:
     @property
     def fit_weights(self) -> np.ndarray:
         """Weight of each bin in a fit (`numpy.ndarray` of ``float64``, shape
-        (ny, nx)): the ``float32`` quotient 1 / variance, or 1.
+        (ny, nx)): the ``float32`` quotient 1 / standard error, as afw takes
+        the plane for a variance, or 1.
         """
         if not self.approximation.weighting:
             return np.ones(self.shape)
         with np.errstate(divide="ignore", over="ignore"):
-            return (np.float32(1) / self.variance).astype(np.float64)
+            return (np.float32(1) / self.standard_error).astype(np.float64)
 
     @cached_property
     def surface(self) -> Surface:

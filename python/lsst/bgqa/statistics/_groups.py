@@ -559,8 +559,8 @@ def fit_group(model: BackgroundModel) -> dict[str, float]:
         order = layer.approximation.order_x
         residuals.append(residual[used])
         freedom += int(used.sum()) - (order + 1) * (order + 2) // 2
-        known = used & np.isfinite(layer.variance) & (layer.variance > 0)
-        pulls.append(residual[known] / np.sqrt(layer.variance[known].astype(np.float64)))
+        known = used & np.isfinite(layer.standard_error) & (layer.standard_error > 0)
+        pulls.append(residual[known] / layer.standard_error[known])
     if not residuals:
         return {}
     residual, pull = np.concatenate(residuals), np.concatenate(pulls)

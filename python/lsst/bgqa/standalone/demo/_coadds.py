@@ -77,8 +77,8 @@ def make_coadd(patch: DemoPatch, band: str) -> DemoCoadd:
     def sky(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return coadd_residual(patch, band, x, y)
 
-    values, variance = measure_bins(sky, box, _BIN_SIZE, _PIXEL_NOISE, rng)
-    layer = Layer(values, variance, np.zeros(values.shape, dtype=np.int32), box)
+    values, error = measure_bins(sky, box, _BIN_SIZE, _PIXEL_NOISE, rng)
+    layer = Layer(values, error, np.zeros(values.shape, dtype=np.int32), box)
     background = BackgroundModel((layer, constant_layer(box, -0.05)), u.nJy)
 
     x, y = np.meshgrid(np.arange(box.x0, box.x1), np.arange(box.y0, box.y1))

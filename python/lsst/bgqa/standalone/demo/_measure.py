@@ -42,8 +42,8 @@ def measure_bins(
 
     Returns
     -------
-    values, variance : `numpy.ndarray`
-        Mean and its variance, ``float32``, shape (ny, nx).
+    values, standard_error : `numpy.ndarray`
+        Mean and its standard error, ``float32``, shape (ny, nx).
 
     Notes
     -----
@@ -57,7 +57,7 @@ def measure_bins(
     mean = sky(*np.meshgrid(x, y)).reshape(ny, _SAMPLES, nx, _SAMPLES).mean(axis=(1, 3))
     error = pixel_noise / bin_size
     values = mean + rng.normal(0, error, (ny, nx))
-    return values.astype(np.float32), np.full((ny, nx), error**2, dtype=np.float32)
+    return values.astype(np.float32), np.full((ny, nx), error, dtype=np.float32)
 
 
 def constant_layer(bbox: Box, value: float) -> Layer:
@@ -77,7 +77,7 @@ def constant_layer(bbox: Box, value: float) -> Layer:
     """
     return Layer(
         values=np.full((1, 1), value, dtype=np.float32),
-        variance=np.zeros((1, 1), dtype=np.float32),
+        standard_error=np.zeros((1, 1), dtype=np.float32),
         mask=np.zeros((1, 1), dtype=np.int32),
         bbox=bbox,
         interp_style=InterpStyle.CONSTANT,
@@ -108,15 +108,15 @@ def visit_background(visit: DemoVisit, detector: DemoDetector) -> BackgroundMode
         return visit_sky(visit, detector, x, y)
 
     level = float(sky(np.array([bbox.width / 2]), np.array([bbox.height / 2]))[0])
-    values, variance = measure_bins(sky, bbox, _BIN_SIZE, np.sqrt(level / GAIN), rng)
+    values, error = measure_bins(sky, bbox, _BIN_SIZE, np.sqrt(level / GAIN), rng)
     if not has_good_pixels(visit, detector):
-        values[:] = variance[:] = np.nan
+        values[:] = error[:] = np.nan
         fit = Approximation()
     else:
         fit = Approximation(ApproxStyle.CHEBYSHEV, 6, 6, weighting=True)
         # A bin or two behind a bright star has no sky pixel.
         hidden = rng.integers(0, values.size, 2)
-        values.flat[hidden] = variance.flat[hidden] = np.nan
-    layer = Layer(values, variance, np.zeros(values.shape, dtype=np.int32), bbox, approximation=fit)
+        values.flat[hidden] = error.flat[hidden] = np.nan
+    layer = Layer(values, error, np.zeros(values.shape, dtype=np.int32), bbox, approximation=fit)
     pedestal = 0.3 if FILTERS[visit.physical_filter] == "r" else 0.5
     return BackgroundModel((layer, constant_layer(bbox, pedestal)))
