@@ -19,7 +19,7 @@ import numpy as np
 from ._layer import InterpStyle
 
 # Values of a piece of curves evaluated at a time: they stay in cache.
-_BLOCK_VALUES = 1 << 13
+_BLOCK_VALUES = 1 << 14
 
 _MIN_POINTS = {
     InterpStyle.CONSTANT: 1,

@@ -47,7 +47,7 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
         lattice = Lattice.of(model, *_cuts(model, config))
         distribution, plane = Distribution.of(lattice), Plane.of(lattice)
         all_pixels, inside = extremes(lattice, _inner(model))
-        groups["level"] = level_group(distribution, all_pixels, plane)
+        groups["level"] = level_group(lattice, distribution, all_pixels, plane)
         groups["shape"] = shape_group(plane, roughness(primary_layer(model).values))
         groups["edges"] = edges_group(lattice, config.edge_width, all_pixels, inside)
         groups["bumps"] = bumps_group(model, config.bump_threshold)

@@ -9,7 +9,7 @@ most promising first.
 
 from __future__ import annotations
 
-__all__ = ("Extremes", "extremes")
+__all__ = ("Cells", "Extremes", "extremes")
 
 from functools import lru_cache
 from math import comb
@@ -64,7 +64,7 @@ def extremes(lattice: Lattice, inner: tuple[slice, slice] | None = None) -> tupl
     inside : `Extremes` or `None`
         The range of those in the rectangle, if there is one.
     """
-    cells = _Cells(lattice)
+    cells = Cells(lattice)
     everywhere = np.ones(cells.high.shape, dtype=bool)
     if inner is None:
         low, high = (_Search(lattice.model, sign).best_of(cells, everywhere) for sign in (-1.0, 1.0))
@@ -84,8 +84,24 @@ def extremes(lattice: Lattice, inner: tuple[slice, slice] | None = None) -> tupl
     return Extremes(-low, high), Extremes(-low_inside, high_inside)
 
 
-class _Cells:
-    """What a lattice tells of the values in each of its cells."""
+class Cells:
+    """What a lattice tells of the values in each of its cells.
+
+    Parameters
+    ----------
+    lattice : `Lattice`
+        The lattice.
+
+    Attributes
+    ----------
+    low, high : `numpy.ndarray`
+        The least and the greatest value of the sample, shape (intervals in y,
+        intervals in x).
+    reach : `numpy.ndarray`
+        By how much values between those of the sample may pass them.
+    bends : `numpy.ndarray`
+        The share of that which no polynomial through them tells.
+    """
 
     def __init__(self, lattice: Lattice) -> None:
         self.lattice = lattice
@@ -125,7 +141,7 @@ class _Search:
         self.left = _MAX_LOOKED_AT
         self.slack = _rounding(model)
 
-    def best_of(self, cells: _Cells, among: np.ndarray) -> float:
+    def best_of(self, cells: Cells, among: np.ndarray) -> float:
         """Search some cells, ``bool``, shape (intervals in y, intervals in
         x); return the greatest pixel so far.
         """
@@ -149,7 +165,7 @@ class _Search:
             y, x = (Axis.cut(int(part[0]), int(part[1]), [], _PARTS) for part in (rows, columns))
             lattice = Lattice.at(self.model, y, x)
             self.left -= lattice.pixels.size
-            cells = _Cells(lattice)
+            cells = Cells(lattice)
             self.best_of(cells, np.ones(cells.high.shape, dtype=bool))
         else:
             self.left -= area

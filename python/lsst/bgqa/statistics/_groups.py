@@ -24,6 +24,7 @@ from ._config import StatisticsConfig
 from ._distribution import Distribution
 from ._extremes import Extremes
 from ._lattice import Lattice
+from ._signs import negative_fraction
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,17 @@ class Plane:
         return max(self.variance - explained / 12, 0.0)
 
 
-def level_group(distribution: Distribution, extremes: Extremes, plane: Plane) -> dict[str, float]:
+def level_group(
+    lattice: Lattice, distribution: Distribution, extremes: Extremes, plane: Plane
+) -> dict[str, float]:
     """Describe the distribution of the pixels.
 
     Parameters
     ----------
+    lattice : `Lattice`
+        A sample of the pixels.
     distribution : `Distribution`
-        The pixels.
+        Their distribution.
     extremes : `Extremes`
         Their range.
     plane : `Plane`
@@ -122,7 +127,7 @@ def level_group(distribution: Distribution, extremes: Extremes, plane: Plane) ->
         "p95": p95,
         "p99": p99,
         "range": maximum - minimum,
-        "negativeFraction": float(distribution.fractions_below([0.0])[0]) if minimum < 0 else 0.0,
+        "negativeFraction": negative_fraction(lattice, distribution) if minimum < 0 else 0.0,
     }
 
 
