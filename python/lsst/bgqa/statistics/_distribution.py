@@ -71,9 +71,10 @@ class Distribution:
             values = np.concatenate([lattice.pixels[part].ravel() for part in parts])
             values = np.sort(values).astype(np.float64)
             return cls(values, np.arange(len(values)), len(values), True, is_float32)
-        halves = [tuple(slice(one.start // 2, one.stop // 2) for one in part) for part in parts]
+        every = 2 if lattice.pairs else 1
+        shares = [tuple(slice(one.start // every, one.stop // every) for one in part) for part in parts]
         middle, spread, number = (
-            np.concatenate([share[half].ravel() for half in halves]) for share in lattice.shares
+            np.concatenate([of_all[share].ravel() for share in shares]) for of_all in lattice.shares
         )
         # What is the same everywhere still rises from none to all.
         spread = np.maximum(spread, np.abs(middle) * (_FLOAT32 if is_float32 else _FLOAT64))

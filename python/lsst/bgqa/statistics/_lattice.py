@@ -33,6 +33,9 @@ _LEAST_PIXELS = 1 << 13
 # The C library hands freed memory back to the system unless it has seen blocks
 # of this size come and go, and then pages it in for each background anew.
 np.empty(1 << 24, dtype=np.uint8)
+# Images of up to so many pixels are looked at more closely: their bins may be
+# but a few pixels wide.
+_LARGE = 1 << 21
 # How many pixels from the nodes of the Gauss rule others are tried.
 _SHIFT = 1
 _MAX_TRIED = 4096
@@ -110,21 +113,44 @@ class Axis:
         """Pixels in each interval (`numpy.ndarray` of ``int64``)."""
         return np.diff(self.edges)
 
-    @cached_property
-    def pairs(self) -> np.ndarray:
-        """How to combine the values at every other pixel and at the next
-        (`numpy.ndarray` of ``float64``, shape (3, n m / 2)): the weight of the
-        second in the value in the middle of those that both stand for, that of
-        their difference in half the range there, and the number of pixels.
+    def shares(self, values: np.ndarray, together: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tell what values the pixels have that those taken stand for.
+
+        Parameters
+        ----------
+        values : `numpy.ndarray`
+            Values at the pixels that are taken, shape (n m, k).
+        together : `bool`
+            Whether every other pixel is taken together with the next.
+
+        Returns
+        -------
+        middles, changes : `numpy.ndarray`
+            The value in the middle of what each stands for, and half the
+            change across, shape (n m, k) or (n m / 2, k).
+        number : `numpy.ndarray`
+            The number of pixels.
         """
-        (x, x_next), (weight, weight_next) = (
-            (part.reshape(-1, 2)[:, 0], part.reshape(-1, 2)[:, 1]) for part in (self.pixels, self.weights)
+        pixels, weights = (part.reshape(-1, 2) for part in (self.pixels, self.weights))
+        starts = (self.edges[:-1, np.newaxis] - 0.5 + np.cumsum(self.weights, axis=1) - self.weights).reshape(
+            -1, 2
         )
-        start = np.repeat(self.edges[:-1], self.pixels.shape[1]).reshape(-1, 2)[:, 0] - 0.5
-        before = (np.cumsum(self.weights, axis=1) - self.weights).reshape(-1, 2)[:, 0]
-        number = weight + weight_next
-        apart = np.maximum(x_next - x, 1.0)
-        return np.array([(start + before + 0.5 * number - x) / apart, 0.5 * number / apart, number])
+        apart = np.maximum(pixels[:, 1] - pixels[:, 0], 1.0)
+        change = (values[1::2] - values[0::2]) / apart[:, np.newaxis]
+        if together:
+            number = weights.sum(axis=1)
+            leaning = starts[:, 0] + 0.5 * number - pixels[:, 0]
+            return (
+                values[0::2] + change * leaning[:, np.newaxis],
+                change * (0.5 * number)[:, np.newaxis],
+                number,
+            )
+        middles, changes = np.empty_like(values), np.empty_like(values)
+        for i in range(2):
+            leaning = starts[:, i] + 0.5 * weights[:, i] - pixels[:, i]
+            middles[i::2] = values[i::2] + change * leaning[:, np.newaxis]
+            changes[i::2] = change * (0.5 * weights[:, i])[:, np.newaxis]
+        return middles, changes, weights.ravel()
 
     def slice(self, first: int, stop: int) -> slice:
         """Return where among the pixels that are taken a range lies.
@@ -306,24 +332,32 @@ class Lattice:
         """
         return (self.pixels - np.float64(self.reference)) * self.weights
 
+    @property
+    def pairs(self) -> bool:
+        """Whether four pixels of the sample are taken together for the
+        distribution (`bool`): in large images.
+        """
+        return self.model.bbox.area > _LARGE
+
     @cached_property
     def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Groups of pixels, each of four of the sample and of those that they
-        stand for (`tuple` of three `numpy.ndarray` of ``float64``, shape (rows
-        / 2, columns / 2)): the value in the middle, half the range if values
-        are spread evenly, and the number of pixels.
+        """What pixels of the sample stand for (`tuple` of three
+        `numpy.ndarray` of ``float64``, shape (rows, columns), or half as many
+        of each if they are taken in `pairs`): the value in the middle, half
+        the range if values are spread evenly, and the number of pixels.
         """
-        middle, half, columns = self.x.pairs
-        left, right = self.values[:, 0::2], self.values[:, 1::2]
-        change = right - left
-        centers, ranges = left + change * middle, change * half
-        middle, half, rows = (part[:, np.newaxis] for part in self.y.pairs)
-        change = centers[1::2] - centers[0::2]
-        centers = centers[0::2] + change * middle
-        ranges = 0.5 * (ranges[0::2] + ranges[1::2])
-        change *= half
-        # Where values change along both axes, they are spread as widely.
-        return centers, np.sqrt(ranges * ranges + change * change), rows * columns
+        middles, by_row, rows = self.y.shares(self.values, self.pairs)
+        across, by_column, columns = self.x.shares(np.ascontiguousarray(middles.T), self.pairs)
+        if self.pairs:
+            by_row = 0.5 * (by_row[:, 0::2] + by_row[:, 1::2])
+        number = np.multiply.outer(rows, columns)
+        # Where values change along both axes, they are spread as widely; all in
+        # all by so much that the variance is that of the sample.
+        squares = by_row * by_row + (by_column * by_column).T
+        within = float((number * squares).sum()) / 3
+        excess = _scatter(self.values, self.weights) - _scatter(across.T, number)
+        share = min(max(excess / within, 0.0), 1.0) if within > 0 else 0.0
+        return across.T, np.sqrt(share * squares), number
 
     def block_means(self, y: Sequence[int], x: Sequence[int]) -> np.ndarray:
         """Average over blocks of pixels.
@@ -345,6 +379,12 @@ class Lattice:
         part = self.weighted[rows[0] : rows[-1], columns[0] : columns[-1]]
         sums = np.add.reduceat(np.add.reduceat(part, rows[:-1] - rows[0], 0), columns[:-1] - columns[0], 1)
         return np.asarray(sums / np.multiply.outer(np.diff(y), np.diff(x)))
+
+
+def _scatter(values: np.ndarray, weights: np.ndarray) -> float:
+    """Sum weighted squares of deviations from the mean."""
+    deviations = values - (values * weights).sum() / weights.sum()
+    return float((deviations * deviations * weights).sum())
 
 
 def _axis(size: int, other: int, cuts: Sequence[int], breaks: Sequence[np.ndarray]) -> Axis:
