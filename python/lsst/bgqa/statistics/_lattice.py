@@ -350,14 +350,29 @@ class Lattice:
         across, by_column, columns = self.x.shares(np.ascontiguousarray(middles.T), self.pairs)
         if self.pairs:
             by_row = 0.5 * (by_row[:, 0::2] + by_row[:, 1::2])
-        number = np.multiply.outer(rows, columns)
+        middles, number = across.T, np.multiply.outer(rows, columns)
         # Where values change along both axes, they are spread as widely; all in
-        # all by so much that the variance is that of the sample.
+        # all by so much that the scatter in each cell is that of the sample.
         squares = by_row * by_row + (by_column * by_column).T
-        within = float((number * squares).sum()) / 3
-        excess = _scatter(self.values, self.weights) - _scatter(across.T, number)
-        share = min(max(excess / within, 0.0), 1.0) if within > 0 else 0.0
-        return across.T, np.sqrt(share * squares), number
+        within = self._by_cell(number * squares) / 3
+        scatter = self._scatter(self.values, self.weights) - self._scatter(middles, number)
+        share = np.divide(scatter, within, out=np.zeros_like(within), where=within > 0).clip(0.0, 1.0)
+        m = middles.shape[0] // len(share), middles.shape[1] // share.shape[1]
+        spread = squares.reshape(len(share), m[0], share.shape[1], m[1]) * share[:, np.newaxis, :, np.newaxis]
+        return middles, np.sqrt(spread).reshape(squares.shape), number
+
+    def _scatter(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Sum squares of deviations from the mean of each cell."""
+        deviations = values - np.float64(self.reference)
+        weighted = deviations * weights
+        sums, count = self._by_cell(weighted), np.multiply.outer(self.y.lengths, self.x.lengths)
+        return self._by_cell(weighted * deviations) - sums * sums / count
+
+    def _by_cell(self, values: np.ndarray) -> np.ndarray:
+        """Sum over the pixels of each cell that are taken."""
+        ny, nx = len(self.y.pixels), len(self.x.pixels)
+        rows = np.einsum("nak->nk", values.reshape(ny, -1, values.shape[1]))
+        return np.asarray(np.einsum("nka->nk", rows.reshape(ny, nx, -1)))
 
     def block_means(self, y: Sequence[int], x: Sequence[int]) -> np.ndarray:
         """Average over blocks of pixels.
@@ -379,12 +394,6 @@ class Lattice:
         part = self.weighted[rows[0] : rows[-1], columns[0] : columns[-1]]
         sums = np.add.reduceat(np.add.reduceat(part, rows[:-1] - rows[0], 0), columns[:-1] - columns[0], 1)
         return np.asarray(sums / np.multiply.outer(np.diff(y), np.diff(x)))
-
-
-def _scatter(values: np.ndarray, weights: np.ndarray) -> float:
-    """Sum weighted squares of deviations from the mean."""
-    deviations = values - (values * weights).sum() / weights.sum()
-    return float((deviations * deviations * weights).sum())
 
 
 def _axis(size: int, other: int, cuts: Sequence[int], breaks: Sequence[np.ndarray]) -> Axis:
