@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = ("main",)
 
 import logging
+import os
 from typing import Any
 
 import click
@@ -47,7 +48,8 @@ class _Commands(click.Group):
 @click.version_option(package_name="lsst-bgqa")
 def main() -> None:
     """Quality assurance of subtracted sky backgrounds."""
-    standalone.activate()
+    # What activate does besides is done when a repository is opened.
+    os.environ.update(standalone.environment())
     logging.getLogger("lsst").addHandler(_QUIET)
 
 

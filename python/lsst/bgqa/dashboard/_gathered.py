@@ -13,6 +13,7 @@ import numpy as np
 
 from lsst.daf.butler import Butler, DatasetRef
 
+from ..artifacts import local_artifact, read_artifact
 from ..tasks import GatherBackgroundMetricsConfig
 from ._kinds import MetricUnits, RowKind, Unreadable, check_columns
 from ._pieces import visit_begins
@@ -47,7 +48,7 @@ def gather_config(butler: Butler, ref: DatasetRef) -> GatherBackgroundMetricsCon
     for name in sorted(names, key=lambda name: (not name.startswith("gather"), name)):
         for candidate in butler.query_datasets(name, ref.run, explain=False):
             with contextlib.suppress(Exception):
-                if b"gather_background_metrics" not in butler.getURI(candidate).read():
+                if b"gather_background_metrics" not in read_artifact(butler.getURI(candidate)):
                     continue
                 config = butler.get(candidate)
                 if (
@@ -110,7 +111,7 @@ class GatheredReader:
     def _open(self) -> Iterator[pq.ParquetFile]:
         import pyarrow.parquet as pq
 
-        with self._butler.getURI(self._ref).as_local() as local:
+        with local_artifact(self._butler.getURI(self._ref)) as local:
             # Unbuffered, so that a row group is not read as a whole.
             with pq.ParquetFile(local.ospath, pre_buffer=False, buffer_size=1 << 16) as file:
                 yield file

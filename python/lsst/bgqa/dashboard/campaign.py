@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, MissingCollectionError, MissingDatasetTypeError
+from lsst.daf.butler import DatasetRef, DatasetType, MissingDatasetTypeError
 
-from ..errors import UserError
+from ..errors import UserError, fault_of_the_machine
 from ..metrics import DEFAULT_PREFIX
 from ..metrics.judging import Thresholds, judge_rows
+from ..repository import dataset_types, find_collections, open_repository
 from ..tasks import GatherBackgroundMetricsConfig
 from ._gathered import GatheredReader, gather_config
 from ._kinds import KINDS, MetricUnits, RowKind, Rows, Unreadable, microseconds, row_schema
@@ -236,8 +237,9 @@ class Campaign:
     repo : `str`
         The repository: a path, URI or label.
     collection : `str`
-        The collection; several with commas. A dataset that is in more than
-        one of them, or of a chain, is taken from the first.
+        The collection; several with commas, glob patterns among them. A
+        dataset that is in more than one of them, or of a chain, is taken from
+        the first.
 
     Attributes
     ----------
@@ -262,28 +264,24 @@ class Campaign:
 
     def __init__(self, repo: str, collection: str) -> None:
         self.repo, self.collection = repo, collection
-        self.collections = tuple(name.strip() for name in collection.split(",") if name.strip())
-        if not self.collections or any(set(name) & set("*?[") for name in self.collections):
-            raise UserError(f"{collection!r} does not name a collection")
-        try:
-            self.butler = Butler.from_config(repo, writeable=False)
-        except Exception as error:
-            # Each kind of database and of storage has errors of its own.
-            reason = " ".join(str(error).split())
-            raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
+        self.butler = open_repository(repo)
         self.unreadable = Unreadable()
         self._settings: dict[tuple[str, str], BundleSettings] = {}
         self._run_times: dict[tuple[str, str], int] = {}
         try:
+            self.collections = find_collections(self.butler, collection)
             self.families = tuple(self._find())
             if not self.families:
                 raise UserError(
                     f"{collection} has no metrics of backgrounds; run one of the pipelines into it "
                     f"(bgqa discover {repo} says which)"
                 )
-        except BaseException:
+        except BaseException as error:
             self.close()
-            raise
+            # A server that goes down meanwhile.
+            if isinstance(error, UserError) or (reason := fault_of_the_machine(error)) is None:
+                raise
+            raise UserError(f"{repo}: {reason}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -461,24 +459,16 @@ class Campaign:
 
     def _dataset_types(self) -> list[DatasetType]:
         """Return the types of metrics that the collections have, by name."""
-        try:
-            infos = self.butler.collections.query_info(
-                list(self.collections), flatten_chains=True, include_summary=True
-            )
-        except MissingCollectionError as error:
-            raise UserError(f"{self.repo}: {' '.join(str(error).split())}") from error
+        infos = self.butler.collections.query_info(
+            list(self.collections), flatten_chains=True, include_summary=True
+        )
         names = {name for info in infos for name in info.dataset_types or ()}
-        found = []
-        for name in sorted(names):
-            if not name.endswith(("_metrics", "_table")):
-                continue
-            try:
-                dataset_type = self.butler.get_dataset_type(name)
-                if dataset_type.storageClass_name in (_BUNDLE, *_ARROW):
-                    found.append(dataset_type)
-            except (KeyError, ValueError):
-                continue  # a storage class that this installation does not know
-        return found
+        ours = [name for name in names if name.endswith(("_metrics", "_table"))]
+        return [
+            dataset_type
+            for dataset_type in dataset_types(self.butler, ours)
+            if dataset_type.storageClass_name in (_BUNDLE, *_ARROW)
+        ]
 
     def _gathered(
         self, kind: RowKind, types: Sequence[DatasetType]

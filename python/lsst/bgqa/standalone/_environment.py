@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import stack
+from ._recorded import adopt_formatters
 
 CONFIG_FOLDER = Path(__file__).parent / "butler"
 """The folder of Butler configuration (`pathlib.Path`)."""
@@ -56,3 +57,4 @@ def activate() -> None:
     Butler is made: the Butler reads its storage classes only once.
     """
     os.environ.update(environment())
+    adopt_formatters()

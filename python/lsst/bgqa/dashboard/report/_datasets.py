@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = ("BlockDatasets", "Datasets", "Pictures")
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from lsst.daf.butler import Butler, DatasetRef, DatasetType
-from lsst.daf.butler.registry import DataIdError, MissingDatasetTypeError
-from lsst.resources import ResourcePath
+from lsst.daf.butler.registry import DataIdError
 from lsst.sphgeom import ConvexPolygon
 
+from ...artifacts import artifact_name, read_artifact
+from ...repository import dataset_types
 from ._sky import unit_vectors
 from ._tables import slug
 
@@ -61,13 +63,8 @@ class Datasets:
         self.collections = list(collections)
         infos = butler.collections.query_info(self.collections, flatten_chains=True, include_summary=True)
         self.runs = {info.name: frozenset(info.dataset_types or ()) for info in infos}
-        self.types: dict[str, DatasetType] = {}
-        for name in sorted({name for names in self.runs.values() for name in names}):
-            try:
-                self.types[name] = butler.get_dataset_type(name)
-            except (KeyError, ValueError, MissingDatasetTypeError):
-                # A storage class that is not known here.
-                continue
+        names = {name for names in self.runs.values() for name in names}
+        self.types: dict[str, DatasetType] = {kind.name: kind for kind in dataset_types(butler, names)}
 
     def plot_types(self, background: str, dimensions: Iterable[str]) -> list[str]:
         """Return types of pictures of a background.
@@ -329,15 +326,13 @@ class Pictures:
         name = slug("-".join([ref.datasetType.name, *map(str, ref.dataId.required_values)]))
         try:
             uri = self._butler.getURI(ref)
-            suffix = uri.getExtension().lower()
+            suffix = os.path.splitext(artifact_name(uri))[1].lower()
             if suffix not in _IMAGES:
                 raise ValueError(f"{uri} is not a picture for a browser")
             path = f"pictures/{slug(ref.datasetType.name)}/{name}{suffix}"
             target = self._folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            ResourcePath(str(target), forceDirectory=False).transfer_from(
-                uri, transfer="copy", overwrite=True
-            )
+            target.write_bytes(read_artifact(uri))
         except Exception as error:
             # Each kind of store has errors of its own.
             _LOG.warning("%s is left out: %s", ref, error)
