@@ -268,7 +268,7 @@ def test_chunks_do_not_multiply_with_visits() -> None:
 def gather(repo: Path, output: str, where: str = "instrument='HSC'", **settings: Any) -> Butler:
     butler = SimplePipelineExecutor.prep_butler(str(repo), inputs=[DEFAULT_RUN], output=output)
     pipeline = Pipeline.from_uri(
-        "resource://lsst.bgqa/pipelines/HSC/backgroundQa.yaml#detector,visit,gatherDetector,gatherVisit"
+        "resource://lsst.bgqa/pipelines/HSC/backgroundQa.yaml#detector,visit,gatherVisits"
     )
     for label in ("gatherBackgroundQa", "gatherVisitBackgroundQa"):
         for name, value in settings.items():

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ import pytest
 import yaml
 from campaigns import MadeUp
 from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
 from test_ingest import HSC
 
 from lsst.bgqa import BackgroundModel, stack
 from lsst.bgqa.artifacts import artifact_name, local_artifact, read_artifact
 from lsst.bgqa.cli import main
 from lsst.bgqa.dashboard import Campaign
+from lsst.bgqa.dashboard._pieces import PieceReader
 from lsst.bgqa.errors import UserError, reason_of
 from lsst.bgqa.repository import dataset_types, find_collections, open_repository
 from lsst.bgqa.standalone import CONFIG_FOLDER
@@ -159,7 +163,6 @@ def move_into_archive(butler: Butler, refs: list[Any], folder: Path, target: str
     folder.mkdir()
     path = butler.retrieve_artifacts_zip(refs, folder)
     with Butler.from_config(target, writeable=True) as other:
-        other.transfer_dimension_records_from(butler, refs)
         other.ingest_zip(path, transfer="copy")
 
 
@@ -174,6 +177,7 @@ def test_a_campaign_in_an_archive_is_read(made: MadeUp, tmp_path: Path) -> None:
     other = str(tmp_path / "other")
     Butler.makeRepo(other)
     with Butler.from_config(other, writeable=True) as target:
+        target.transfer_dimension_records_from(butler, refs)
         for ref in refs:
             target.registry.registerDatasetType(ref.datasetType)
     move_into_archive(butler, refs, tmp_path / "zip", other)
@@ -189,3 +193,94 @@ def test_a_campaign_in_an_archive_is_read(made: MadeUp, tmp_path: Path) -> None:
     result = run("export", other, "u/gathered", "--format", "csv")
     assert result.exit_code == 0, result.output
     assert result.stdout.count(',"fail"\n') > 10
+
+
+# --- Paths on the command line -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "REPO", "chain", "-o", "s3://bucket/report"],
+        ["demo", "https://host/demo"],
+        ["inspect", str(HSC / "calexpBackground_HSC_HSC-Z_1176_000.fits"), "--plot", "gs://bucket/a.png"],
+    ],
+)
+def test_a_folder_elsewhere_is_refused(
+    arguments: list[str], made: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    result = run(*(made.path if argument == "REPO" else argument for argument in arguments))
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert "is not on this machine" in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_uri_is_a_path(made: MadeUp, tmp_path: Path) -> None:
+    target = tmp_path / "out put"
+    assert run("report", made.path, "chain", "-o", f"file://{tmp_path}/out%20put").exit_code == 0
+    assert (target / "index.html").is_file()
+    csv = (tmp_path / "a.csv").as_uri()
+    assert run("export", made.path, "chain", "--format", "csv", "-o", csv).exit_code == 0
+    assert (tmp_path / "a.csv").read_text().count("\n") > 10
+
+
+# --- Ingest --------------------------------------------------------------
+
+
+def test_a_configuration_that_is_not_there_makes_no_folder(tmp_path: Path) -> None:
+    result = run("ingest", str(tmp_path / "new" / "butler.yaml"), str(HSC / "manifest.json"))
+    assert result.exit_code == 1
+    assert not (tmp_path / "new").exists()
+
+
+# --- Far away ------------------------------------------------------------
+
+
+def test_far_datasets_are_read_by_a_few_threads(made: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.put_visit_table("u/one", 2, [0, 1, 2])
+    made.path_of(made.put_bundle("u/two", 1, 3)).write_text("nonsense")
+
+    def rows() -> tuple[list[Any], list[str]]:
+        with Campaign(made.path, "u/two,u/one") as campaign:
+            family = campaign.family("detector")
+            found = [row for batch in family.batches() for row in batch.to_pylist()]
+            return found, family.unreadable.names
+
+    near = rows()
+    threads: set[str] = set()
+    monkeypatch.setattr("lsst.bgqa.dashboard._fetch.is_far", lambda butler: True)
+    read = PieceReader._table_rows
+
+    def note(*arguments: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return read(*arguments)
+
+    monkeypatch.setattr(PieceReader, "_table_rows", note)
+    far = rows()
+    assert repr(far) == repr(near)
+    assert len(near[0]) == 23 and len(near[1]) == 1
+    assert all(name.startswith("bgqa-fetch") for name in threads) and threads
+
+
+def test_a_picture_is_in_the_report_wherever_it_is(
+    made: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = Figure()
+    data_id = {"instrument": made.instrument, "visit": 1, "detector": 2}
+    made.put(figure, "calexpBackground_image_plot", "Plot", "u/plots", **data_id)
+    refs = made.butler.query_datasets("calexpBackground_image_plot", "u/plots")
+    other = str(tmp_path / "other")
+    shutil.copytree(made.path, other)
+    with Butler.from_config(other, writeable=True) as butler:
+        butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
+    move_into_archive(made.butler, refs, tmp_path / "zip", other)
+    for repo in (made.path, other):
+        for far in (False, True):
+            monkeypatch.setattr("lsst.bgqa.dashboard._fetch.is_far", lambda butler, far=far: far)
+            result = run("report", repo, "u/one,u/plots", "-o", str(tmp_path / "report"))
+            assert result.exit_code == 0, result.output
+            (picture,) = (tmp_path / "report" / "pictures").rglob("*.png")
+            assert picture.read_bytes().startswith(b"\x89PNG")

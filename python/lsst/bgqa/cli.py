@@ -7,6 +7,8 @@ __all__ = ("main",)
 
 import logging
 import os
+import signal
+import sys
 from typing import Any
 
 import click
@@ -51,6 +53,15 @@ def main() -> None:
     # What activate does besides is done when a repository is opened.
     os.environ.update(standalone.environment())
     logging.getLogger("lsst").addHandler(_QUIET)
+    _end_in_order()
+
+
+def _end_in_order() -> None:
+    """Let a process that is told to end remove what is unfinished."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        # Whoever runs us may have it ignored, as nohup does.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
 
 
 for _command in (demo, discover, env, export, ingest, inspect, metrics, report):

@@ -19,7 +19,7 @@ from lsst.daf.butler import Butler, CollectionType, DatasetType, MissingCollecti
 
 from .errors import UserError
 from .generations import Target, find_target
-from .repository import dataset_types, open_repository
+from .repository import dataset_types, is_remote, open_repository
 
 _COMPONENT = "backgrounds"
 _MAX_INPUTS = 20
@@ -50,6 +50,8 @@ class FoundBackground:
     omitted : `int`
         Number of RUN collections that have such datasets and are too many to
         be named in ``inputs``.
+    remote : `bool`
+        Whether a server only lets one read them: no quanta run there.
     """
 
     name: str
@@ -62,6 +64,7 @@ class FoundBackground:
     target: Target | None = None
     inputs: tuple[str, ...] = ()
     omitted: int = 0
+    remote: bool = False
 
     @property
     def count(self) -> int:
@@ -79,9 +82,9 @@ class FoundBackground:
         Returns
         -------
         command : `str` or `None`
-            A line for a shell; `None` if no pipeline does.
+            A line for a shell; `None` if no pipeline does, or none can.
         """
-        if self.target is None:
+        if self.target is None or self.remote:
             return None
         arguments = ["pipetask", "run", "-b", repo, "-i", ",".join(self.inputs)]
         # An output collection belongs to its inputs, and these differ.
@@ -230,6 +233,7 @@ def _look(
         bands=by_band,
         target=find_target(name, storage_class, dimensions, by_instrument),
         inputs=inputs[:_MAX_INPUTS],
+        remote=is_remote(butler),
         omitted=max(len(inputs) - _MAX_INPUTS, 0),
     )
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("dataset_types", "find_collections", "is_remote", "open_repository")
+__all__ = ("dataset_types", "find_collections", "is_far", "is_remote", "open_repository")
 
 import contextlib
 from collections.abc import Iterable
@@ -69,6 +69,25 @@ def is_remote(butler: Butler) -> bool:
         quanta run.
     """
     return type(butler).__name__ == "RemoteButler"
+
+
+def is_far(butler: Butler) -> bool:
+    """Whether datasets come over a network.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Returns
+    -------
+    far : `bool`
+        `True` for a server's repository, and for one with files elsewhere
+        than on this machine's file systems.
+    """
+    if is_remote(butler):
+        return True
+    return any(root is not None and not root.isLocal for root in butler.get_datastore_roots().values())
 
 
 def dataset_types(butler: Butler, names: Iterable[str]) -> list[DatasetType]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ._paths import LocalPath
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,7 +23,7 @@ _COADD_TASKS = (
 
 
 @click.command
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=LocalPath())
 @click.option(
     "--generation",
     type=click.Choice(["dp02", "dp1", "dp2"]),

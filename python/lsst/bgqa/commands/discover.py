@@ -77,14 +77,27 @@ def _print(found: list[FoundBackground], repo: str) -> None:
             escape(_counts(item.collections, _MAX_COLLECTIONS)),
         )
     console.print(table)
-    if not stack.have_afw():
+    if any(item.remote for item in found):
+        console.print()
+        console.print(
+            f"{escape(repo)} is read through a server (RemoteButler), where no quanta run: pipetask and bps "
+            "need a direct repository. From here one can read: Butler.get with "
+            "lsst.bgqa.measure_background, bgqa report and bgqa export.",
+            soft_wrap=True,
+        )
+    elif not stack.have_afw():
         console.print()
         console.print("Without the Science Pipelines, first set up this shell:")
         console.print('  eval "$(bgqa env)"', soft_wrap=True)
     for item in found:
         console.print()
         command = item.command(repo)
-        if command is None:
+        if item.remote and item.target is not None:
+            console.print(
+                f"[bold]{escape(item.name)}[/bold] is judged by {escape(item.target.pipeline)}.",
+                soft_wrap=True,
+            )
+        elif command is None:
             console.print(f"[bold]{escape(item.name)}[/bold]: no pipeline judges it.", soft_wrap=True)
         else:
             assert item.target is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UserError
+from ._paths import LocalPath
 
 if TYPE_CHECKING:
     import astropy.units as u
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plot",
     metavar="PNG",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="Draw the background, its histogram and its bumps into a file: PNG, or PDF or SVG by its name.",
 )
 def inspect(file: str, as_json: bool, unit: str, plot: Path | None) -> None:

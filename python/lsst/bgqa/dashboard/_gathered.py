@@ -16,7 +16,7 @@ from lsst.daf.butler import Butler, DatasetRef
 from ..artifacts import local_artifact, read_artifact
 from ..tasks import GatherBackgroundMetricsConfig
 from ._kinds import MetricUnits, RowKind, Unreadable, check_columns
-from ._pieces import visit_begins
+from ._pieces import VisitTime, visit_times
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,8 +167,9 @@ class GatheredReader:
         import pyarrow as pa
 
         unique, where = np.unique(visits, return_inverse=True)
-        begins = visit_begins(self._butler, str(self._ref.dataId["instrument"]), map(int, unique))
-        values = pa.array([begins.get(int(visit)) for visit in unique], pa.int64()).cast(type_)
+        times = visit_times(self._butler, str(self._ref.dataId["instrument"]), map(int, unique))
+        begins = [times.get(int(visit), VisitTime()).begin for visit in unique]
+        values = pa.array(begins, pa.int64()).cast(type_)
         return values.take(pa.array(where))
 
 

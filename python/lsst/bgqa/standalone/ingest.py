@@ -16,7 +16,8 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 from lsst.sphgeom import ConvexPolygon
 
 from ..background import BackgroundModel
-from ..errors import UserError, fault_of_the_machine
+from ..errors import UserError, reason_of
+from ..repository import is_remote, open_repository
 from ._regions import polygon
 from .manifest import ManifestEntry, read_manifest
 
@@ -81,8 +82,8 @@ def ingest(
     Parameters
     ----------
     repo : `str`
-        The repository: a path, a URI or a known name. A local folder that
-        does not exist, or is empty, becomes a new repository.
+        The repository: a path, a URI or a label. A local folder that does
+        not exist, or is empty, becomes a new repository.
     manifest : `~lsst.resources.ResourcePathExpression`
         The manifest; see `~lsst.bgqa.standalone.manifest.ManifestEntry`.
     run : `str`, optional
@@ -124,7 +125,7 @@ def ingest(
             raise
         except Exception as error:
             # What the registry and the datastore refuse has many types.
-            raise UserError(f"{repo}: cannot ingest: {_one_line(error)}") from error
+            raise UserError(f"{repo}: cannot ingest: {reason_of(error)}") from error
 
 
 def _check_file(entry: ManifestEntry, contents: bool) -> None:
@@ -143,15 +144,27 @@ def _check_file(entry: ManifestEntry, contents: bool) -> None:
 
 def _open_repository(repo: str) -> Butler:
     root = Butler.get_repo_uri(repo, return_label=True)
-    try:
-        if root.isLocal:
-            folder = Path(root.ospath)
-            if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if root.isLocal and root.getExtension() not in (".yaml", ".yml"):
+        folder = Path(root.ospath)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            try:
                 Butler.makeRepo(root.ospath)
-        return Butler.from_config(repo, writeable=True)
-    except Exception as error:
-        # Each kind of database and of storage has errors of its own.
-        raise UserError(f"{repo}: cannot be opened as a data repository: {_one_line(error)}") from error
+            except Exception as error:
+                # Each kind of file system has errors of its own.
+                raise UserError(f"{repo}: a data repository cannot be made: {reason_of(error)}") from error
+    try:
+        butler = open_repository(repo, writeable=True)
+    except UserError as error:
+        if root.isLocal or not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise UserError(
+            f"{error}; only local folders become one by themselves: butler create --seed-config makes one "
+            "there, with the registry in a database server"
+        ) from error
+    if is_remote(butler):
+        butler.close()
+        raise UserError(f"{repo}: a server lets one read it (RemoteButler); ingest needs a direct repository")
+    return butler
 
 
 def _ingest(
@@ -161,10 +174,11 @@ def _ingest(
         dataset_type_name, ("instrument", "visit", "detector"), "Background", universe=butler.dimensions
     )
     butler.registry.registerDatasetType(dataset_type)
-    butler.registry.registerRun(run)
+    butler.collections.register(run)
     _insert_records(butler, entries)
     present = {
-        ref.dataId.required_values for ref in butler.registry.queryDatasets(dataset_type, collections=run)
+        ref.dataId.required_values
+        for ref in butler.query_datasets(dataset_type, run, limit=None, explain=False)
     }
     datasets = []
     for entry in entries:
@@ -197,8 +211,15 @@ def _insert_records(butler: Butler, entries: list[ManifestEntry]) -> None:
     for entry in entries:
         records.add_visit(entry, corners[entry.instrument, entry.visit])
     with butler.registry.transaction():
-        for element, rows in records.rows.items():
-            butler.registry.insertDimensionData(element, *rows.values(), skip_existing=True)
+        for name, rows in records.rows.items():
+            if name not in butler.dimensions.elements.names:
+                continue  # the repository is of an older dimension universe
+            known = butler.dimensions.elements[name].schema.names
+            butler.registry.insertDimensionData(
+                name,
+                *({field: row[field] for field in row.keys() & known} for row in rows.values()),
+                skip_existing=True,
+            )
     for row in records.rows["visit"].values():
         data_id = butler.registry.expandDataId(instrument=row["instrument"], visit=row["id"])
         if data_id["physical_filter"] != row["physical_filter"]:
@@ -285,6 +306,7 @@ class _Records:
                 name=str(visit),
                 physical_filter=entry.physical_filter,
                 day_obs=entry.day_obs,
+                visit_system=0,  # of the visit itself, in older universes
                 region=_region(entry, corners),
             )
         self._add("visit_system_membership", name, visit, instrument=name, visit_system=0, visit=visit)
@@ -305,9 +327,3 @@ def _region(entry: ManifestEntry, corners: list[tuple[float, float]]) -> ConvexP
         return polygon(corners)
     except ValueError as error:
         raise UserError(f"{entry.file}: its corners enclose no area of the sky: {error}") from None
-
-
-def _one_line(error: Exception) -> str:
-    if (reason := fault_of_the_machine(error)) is not None:
-        return reason
-    return " ".join(str(error).split()) or type(error).__name__
