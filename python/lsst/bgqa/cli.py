@@ -22,11 +22,20 @@ from .commands.ingest import ingest
 from .commands.inspect import inspect
 from .commands.metrics import metrics
 from .commands.report import report
-from .errors import BackgroundError, UserError, fault_of_the_machine
+from .errors import BackgroundError, UserError, fault_of_the_machine, one_line, plain
 
-# What a user should know the commands print, or raise. Without a handler,
-# Python would print the libraries' warnings besides.
+# Without a handler, Python would print the libraries' warnings besides ours.
 _QUIET = logging.NullHandler()
+
+
+class _Warnings(logging.Handler):
+    """Prints what is wrong, a line each, where errors are printed, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"Warning: {' '.join(plain(record.getMessage()).split())}", err=True)
+
+
+_WARNINGS = _Warnings(logging.WARNING)
 
 
 class _Commands(click.Group):
@@ -36,7 +45,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, BackgroundError) as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(one_line(error)) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -53,6 +62,7 @@ def main() -> None:
     # What activate does besides is done when a repository is opened.
     os.environ.update(standalone.environment())
     logging.getLogger("lsst").addHandler(_QUIET)
+    logging.getLogger("lsst.bgqa").addHandler(_WARNINGS)
     _end_in_order()
 
 

@@ -1,7 +1,12 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("BackgroundError", "UserError", "fault_of_the_machine", "one_line", "reason_of")
+import re
+
+__all__ = ("BackgroundError", "UserError", "fault_of_the_machine", "one_line", "plain", "reason_of")
+
+# Of a terminal: what moves its cursor, changes its title or its colours.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # Packages whose errors say that a database, a store or a server is out of
 # reach, and what to call them.
@@ -106,4 +111,20 @@ def one_line(error: BaseException) -> str:
     words : `str`
         Its message, or its type if it has none.
     """
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(plain(str(error)).split()) or type(error).__name__
+
+
+def plain(text: str) -> str:
+    """Make a text from elsewhere harmless to a terminal.
+
+    Parameters
+    ----------
+    text : `str`
+        What a server says, or the name of a collection.
+
+    Returns
+    -------
+    text : `str`
+        The same without control characters; tabs and line feeds stay.
+    """
+    return _CONTROL.sub(" ", text)

@@ -6,26 +6,46 @@ __all__ = ("make_console", "track")
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from ..errors import plain
 
 _LOG_WIDTH = 110
+_LEAST_WIDTH = 40
 
 
-def make_console() -> Console:
+def make_console(stderr: bool = False) -> Console:
     """Make the console that commands print to.
+
+    Parameters
+    ----------
+    stderr : `bool`, optional
+        Whether to print to standard error.
 
     Returns
     -------
     console : `rich.console.Console`
-        Standard output: coloured and as wide as the window on a terminal,
-        plain and 110 columns wide in a log.
+        Coloured and as wide as the window on a terminal, plain and 110
+        columns wide in a log. Control characters in texts are not printed.
     """
-    console = Console(soft_wrap=False, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=_LOG_WIDTH, highlight=False)
+    console = _PlainConsole(stderr=stderr, soft_wrap=False, highlight=False)
+    # A width that some shells set by mistake is none.
+    given = os.environ.get("COLUMNS", "")
+    narrow = given.isdecimal() and int(given) < _LEAST_WIDTH
+    if narrow or (not console.is_terminal and not given):
+        console = _PlainConsole(stderr=stderr, width=_LOG_WIDTH, highlight=False)
     return console
+
+
+class _PlainConsole(Console):
+    """A console to which texts from elsewhere can do nothing."""
+
+    def render_str(self, text: str, **kwargs: Any) -> Text:  # type: ignore[override]
+        return super().render_str(plain(text), **kwargs)
 
 
 @contextmanager

@@ -92,16 +92,14 @@ def export(
     to_output = output == "-"
     if form == "parquet" and (output is None or to_output):
         raise click.UsageError("Parquet is no text; name a file with -o")
-    from rich.console import Console
-
     from ..dashboard import Campaign
     from ..dashboard.export import export_points, export_table
-    from ._console import track
+    from ._console import make_console, track
 
     # That pandas is not installed is no news here.
     logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
     # Standard output may be the file.
-    console = Console(stderr=True, highlight=False)
+    console = make_console(stderr=True)
     with Campaign(repo, collection) as campaign:
         families = [family for family in campaign.families if not kinds or family.kind in kinds]
         if not families:
@@ -190,4 +188,4 @@ def _tell(
     unreadable = campaign.unreadable.count + sum(family.unreadable.count for family in families)
     if unreadable:
         noun = "dataset" if unreadable == 1 else "datasets"
-        console.print(f"[bold]{unreadable} {noun} could not be read, see above[/bold]", soft_wrap=True)
+        console.print(f"[bold]{unreadable} {noun} could not be read, see the warnings[/bold]", soft_wrap=True)

@@ -5,6 +5,8 @@ __all__ = ("ingest",)
 
 import click
 
+from ..errors import plain
+
 _MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 
 
@@ -46,8 +48,16 @@ def ingest(repo: str, manifest: str, run: str, dataset_type: str, transfer: str,
             check=check,
             progress=progress,
         )
-    known = f" ({report.already_there} were there already)" if report.already_there else ""
+    files = "1 file" if report.ingested == 1 else f"{report.ingested} files"
+    visits = "1 visit" if report.visits == 1 else f"{report.visits} visits"
+    known = (
+        f" ({report.already_there} {'was' if report.already_there == 1 else 'were'} there already)"
+        if report.already_there
+        else ""
+    )
     click.echo(
-        f"Ingested {report.ingested} files of {report.visits} visits ({', '.join(report.instruments)}) "
-        f"into RUN {report.run} of {repo}{known}."
+        plain(
+            f"Ingested {files} of {visits} ({', '.join(report.instruments)}) into RUN {report.run} "
+            f"of {repo}{known}."
+        )
     )

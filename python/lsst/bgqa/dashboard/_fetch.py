@@ -14,7 +14,8 @@ from lsst.daf.butler import Butler, DatasetRef
 
 from ..repository import is_far
 
-_THREADS = 8
+# As many as the connections that lsst.resources keeps to a server.
+_THREADS = 4
 # Results that may wait to be taken.
 _AT_ONCE = 256
 
