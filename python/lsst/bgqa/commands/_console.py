@@ -1,7 +1,7 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("make_console", "track")
+__all__ = ("make_console", "print_table", "track")
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from ..errors import plain
 
 _LOG_WIDTH = 110
 _LEAST_WIDTH = 40
+_WIDEST = 1000
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -46,6 +49,28 @@ class _PlainConsole(Console):
 
     def render_str(self, text: str, **kwargs: Any) -> Text:  # type: ignore[override]
         return super().render_str(plain(text), **kwargs)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table whose columns that do not wrap are never cut.
+
+    Parameters
+    ----------
+    console : `rich.console.Console`
+        Where to print it.
+    table : `rich.table.Table`
+        The table; it may be wider than the window.
+    """
+    window = console.width
+    wide = console.options.update(width=_WIDEST)
+    least = 0
+    for column in table.columns:
+        widths = [Measurement.get(console, wide, cell).maximum for cell in (column.header, *column.cells)]
+        # 3 for the line between columns and the space beside it.
+        least += 3 + (max(widths) if column.no_wrap else min(max(widths), _LEAST_WIDTH))
+    console.width = max(window, least)
+    console.print(table)
+    console.width = window
 
 
 @contextmanager

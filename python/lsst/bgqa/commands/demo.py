@@ -3,6 +3,7 @@ from __future__ import annotations
 
 __all__ = ("demo",)
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,8 @@ def _make_report(console: Console, folder: Path, collections: list[str]) -> None
     from ._console import track
 
     path = folder / "report"
-    console.print(f"$ bgqa report {folder} {','.join(collections)} -o {path}", soft_wrap=True, markup=False)
+    words = shlex.join(["bgqa", "report", str(folder), ",".join(collections), "-o", str(path)])
+    console.print(f"$ {words}", soft_wrap=True, markup=False)
     try:
         index = make_report(
             str(folder), ",".join(collections), path, progress=lambda what: track(console, escape(what))

@@ -55,18 +55,19 @@ def _print(found: list[FoundBackground], repo: str) -> None:
     from rich.table import Table
 
     from .. import stack
-    from ._console import make_console
+    from ._console import make_console, print_table
 
     console = make_console()
     if not found:
         console.print("No background here.")
         return
     table = Table(header_style="bold")
-    for column in ("dataset type", "storage class", "dimensions"):
-        table.add_column(column, overflow="fold")
+    table.add_column("dataset type", no_wrap=True)
+    table.add_column("storage class", no_wrap=True)
+    table.add_column("dimensions")
     table.add_column("datasets", justify="right", no_wrap=True)
-    table.add_column("by band", overflow="fold")
-    table.add_column("by collection", overflow="fold")
+    table.add_column("by band", no_wrap=True)
+    table.add_column("by collection", no_wrap=True)
     for item in found:
         table.add_row(
             escape(item.name),
@@ -76,7 +77,7 @@ def _print(found: list[FoundBackground], repo: str) -> None:
             _counts(item.bands),
             escape(_counts(item.collections, _MAX_COLLECTIONS)),
         )
-    console.print(table)
+    print_table(console, table)
     if any(item.remote for item in found):
         console.print()
         console.print(

@@ -48,16 +48,17 @@ def ingest(repo: str, manifest: str, run: str, dataset_type: str, transfer: str,
             check=check,
             progress=progress,
         )
-    files = "1 file" if report.ingested == 1 else f"{report.ingested} files"
-    visits = "1 visit" if report.visits == 1 else f"{report.visits} visits"
-    known = (
-        f" ({report.already_there} {'was' if report.already_there == 1 else 'were'} there already)"
-        if report.already_there
-        else ""
-    )
+    files, visits = _count(report.ingested, "file"), _count(report.visits, "visit")
+    known = ""
+    if report.already_there:
+        known = f" ({report.already_there} {'was' if report.already_there == 1 else 'were'} there already)"
     click.echo(
         plain(
             f"Ingested {files} of {visits} ({', '.join(report.instruments)}) into RUN {report.run} "
             f"of {repo}{known}."
         )
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

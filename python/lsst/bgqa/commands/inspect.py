@@ -43,7 +43,10 @@ def inspect(file: str, as_json: bool, unit: str, plot: Path | None) -> None:
         pixel_unit = u.Unit(unit)
     except ValueError:
         raise UserError(f"--unit: {unit!r} is not a unit that astropy knows") from None
-    background = BackgroundModel.read_fits(file, unit=pixel_unit)
+    # In a URI, a # begins a fragment; in the name of a file, it is nothing.
+    path = Path(file)
+    uri = path.absolute().as_uri() if "#" in file and path.is_file() else file
+    background = BackgroundModel.read_fits(uri, unit=pixel_unit)
     quantities = measure_background(background)
     if plot is not None:
         _draw(background, file, plot)

@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = ("held", "output_file", "remove_stale", "whole_file")
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -77,6 +78,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             yield stream
         return
     place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     try:
         remove_stale(place, _PART)
         beside = place.with_name(f".{place.name}-{secrets.token_hex(4)}{_PART}")

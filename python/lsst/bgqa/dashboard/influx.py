@@ -108,7 +108,7 @@ class InfluxServer:
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
         if user:
             # As bytes: requests would take texts for latin-1.
-            self._session.auth = (user.encode(), (password or "").encode())
+            self._session.auth = (user.encode(), (password or "").encode())  # type: ignore[assignment]
         else:
             if token:
                 self._session.headers["Authorization"] = f"Token {_header_value(token)}"
@@ -207,6 +207,8 @@ def _answer(response: requests.Response) -> str:
         reason = response.headers.get("X-Influxdb-Error") or response.text
     reason = " ".join(plain(reason).split())[:_LONGEST_REASON]
     words = plain(f"{response.status_code} {response.reason}") + (f": {reason}" if reason else "")
+    if "partial write" in reason:
+        return f"{words} (the server has taken the other points of these)"
     if "database not found" in reason:
         return f"{words} (create it first)"
     if response.status_code in (401, 403):

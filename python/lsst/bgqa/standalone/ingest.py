@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("DEFAULT_RUN", "TRANSFER_MODES", "IngestReport", "ingest")
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ DEFAULT_RUN = "bgqa/ingested"
 
 TRANSFER_MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 """How a Butler can take over a file (`tuple` [`str`, ...])."""
+
+_LOG = logging.getLogger(__name__)
 
 # A comma or a wildcard in it, and no command could name the collection again.
 _COLLECTION = re.compile(r"[\w.+/-]+", re.ASCII)
@@ -203,6 +206,7 @@ def _ingest(
 
 
 def _insert_records(butler: Butler, entries: list[ManifestEntry]) -> None:
+    _tell_new_instruments(butler, {entry.instrument for entry in entries})
     records = _Records()
     corners: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for entry in entries:
@@ -227,6 +231,17 @@ def _insert_records(butler: Butler, entries: list[ManifestEntry]) -> None:
                 f"{row['instrument']} visit {row['id']} was taken with {data_id['physical_filter']} "
                 f"according to the repository, with {row['physical_filter']} according to the manifest"
             )
+
+
+def _tell_new_instruments(butler: Butler, names: set[str]) -> None:
+    """Warn of what may be a mistyped name."""
+    known = {record.name for record in butler.query_dimension_records("instrument", explain=False)}
+    if known and (new := names - known):
+        _LOG.warning(
+            "%s is a new instrument of this repository, which has %s so far.",
+            ", ".join(sorted(new)),
+            ", ".join(sorted(known)),
+        )
 
 
 class _Records:
