@@ -107,7 +107,7 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
     from rich.table import Table
 
     from ..metrics import load_catalogue
-    from ._console import make_console
+    from ._console import make_console, print_table
 
     console = make_console()
     console.print(f"[bold]{escape(file)}[/bold]: {background.bbox}, {background.unit}", soft_wrap=True)
@@ -128,7 +128,9 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
         layers.add_row(
             str(number), f"{facts['bins'][0]}x{facts['bins'][1]}", str(facts["bad_bins"]), how, *values
         )
-    console.print(layers)
+    for column in layers.columns:
+        column.no_wrap = True
+    print_table(console, layers)
     console.print()
     catalogue = load_catalogue()
     table = Table("metric", "value", "unit", "verdict", header_style="bold", box=None)
@@ -143,4 +145,6 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
             "" if verdict == "unknown" else verdict,
             style=style,
         )
-    console.print(table)
+    for column in table.columns:
+        column.no_wrap = True
+    print_table(console, table)
