@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lsst.daf.butler import Butler, DatasetRef
+from lsst.daf.butler import Butler, DatasetRef, DatasetType
 
 from ..artifacts import local_artifact, read_artifact
 from ..tasks import GatherBackgroundMetricsConfig
 from ._kinds import MetricUnits, RowKind, Unreadable, check_columns
-from ._pieces import VisitTime, visit_times
+from ._pieces import PieceReader, VisitTime, visit_times
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,6 +106,39 @@ class GatheredReader:
             Units by full name.
         """
         return dict(self._units)
+
+    def is_overtaken(self, pieces: PieceReader, source: DatasetType) -> bool:
+        """Whether a row's dataset was replaced since it was gathered.
+
+        Parameters
+        ----------
+        pieces : `PieceReader`
+            Finds the datasets that there are now.
+        source : `lsst.daf.butler.DatasetType`
+            What the table was gathered from.
+
+        Returns
+        -------
+        overtaken : `bool`
+            Whether one of them has the data ID of a row, and another UUID.
+            Rows whose dataset is gone do not count, nor do tables that do
+            not say what their rows are from.
+        """
+        names = [name for name in source.dimensions.required if name != self._kind.root]
+        with self._open() as file:
+            if "dataset_id" not in file.schema_arrow.names:
+                return False
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[*names, "dataset_id"], use_threads=False):
+                if not batch.num_rows:
+                    continue
+                rows = zip(*(batch[name].to_pylist() for name in names), strict=True)
+                ids = dict(zip(rows, batch["dataset_id"].to_pylist(), strict=True))
+                window = batch[self._kind.window].to_numpy()
+                for ref in pieces.between(source, int(window.min()), int(window.max())):
+                    known = ids.get(tuple(ref.dataId[name] for name in names))
+                    if known is not None and known != str(ref.id):
+                        return True
+        return False
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:

@@ -16,7 +16,7 @@ import astropy.units as u
 import numpy as np
 from astropy.time import Time
 
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, Timespan
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, Timespan
 
 from ..metrics import load_catalogue
 from ._fetch import Fetcher
@@ -33,7 +33,8 @@ class PieceReader:
     """Reads what a campaign's quanta wrote, in the order of its windows.
 
     Where a visit (tract and band) has a table, its rows are the table's, and
-    bundles add what it lacks.
+    bundles add what it lacks; a bundle in a RUN that comes before the table's
+    takes the place of its row.
 
     Parameters
     ----------
@@ -66,6 +67,10 @@ class PieceReader:
         self._tables = tables
         self._times: dict[int, VisitTime] = {}
         self._fetcher = Fetcher(butler)
+        runs = butler.collections.query(
+            self._collections, collection_types={CollectionType.RUN}, flatten_chains=True
+        )
+        self._order = {run: i for i, run in enumerate(runs)}
         self.counts = {
             dataset_type.name: self._count(dataset_type)
             for dataset_type in (bundles, tables)
@@ -85,6 +90,23 @@ class PieceReader:
     def _count(self, dataset_type: DatasetType) -> int:
         with self._butler.query() as query:
             return query.datasets(dataset_type, self._collections).where(self._root).count()
+
+    def between(self, dataset_type: DatasetType, first: int, last: int) -> list[DatasetRef]:
+        """Find the datasets of a part of the campaign.
+
+        Parameters
+        ----------
+        dataset_type : `lsst.daf.butler.DatasetType`
+            Their type.
+        first, last : `int`
+            The first and the last value of the window's dimension.
+
+        Returns
+        -------
+        refs : `list` [`lsst.daf.butler.DatasetRef`]
+            Of each data ID the first that is found.
+        """
+        return self._refs(dataset_type, first - 1, last)
 
     def units(self) -> MetricUnits | None:
         """Return the metrics and their units, by the first dataset that tells.
@@ -188,7 +210,9 @@ class PieceReader:
             ref
             for _, group in groups
             for ref in group
-            if self._row_of(ref) not in group_of[ref.id] or "closure" in self._kind.groups
+            if self._row_of(ref) not in group_of[ref.id]
+            or "closure" in self._kind.groups
+            or self._comes_before(ref, group_of[ref.id][self._row_of(ref)][2])
         ]
         for ref, values in self._fetcher.each(
             bundles, lambda butler, ref: _bundle_values(butler.get(ref), columns)
@@ -197,10 +221,14 @@ class PieceReader:
                 unreadable.add(ref, values)
                 continue
             rows, row = group_of[ref.id], self._row_of(ref)
-            if row in rows:
+            if row in rows and not self._comes_before(ref, rows[row][2]):
                 values = np.where(np.isnan(values), rows[row][1], values)
             rows[row] = (self._keys_of(ref), values, ref)
         yield from (self._make_rows(rows, columns) for rows in found if rows)
+
+    def _comes_before(self, ref: DatasetRef, other: DatasetRef) -> bool:
+        """Whether a dataset is in a RUN that is searched before another's."""
+        return self._order.get(ref.run, 0) < self._order.get(other.run, 0)
 
     def _row_of(self, ref: DatasetRef) -> Any:
         return ref.dataId[self._kind.row] if self._kind.row else ()

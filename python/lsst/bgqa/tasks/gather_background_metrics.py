@@ -350,9 +350,9 @@ class GatherBackgroundMetricsTask(PipelineTask):
                     self.log.warning("%s is left out: %s", describe(handle.ref), error)
                     unreadable[describe(handle.ref)] = error
                     continue
-                rows.append(self._key_values(handle))
+                rows.append({**self._key_values(handle), "dataset_id": str(handle.ref.id)})
             if rows:
-                yield self._batch({name: [row[name] for row in rows] for name in self._keys}, values)
+                yield self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
 
     def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
         names = keys.get("detector_name")
@@ -403,6 +403,7 @@ class _TableReader:
                     * table.num_rows
                     for name in self._keys
                 }
+                keys["dataset_id"] = [str(handle.ref.id)] * table.num_rows
             except Exception as error:
                 # The datastore and the formatter have errors of their own.
                 self.log.warning("%s is left out: %s", describe(handle.ref), error)
