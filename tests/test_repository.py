@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from archives import archived, put_into_archive
 from campaigns import MadeUp
 from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
@@ -128,7 +129,8 @@ def test_dataset_types_are_asked_for_at_once(made: MadeUp, monkeypatch: pytest.M
 def test_a_missing_driver_is_named_with_what_brings_it(module: str, extra: str) -> None:
     error = RuntimeError("wrapped")
     error.__cause__ = ModuleNotFoundError(f"No module named '{module}'", name=module)
-    assert reason_of(error) == f"{module} is not installed; pip install 'lsst-bgqa[{extra}]' does"
+    brings = f"bgqa's extra {extra} brings it (pip install '.[{extra}]')"
+    assert reason_of(error) == f"{module} is not installed; {brings}"
 
 
 def test_the_deepest_cause_is_in_the_line() -> None:
@@ -158,29 +160,14 @@ def test_members_of_archives_are_read(archive: ResourcePath) -> None:
     assert not local.exists()
 
 
-def move_into_archive(butler: Butler, refs: list[Any], folder: Path, target: str) -> None:
-    """Move datasets into an archive, as for a release."""
-    folder.mkdir()
-    path = butler.retrieve_artifacts_zip(refs, folder)
-    with Butler.from_config(target, writeable=True) as other:
-        other.ingest_zip(path, transfer="copy")
-
-
 def test_a_campaign_in_an_archive_is_read(made: MadeUp, tmp_path: Path) -> None:
     made.put_campaign("u/gathered", high={"level_median": 5.0})
-    butler = made.butler
     refs = [
         ref
         for name in ("calexpBackground_campaign_table", "gathercalexpBackground_campaign_config")
-        for ref in butler.query_datasets(name, "u/gathered")
+        for ref in made.butler.query_datasets(name, "u/gathered")
     ]
-    other = str(tmp_path / "other")
-    Butler.makeRepo(other)
-    with Butler.from_config(other, writeable=True) as target:
-        target.transfer_dimension_records_from(butler, refs)
-        for ref in refs:
-            target.registry.registerDatasetType(ref.datasetType)
-    move_into_archive(butler, refs, tmp_path / "zip", other)
+    other = archived(made.butler, refs, tmp_path)
 
     def verdicts(repo: str, collection: str) -> list[str]:
         with Campaign(repo, collection) as campaign:
@@ -276,7 +263,7 @@ def test_a_picture_is_in_the_report_wherever_it_is(
     shutil.copytree(made.path, other)
     with Butler.from_config(other, writeable=True) as butler:
         butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
-    move_into_archive(made.butler, refs, tmp_path / "zip", other)
+    put_into_archive(made.butler, refs, tmp_path / "zip", other)
     for repo in (made.path, other):
         for far in (False, True):
             monkeypatch.setattr("lsst.bgqa.dashboard._fetch.is_far", lambda butler, far=far: far)

@@ -64,7 +64,9 @@ def fault_of_the_machine(error: BaseException) -> str | None:
             reason = reason or one_line(current)
         if isinstance(current, ModuleNotFoundError) and current.name in _EXTRAS:
             extra = _EXTRAS[current.name]
-            return f"{current.name} is not installed; pip install 'lsst-bgqa[{extra}]' does"
+            return (
+                f"{current.name} is not installed; bgqa's extra {extra} brings it (pip install '.[{extra}]')"
+            )
         if (machine := _MACHINES.get(type(current).__module__.partition(".")[0])) is not None:
             what = one_line(current)
             if "readonly database" in what:
