@@ -20,6 +20,7 @@ from .._output import held, remove_stale
 
 MARKER = "bgqa-report.json"
 _INCOMPLETE = ".incomplete"
+_OLD = ".old"
 _ASSETS = ("report.css", "report.js")
 
 
@@ -111,6 +112,8 @@ def making(target: Path) -> Iterator[Path]:
     place = Path(os.path.realpath(target))
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(place, _INCOMPLETE)
+    if place.exists():  # otherwise it may be all that there is of an earlier one
+        remove_stale(place, _OLD)
     folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=_INCOMPLETE, dir=place.parent))
     try:
         with held(folder):
@@ -132,7 +135,7 @@ def making(target: Path) -> Iterator[Path]:
 
 def _exchange(folder: Path, place: Path) -> None:
     """Put a report into the place of an earlier one."""
-    old = folder.with_suffix(".old")
+    old = folder.with_suffix(_OLD)
     place.rename(old)
     try:
         folder.rename(place)
