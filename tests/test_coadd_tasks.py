@@ -12,6 +12,7 @@ import astropy.table
 import astropy.units as u
 import numpy as np
 import pytest
+from archives import archived
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -104,6 +105,19 @@ def execute(butler: Butler, subset: str, where: str, **overrides: object) -> But
     executor = SimplePipelineExecutor.from_pipeline(pipeline, where=where, butler=output)
     executor.run(register_dataset_types=True)
     return output
+
+
+@standalone_only
+def test_closure_of_lossy_coadds_in_an_archive(repository: Butler, tmp_path: Path) -> None:
+    names = ("deepCoadd", "deepCoadd_calexp", "deepCoadd_calexp_background")
+    data_id = {"patch": 2, **PATCH}
+    refs = [ref for name in names for ref in repository.query_datasets(name, "input", data_id=data_id)]
+    assert len(refs) == 3
+    with Butler.from_config(archived(repository, refs, tmp_path)) as other:
+        butler = execute(other, "coadd", "skymap='map' AND tract=3", unit="nJy")
+    compressed = metrics_of(butler, 2)
+    assert compressed["closure_compressionExplainedFraction"] > 0.99
+    assert compressed["closure_consistent"] == 1
 
 
 def metrics_of(butler: Butler, patch: int) -> dict[str, float]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def test_python_blocks_run(
     if not blocks:
         pytest.skip("no Python on this page")
     monkeypatch.chdir(demo)
+    monkeypatch.setenv("DAF_BUTLER_REPOSITORIES", json.dumps({"dp1": str(demo / "demo")}))
     names: dict[str, object] = {}
     for number, block in enumerate(blocks):
         line = text[: block.start(1)].count("\n")

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import gc
+import io
 import math
 import os
+import shutil
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
@@ -16,8 +19,10 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from lsst.bgqa.metrics import load_catalogue, quantities_of
+from lsst.bgqa.cli import main
+from lsst.bgqa.metrics import load_catalogue, make_bundle, quantities_of
 from lsst.bgqa.metrics.judging import Thresholds, judge_rows
 from lsst.bgqa.standalone.ingest import DEFAULT_RUN, ingest
 from lsst.bgqa.tasks import (
@@ -268,7 +273,7 @@ def test_chunks_do_not_multiply_with_visits() -> None:
 def gather(repo: Path, output: str, where: str = "instrument='HSC'", **settings: Any) -> Butler:
     butler = SimplePipelineExecutor.prep_butler(str(repo), inputs=[DEFAULT_RUN], output=output)
     pipeline = Pipeline.from_uri(
-        "resource://lsst.bgqa/pipelines/HSC/backgroundQa.yaml#detector,visit,gatherDetector,gatherVisit"
+        "resource://lsst.bgqa/pipelines/HSC/backgroundQa.yaml#detector,visit,gatherVisits"
     )
     for label in ("gatherBackgroundQa", "gatherVisitBackgroundQa"):
         for name, value in settings.items():
@@ -288,6 +293,8 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
     # From bundles or from the visits' tables: the same, where both tell.
     comparison = {name for name in tables[0].column_names if name.startswith("comparison_")}
     assert comparison and comparison == set(tables[0].column_names) - set(tables[1].column_names)
+    assert tables[0]["dataset_id"].to_pylist() != tables[1]["dataset_id"].to_pylist()
+    tables = [table.drop_columns("dataset_id") for table in tables]
     assert _same(tables[0].select(tables[1].column_names), tables[1])
     assert tables[0].num_rows == 10
     assert tables[0]["band"].to_pylist() == ["z"] * 10
@@ -313,7 +320,7 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
     butler = gather(tmp_path / "repo", "less", "instrument='HSC' AND visit < 17934", min_peers=3)
     less = butler.get("calexpBackground_campaign_table", instrument="HSC", collections="less")
     assert less.num_rows == 8
-    assert _same(less, tables[0].slice(0, 8))
+    assert _same(less.drop_columns("dataset_id"), tables[0].slice(0, 8))
 
 
 def test_metrics_that_all_broke_are_an_error(tmp_path: Path) -> None:
@@ -381,3 +388,71 @@ def test_broken_bundle_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert table["detector"].to_pylist() == [0, 1, 3]
     assert [name.count("detector: 2") for name in unreadable] == [1]
     assert any("detector: 2" in r.getMessage() and "disk on fire" in r.getMessage() for r in caplog.records)
+
+
+# --- Made again ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repo = tmp_path_factory.mktemp("again") / "repo"
+    ingest(str(repo), str(HSC / "manifest.json"))
+    gather(repo, "out", high={"level_median": 3500.0}, kinds={"0": "low"}).close()
+    return repo
+
+
+def put_again(repo: Path, run: str, value: float, clobber: bool = False) -> None:
+    """Put another bundle of a detector, as when its quantum runs again."""
+    with Butler.from_config(str(repo), writeable=True) as butler:
+        ref = min(butler.query_datasets("calexpBackground_metrics", "out"))
+        run = run or ref.run
+        butler.collections.register(run)
+        quantities = {**quantities_of(butler.get(ref)), "level_median": value * u.adu}
+        if clobber:
+            butler.pruneDatasets([ref], disassociate=True, unstore=True, purge=True)
+        butler.put(make_bundle(quantities), "calexpBackground_metrics", ref.dataId, run=run)
+
+
+def exported(repo: Path, collection: str) -> tuple[set[float], set[str], str]:
+    """Return levels, what fails, and what is said."""
+    result = CliRunner().invoke(
+        main, ["export", str(repo), collection, "--format", "csv", "--kind", "detector"]
+    )
+    assert result.exit_code == 0, result.output
+    rows = [row for row in csv.DictReader(io.StringIO(result.stdout)) if row["metric"] == "level_median"]
+    assert len(rows) == 10
+    failed = {f"{row['visit']}-{row['detector']}" for row in rows if row["verdict"] == "fail"}
+    return {float(row["value"]) for row in rows}, failed, result.stderr
+
+
+def test_a_quantum_that_ran_again_counts(gathered: Path, tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    shutil.copytree(gathered, repo)
+    before, failed, words = exported(repo, "out")
+    assert "older" not in words and 9999.0 not in before
+    put_again(repo, "out2", 9999.0)
+    # The first collection that has it wins.
+    values, more, words = exported(repo, "out2,out")
+    assert 9999.0 in values and len(values - before) == 1
+    assert "calexpBackground_campaign_table {instrument: 'HSC'} is older than some" in words
+    assert len(more - failed) == 1
+    values, same, words = exported(repo, "out,out2")
+    assert (values, same) == (before, failed) and "older" not in words
+
+
+def test_a_quantum_that_ran_again_in_its_run_counts(gathered: Path, tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    shutil.copytree(gathered, repo)
+    put_again(repo, "", 9999.0, clobber=True)
+    values, _, words = exported(repo, "out")
+    assert 9999.0 in values and "is older than some" in words
+
+
+def test_rows_outlive_what_they_are_from(gathered: Path, tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    shutil.copytree(gathered, repo)
+    before = exported(repo, "out")
+    with Butler.from_config(str(repo), writeable=True) as butler:
+        refs = butler.query_datasets("calexpBackground_metrics", "out")
+        butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
+    assert exported(repo, "out") == before

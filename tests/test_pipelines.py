@@ -62,6 +62,8 @@ def test_subsets_hold_the_tasks() -> None:
             "gatherCoaddBackgroundQa",
             "gatherTractBackgroundQa",
         },
+        "gatherVisits": {"gatherBackgroundQa", "gatherVisitBackgroundQa"},
+        "gatherCoadds": {"gatherCoaddBackgroundQa", "gatherTractBackgroundQa"},
         "gatherDetector": {"gatherBackgroundQa"},
         "gatherVisit": {"gatherVisitBackgroundQa"},
         "gatherCoadd": {"gatherCoaddBackgroundQa"},

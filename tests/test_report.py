@@ -408,7 +408,7 @@ def test_without_bokeh_a_line_says_what_to_install(
     result = CliRunner().invoke(main, ["report", marked.path, RUN, "-o", str(tmp_path / "report")])
     assert result.exit_code == 1
     assert re.fullmatch(
-        r"Error: a report needs bokeh\S*, which is not installed; pip install .*\n", result.stderr
+        r"Error: a report needs bokeh\S*, which is not installed; bgqa's extra report .*\n", result.stderr
     )
 
 

@@ -6,6 +6,9 @@ from __future__ import annotations
 __all__ = ("main",)
 
 import logging
+import os
+import signal
+import sys
 from typing import Any
 
 import click
@@ -19,11 +22,20 @@ from .commands.ingest import ingest
 from .commands.inspect import inspect
 from .commands.metrics import metrics
 from .commands.report import report
-from .errors import BackgroundError, UserError, fault_of_the_machine
+from .errors import BackgroundError, UserError, fault_of_the_machine, one_line, plain
 
-# What a user should know the commands print, or raise. Without a handler,
-# Python would print the libraries' warnings besides.
+# Without a handler, Python would print the libraries' warnings besides ours.
 _QUIET = logging.NullHandler()
+
+
+class _Warnings(logging.Handler):
+    """Prints what is wrong, a line each, where errors are printed, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"Warning: {' '.join(plain(record.getMessage()).split())}", err=True)
+
+
+_WARNINGS = _Warnings(logging.WARNING)
 
 
 class _Commands(click.Group):
@@ -33,7 +45,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, BackgroundError) as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(one_line(error)) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -47,8 +59,19 @@ class _Commands(click.Group):
 @click.version_option(package_name="lsst-bgqa")
 def main() -> None:
     """Quality assurance of subtracted sky backgrounds."""
-    standalone.activate()
+    # What activate does besides is done when a repository is opened.
+    os.environ.update(standalone.environment())
     logging.getLogger("lsst").addHandler(_QUIET)
+    logging.getLogger("lsst.bgqa").addHandler(_WARNINGS)
+    _end_in_order()
+
+
+def _end_in_order() -> None:
+    """Let a process that is told to end remove what is unfinished."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        # Whoever runs us may have it ignored, as nohup does.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
 
 
 for _command in (demo, discover, env, export, ingest, inspect, metrics, report):

@@ -17,8 +17,9 @@ from functools import cache
 
 from lsst.daf.butler import Butler, CollectionType, DatasetType, MissingCollectionError
 
-from .errors import UserError, fault_of_the_machine
+from .errors import UserError
 from .generations import Target, find_target
+from .repository import dataset_types, is_remote, open_repository
 
 _COMPONENT = "backgrounds"
 _MAX_INPUTS = 20
@@ -49,6 +50,8 @@ class FoundBackground:
     omitted : `int`
         Number of RUN collections that have such datasets and are too many to
         be named in ``inputs``.
+    remote : `bool`
+        Whether a server only lets one read them: no quanta run there.
     """
 
     name: str
@@ -61,6 +64,7 @@ class FoundBackground:
     target: Target | None = None
     inputs: tuple[str, ...] = ()
     omitted: int = 0
+    remote: bool = False
 
     @property
     def count(self) -> int:
@@ -78,9 +82,9 @@ class FoundBackground:
         Returns
         -------
         command : `str` or `None`
-            A line for a shell; `None` if no pipeline does.
+            A line for a shell; `None` if no pipeline does, or none can.
         """
-        if self.target is None:
+        if self.target is None or self.remote:
             return None
         arguments = ["pipetask", "run", "-b", repo, "-i", ",".join(self.inputs)]
         # An output collection belongs to its inputs, and these differ.
@@ -122,13 +126,7 @@ def discover(repo: str, collections: Sequence[str] = ()) -> list[FoundBackground
         Raised if the repository cannot be opened, or there is no such
         collection.
     """
-    try:
-        butler = Butler.from_config(repo, writeable=False)
-    except Exception as error:
-        # Each kind of database and of storage has errors of its own.
-        reason = fault_of_the_machine(error) or " ".join(str(error).split())
-        raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
-    with butler:
+    with open_repository(repo) as butler:
         holders = _holders(butler, collections)
         chains = _chains(butler)
         instruments = sorted(r.name for r in _records(butler, "instrument"))
@@ -183,9 +181,8 @@ def _chains(butler: Butler) -> dict[str, set[str]]:
 def _dataset_types(butler: Butler, names: Iterable[str]) -> list[DatasetType]:
     """Choose those that are backgrounds, or have them as a component."""
     chosen = []
-    for name in sorted(names):
+    for dataset_type in dataset_types(butler, names):
         try:
-            dataset_type = butler.get_dataset_type(name)
             if dataset_type.storageClass_name in ("Background", "BackgroundMap"):
                 chosen.append(dataset_type)
             elif _COMPONENT in dataset_type.storageClass.allComponents():
@@ -236,6 +233,7 @@ def _look(
         bands=by_band,
         target=find_target(name, storage_class, dimensions, by_instrument),
         inputs=inputs[:_MAX_INPUTS],
+        remote=is_remote(butler),
         omitted=max(len(inputs) - _MAX_INPUTS, 0),
     )
 

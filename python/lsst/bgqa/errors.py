@@ -1,7 +1,25 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("BackgroundError", "UserError", "fault_of_the_machine")
+import re
+
+__all__ = ("BackgroundError", "UserError", "fault_of_the_machine", "one_line", "plain", "reason_of")
+
+# Of a terminal: what moves its cursor, changes its title or its colours.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+# Packages whose errors say that a database, a store or a server is out of
+# reach, and what to call them.
+_MACHINES = {
+    "sqlite3": "the repository's database",
+    "psycopg": "the repository's database",
+    "psycopg2": "the repository's database",
+    "botocore": "the object store",
+    "httpx": "the Butler server",
+    "httpx2": "the Butler server",
+}
+# What brings a module that a repository needs.
+_EXTRAS = {"psycopg": "postgres", "psycopg2": "postgres", "httpx": "remote", "httpx2": "remote"}
 
 
 class UserError(Exception):
@@ -43,11 +61,72 @@ def fault_of_the_machine(error: BaseException) -> str | None:
             if current.strerror is not None:
                 return f"{what}{current.strerror}"
             # One that a library made; what it was raised from may tell more.
-            reason = reason or " ".join(str(current).split())
-        if type(current).__module__.partition(".")[0] in ("sqlite3", "psycopg2"):
-            what = " ".join(str(current).split())
+            reason = reason or one_line(current)
+        if isinstance(current, ModuleNotFoundError) and current.name in _EXTRAS:
+            extra = _EXTRAS[current.name]
+            return (
+                f"{current.name} is not installed; bgqa's extra {extra} brings it (pip install '.[{extra}]')"
+            )
+        if (machine := _MACHINES.get(type(current).__module__.partition(".")[0])) is not None:
+            what = one_line(current)
             if "readonly database" in what:
                 what += " (it is read-only, or a killed process left its journal there: see doc/faults.md)"
-            return f"the repository's database: {what}"
+            return f"{machine}: {what}"
         current = current.__cause__
     return reason
+
+
+def reason_of(error: BaseException) -> str:
+    """Say why something failed, by the deepest cause that is told.
+
+    Parameters
+    ----------
+    error : `BaseException`
+        What was raised.
+
+    Returns
+    -------
+    reason : `str`
+        A line: the `fault_of_the_machine`, if it is one; otherwise what the
+        error says, and what that which caused it says besides.
+    """
+    if (reason := fault_of_the_machine(error)) is not None:
+        return reason
+    words = one_line(error)
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    cause = one_line(deepest)
+    return words if cause in words else f"{words}: {cause}"
+
+
+def one_line(error: BaseException) -> str:
+    """Put what an error says into one line.
+
+    Parameters
+    ----------
+    error : `BaseException`
+        The error.
+
+    Returns
+    -------
+    words : `str`
+        Its message, or its type if it has none.
+    """
+    return " ".join(plain(str(error)).split()) or type(error).__name__
+
+
+def plain(text: str) -> str:
+    """Make a text from elsewhere harmless to a terminal.
+
+    Parameters
+    ----------
+    text : `str`
+        What a server says, or the name of a collection.
+
+    Returns
+    -------
+    text : `str`
+        The same without control characters; tabs and line feeds stay.
+    """
+    return _CONTROL.sub(" ", text)

@@ -1,31 +1,76 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("make_console", "track")
+__all__ = ("make_console", "print_table", "track")
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import plain
 
 _LOG_WIDTH = 110
+_LEAST_WIDTH = 40
+_WIDEST = 1000
 
 
-def make_console() -> Console:
+def make_console(stderr: bool = False) -> Console:
     """Make the console that commands print to.
+
+    Parameters
+    ----------
+    stderr : `bool`, optional
+        Whether to print to standard error.
 
     Returns
     -------
     console : `rich.console.Console`
-        Standard output: coloured and as wide as the window on a terminal,
-        plain and 110 columns wide in a log.
+        Coloured and as wide as the window on a terminal, plain and 110
+        columns wide in a log. Control characters in texts are not printed.
     """
-    console = Console(soft_wrap=False, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=_LOG_WIDTH, highlight=False)
+    console = _PlainConsole(stderr=stderr, soft_wrap=False, highlight=False)
+    # A width that some shells set by mistake is none.
+    given = os.environ.get("COLUMNS", "")
+    narrow = given.isdecimal() and int(given) < _LEAST_WIDTH
+    if narrow or (not console.is_terminal and not given):
+        console = _PlainConsole(stderr=stderr, width=_LOG_WIDTH, highlight=False)
     return console
+
+
+class _PlainConsole(Console):
+    """A console to which texts from elsewhere can do nothing."""
+
+    def render_str(self, text: str, **kwargs: Any) -> Text:  # type: ignore[override]
+        return super().render_str(plain(text), **kwargs)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table whose columns that do not wrap are never cut.
+
+    Parameters
+    ----------
+    console : `rich.console.Console`
+        Where to print it.
+    table : `rich.table.Table`
+        The table; it may be wider than the window.
+    """
+    window = console.width
+    wide = console.options.update(width=_WIDEST)
+    least = 0
+    for column in table.columns:
+        widths = [Measurement.get(console, wide, cell).maximum for cell in (column.header, *column.cells)]
+        # 3 for the line between columns and the space beside it.
+        least += 3 + (max(widths) if column.no_wrap else min(max(widths), _LEAST_WIDTH))
+    console.width = max(window, least)
+    console.print(table)
+    console.width = window
 
 
 @contextmanager

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 __all__ = ("WorstPlaces", "print_report")
 
+import shlex
+import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,8 +109,15 @@ def print_report(console: Console, repo: Path, collection: str, generation: Demo
     console.print(f"Metrics: RUN {run} of {repo}: {metrics}", soft_wrap=True)
     console.print(f"Log: {repo / 'pipetask.log'}", soft_wrap=True)
     console.print("To look further in this shell:")
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("bgqa") is None and activate.is_file():
+        console.print(f"  source {shlex.quote(str(activate))}", soft_wrap=True, markup=False)
     console.print('  eval "$(bgqa env)"', soft_wrap=True)
-    console.print(f"  butler query-datasets {repo} '*_metrics' --collections {collection}", soft_wrap=True)
+    console.print(
+        f"  butler query-datasets {shlex.quote(str(repo))} '*_metrics' --collections {collection}",
+        soft_wrap=True,
+        markup=False,
+    )
     # A place without a good pixel has nothing to look at.
     return WorstPlaces(
         [(_number(finding.where), _number(finding.place)) for finding in _worst_of_each_place(by_detector)],

@@ -3,10 +3,13 @@ from __future__ import annotations
 
 __all__ = ("demo",)
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from ._paths import LocalPath
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +24,7 @@ _COADD_TASKS = (
 
 
 @click.command
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=LocalPath())
 @click.option(
     "--generation",
     type=click.Choice(["dp02", "dp1", "dp2"]),
@@ -83,7 +86,8 @@ def _make_report(console: Console, folder: Path, collections: list[str]) -> None
     from ._console import track
 
     path = folder / "report"
-    console.print(f"$ bgqa report {folder} {','.join(collections)} -o {path}", soft_wrap=True, markup=False)
+    words = shlex.join(["bgqa", "report", str(folder), ",".join(collections), "-o", str(path)])
+    console.print(f"$ {words}", soft_wrap=True, markup=False)
     try:
         index = make_report(
             str(folder), ",".join(collections), path, progress=lambda what: track(console, escape(what))

@@ -55,18 +55,19 @@ def _print(found: list[FoundBackground], repo: str) -> None:
     from rich.table import Table
 
     from .. import stack
-    from ._console import make_console
+    from ._console import make_console, print_table
 
     console = make_console()
     if not found:
         console.print("No background here.")
         return
     table = Table(header_style="bold")
-    for column in ("dataset type", "storage class", "dimensions"):
-        table.add_column(column, overflow="fold")
+    table.add_column("dataset type", no_wrap=True)
+    table.add_column("storage class", no_wrap=True)
+    table.add_column("dimensions")
     table.add_column("datasets", justify="right", no_wrap=True)
-    table.add_column("by band", overflow="fold")
-    table.add_column("by collection", overflow="fold")
+    table.add_column("by band", no_wrap=True)
+    table.add_column("by collection", no_wrap=True)
     for item in found:
         table.add_row(
             escape(item.name),
@@ -76,15 +77,28 @@ def _print(found: list[FoundBackground], repo: str) -> None:
             _counts(item.bands),
             escape(_counts(item.collections, _MAX_COLLECTIONS)),
         )
-    console.print(table)
-    if not stack.have_afw():
+    print_table(console, table)
+    if any(item.remote for item in found):
+        console.print()
+        console.print(
+            f"{escape(repo)} is read through a server (RemoteButler), where no quanta run: pipetask and bps "
+            "need a direct repository. From here one can read: Butler.get with "
+            "lsst.bgqa.measure_background, bgqa report and bgqa export.",
+            soft_wrap=True,
+        )
+    elif not stack.have_afw():
         console.print()
         console.print("Without the Science Pipelines, first set up this shell:")
         console.print('  eval "$(bgqa env)"', soft_wrap=True)
     for item in found:
         console.print()
         command = item.command(repo)
-        if command is None:
+        if item.remote and item.target is not None:
+            console.print(
+                f"[bold]{escape(item.name)}[/bold] is judged by {escape(item.target.pipeline)}.",
+                soft_wrap=True,
+            )
+        elif command is None:
             console.print(f"[bold]{escape(item.name)}[/bold]: no pipeline judges it.", soft_wrap=True)
         else:
             assert item.target is not None

@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -38,8 +37,8 @@ _KINDS = ("detector", "visit", "stack", "patch", "tract")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="File to write; by default, and for -, csv and influx go to standard output.",
+    metavar="FILE",
+    help="File or URI to write; by default, and for -, csv and influx go to standard output.",
 )
 @click.option(
     "--kind",
@@ -73,7 +72,7 @@ def export(
     repo: str,
     collection: str,
     form: str,
-    output: Path | None,
+    output: str | None,
     kinds: tuple[str, ...],
     url: str | None,
     database: str,
@@ -90,19 +89,17 @@ def export(
     """
     if url is not None and form != "influx":
         raise click.UsageError("--url goes with --format influx")
-    to_output = str(output) == "-"
+    to_output = output == "-"
     if form == "parquet" and (output is None or to_output):
         raise click.UsageError("Parquet is no text; name a file with -o")
-    from rich.console import Console
-
     from ..dashboard import Campaign
     from ..dashboard.export import export_points, export_table
-    from ._console import track
+    from ._console import make_console, track
 
     # That pandas is not installed is no news here.
     logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
     # Standard output may be the file.
-    console = Console(stderr=True, highlight=False)
+    console = make_console(stderr=True)
     with Campaign(repo, collection) as campaign:
         families = [family for family in campaign.families if not kinds or family.kind in kinds]
         if not families:
@@ -120,22 +117,24 @@ def export(
             else:
                 assert sink is not None
                 count = export_table(campaign, families, form, sink, progress)
-        places = [str(output)] if output is not None and not to_output else []
+        places = [output] if output is not None and not to_output else []
+        if not places and url is None:
+            places = ["standard output"]
         places += [f"{url}, database {database}"] if url is not None else []
         what = "points" if form == "influx" else "values"
         _tell(console, campaign, families, f"{count} {what}", places)
 
 
 @contextlib.contextmanager
-def _open(path: Path | None) -> Iterator[IO[bytes]]:
-    from ..dashboard._output import whole_file
+def _open(output: str | None) -> Iterator[IO[bytes]]:
+    from ..dashboard._output import output_file
 
-    if path is None:
+    if output is None:
         stream = sys.stdout.buffer
         yield stream
         stream.flush()
     else:
-        with whole_file(path) as file:
+        with output_file(output) as file:
             yield file
 
 
@@ -189,4 +188,4 @@ def _tell(
     unreadable = campaign.unreadable.count + sum(family.unreadable.count for family in families)
     if unreadable:
         noun = "dataset" if unreadable == 1 else "datasets"
-        console.print(f"[bold]{unreadable} {noun} could not be read, see above[/bold]", soft_wrap=True)
+        console.print(f"[bold]{unreadable} {noun} could not be read, see the warnings[/bold]", soft_wrap=True)

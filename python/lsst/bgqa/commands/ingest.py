@@ -5,6 +5,8 @@ __all__ = ("ingest",)
 
 import click
 
+from ..errors import plain
+
 _MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 
 
@@ -30,7 +32,7 @@ def ingest(repo: str, manifest: str, run: str, dataset_type: str, transfer: str,
     MANIFEST is a JSON array with an object for each file: file, instrument,
     visit, detector, band, physical_filter, width, height, ra_corners_deg and
     dec_corners_deg; optional: day_obs, detector_name, instrument_class.
-    REPO is made if it does not exist.
+    REPO is made if it is a local folder that does not exist.
     """
     from ..standalone.ingest import ingest as ingest_files
     from ._console import make_console, track
@@ -46,8 +48,17 @@ def ingest(repo: str, manifest: str, run: str, dataset_type: str, transfer: str,
             check=check,
             progress=progress,
         )
-    known = f" ({report.already_there} were there already)" if report.already_there else ""
+    files, visits = _count(report.ingested, "file"), _count(report.visits, "visit")
+    known = ""
+    if report.already_there:
+        known = f" ({report.already_there} {'was' if report.already_there == 1 else 'were'} there already)"
     click.echo(
-        f"Ingested {report.ingested} files of {report.visits} visits ({', '.join(report.instruments)}) "
-        f"into RUN {report.run} of {repo}{known}."
+        plain(
+            f"Ingested {files} of {visits} ({', '.join(report.instruments)}) into RUN {report.run} "
+            f"of {repo}{known}."
+        )
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

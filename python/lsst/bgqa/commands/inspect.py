@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UserError
+from ._paths import LocalPath
 
 if TYPE_CHECKING:
     import astropy.units as u
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plot",
     metavar="PNG",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="Draw the background, its histogram and its bumps into a file: PNG, or PDF or SVG by its name.",
 )
 def inspect(file: str, as_json: bool, unit: str, plot: Path | None) -> None:
@@ -42,7 +43,10 @@ def inspect(file: str, as_json: bool, unit: str, plot: Path | None) -> None:
         pixel_unit = u.Unit(unit)
     except ValueError:
         raise UserError(f"--unit: {unit!r} is not a unit that astropy knows") from None
-    background = BackgroundModel.read_fits(file, unit=pixel_unit)
+    # In a URI, a # begins a fragment; in the name of a file, it is nothing.
+    path = Path(file)
+    uri = path.absolute().as_uri() if "#" in file and path.is_file() else file
+    background = BackgroundModel.read_fits(uri, unit=pixel_unit)
     quantities = measure_background(background)
     if plot is not None:
         _draw(background, file, plot)
@@ -103,7 +107,7 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
     from rich.table import Table
 
     from ..metrics import load_catalogue
-    from ._console import make_console
+    from ._console import make_console, print_table
 
     console = make_console()
     console.print(f"[bold]{escape(file)}[/bold]: {background.bbox}, {background.unit}", soft_wrap=True)
@@ -124,7 +128,9 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
         layers.add_row(
             str(number), f"{facts['bins'][0]}x{facts['bins'][1]}", str(facts["bad_bins"]), how, *values
         )
-    console.print(layers)
+    for column in layers.columns:
+        column.no_wrap = True
+    print_table(console, layers)
     console.print()
     catalogue = load_catalogue()
     table = Table("metric", "value", "unit", "verdict", header_style="bold", box=None)
@@ -139,4 +145,6 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
             "" if verdict == "unknown" else verdict,
             style=style,
         )
-    console.print(table)
+    for column in table.columns:
+        column.no_wrap = True
+    print_table(console, table)

@@ -38,15 +38,21 @@ def metrics(form: str, visit_background: str, coadd_background: str) -> None:
     if form == "markdown":
         click.echo(catalogue.to_markdown(), nl=False)
     elif form == "json":
-        click.echo(json.dumps(catalogue.rows(), indent=1))
+        rows = [
+            {**row, **{bound: float(row[bound]) if row[bound] else None for bound in ("low", "high")}}
+            for row in catalogue.rows()
+        ]
+        click.echo(json.dumps(rows, indent=1))
     elif form == "metricInformation":
         click.echo(metric_information(catalogue, visit_background, coadd_background), nl=False)
     else:
         from rich.table import Table
 
-        from ._console import make_console
+        from ._console import make_console, print_table
 
         table = Table("metric", "unit", "low", "high", "meaning", header_style="bold", box=None)
+        for column in table.columns[:-1]:
+            column.no_wrap = True
         for row in catalogue.rows():
             table.add_row(row["metric"], row["unit"], row["low"], row["high"], row["description"])
-        make_console().print(table)
+        print_table(make_console(), table)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ._paths import LocalPath
+
 
 @click.command
 @click.argument("repo")
@@ -15,9 +17,9 @@ import click
     "-o",
     "--output",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     required=True,
-    help="Folder for the report; one that is there is replaced.",
+    help="Folder for the report; a report that is there is replaced.",
 )
 @click.option(
     "--detail",

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lsst.daf.butler import Butler, DatasetRef
+from lsst.daf.butler import Butler, DatasetRef, DatasetType
 
+from ..artifacts import local_artifact, read_artifact
 from ..tasks import GatherBackgroundMetricsConfig
 from ._kinds import MetricUnits, RowKind, Unreadable, check_columns
-from ._pieces import visit_begins
+from ._pieces import PieceReader, VisitTime, visit_times
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +48,7 @@ def gather_config(butler: Butler, ref: DatasetRef) -> GatherBackgroundMetricsCon
     for name in sorted(names, key=lambda name: (not name.startswith("gather"), name)):
         for candidate in butler.query_datasets(name, ref.run, explain=False):
             with contextlib.suppress(Exception):
-                if b"gather_background_metrics" not in butler.getURI(candidate).read():
+                if b"gather_background_metrics" not in read_artifact(butler.getURI(candidate)):
                     continue
                 config = butler.get(candidate)
                 if (
@@ -106,11 +107,44 @@ class GatheredReader:
         """
         return dict(self._units)
 
+    def is_overtaken(self, pieces: PieceReader, source: DatasetType) -> bool:
+        """Whether a row's dataset was replaced since it was gathered.
+
+        Parameters
+        ----------
+        pieces : `PieceReader`
+            Finds the datasets that there are now.
+        source : `lsst.daf.butler.DatasetType`
+            What the table was gathered from.
+
+        Returns
+        -------
+        overtaken : `bool`
+            Whether one of them has the data ID of a row, and another UUID.
+            Rows whose dataset is gone do not count, nor do tables that do
+            not say what their rows are from.
+        """
+        names = [name for name in source.dimensions.required if name != self._kind.root]
+        with self._open() as file:
+            if "dataset_id" not in file.schema_arrow.names:
+                return False
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[*names, "dataset_id"], use_threads=False):
+                if not batch.num_rows:
+                    continue
+                rows = zip(*(batch[name].to_pylist() for name in names), strict=True)
+                ids = dict(zip(rows, batch["dataset_id"].to_pylist(), strict=True))
+                window = batch[self._kind.window].to_numpy()
+                for ref in pieces.between(source, int(window.min()), int(window.max())):
+                    known = ids.get(tuple(ref.dataId[name] for name in names))
+                    if known is not None and known != str(ref.id):
+                        return True
+        return False
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
         import pyarrow.parquet as pq
 
-        with self._butler.getURI(self._ref).as_local() as local:
+        with local_artifact(self._butler.getURI(self._ref)) as local:
             # Unbuffered, so that a row group is not read as a whole.
             with pq.ParquetFile(local.ospath, pre_buffer=False, buffer_size=1 << 16) as file:
                 yield file
@@ -166,8 +200,9 @@ class GatheredReader:
         import pyarrow as pa
 
         unique, where = np.unique(visits, return_inverse=True)
-        begins = visit_begins(self._butler, str(self._ref.dataId["instrument"]), map(int, unique))
-        values = pa.array([begins.get(int(visit)) for visit in unique], pa.int64()).cast(type_)
+        times = visit_times(self._butler, str(self._ref.dataId["instrument"]), map(int, unique))
+        begins = [times.get(int(visit), VisitTime()).begin for visit in unique]
+        values = pa.array(begins, pa.int64()).cast(type_)
         return values.take(pa.array(where))
 
 

@@ -1,14 +1,55 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Files and folders that are there when they are complete, not before."""
+
 from __future__ import annotations
 
-__all__ = ("whole_file",)
+__all__ = ("held", "output_file", "remove_stale", "whole_file")
 
 import contextlib
+import errno
 import os
 import secrets
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+_PART = ".part"
+# What processes have open is under these; it is not to be replaced.
+_DEVICES = ("/dev/", "/proc/")
+
+
+@contextlib.contextmanager
+def output_file(output: str) -> Iterator[IO[bytes]]:
+    """Write a file at a path or URI.
+
+    Parameters
+    ----------
+    output : `str`
+        A path, or a URI that `lsst.resources` writes to.
+
+    Yields
+    ------
+    stream : file
+        To be written to. Nothing is left on an error.
+    """
+    from lsst.resources import ResourcePath
+
+    uri = ResourcePath(output, forceAbsolute=False, forceDirectory=False) if "://" in output else None
+    if uri is None or uri.isLocal:
+        with whole_file(Path(output if uri is None else uri.ospath)) as stream:
+            yield stream
+        return
+    with tempfile.NamedTemporaryFile(suffix=_PART) as file:
+        yield file  # type: ignore[misc]
+        file.flush()
+        try:
+            uri.transfer_from(ResourcePath(file.name), transfer="copy", overwrite=True)
+        except Exception as error:
+            # Each kind of store has errors of its own.
+            raise OSError(f"{output}: cannot be written: {' '.join(str(error).split())}") from error
 
 
 @contextlib.contextmanager
@@ -18,26 +59,101 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     path : `pathlib.Path`
-        The file; one that exists is replaced.
+        The file. One that exists is replaced, and keeps its mode; a link is
+        followed; a pipe or a device is written to as it comes.
 
     Yields
     ------
     stream : file
         To be written to. It is a file beside; on an error, it is removed.
+
+    Raises
+    ------
+    OSError
+        Raised if it cannot be written; the error names ``path``.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    # Not tempfile's, whose files no one else may read.
-    with open(beside, "xb") as stream:
-        try:
+    mode = path.stat().st_mode if path.exists() else None
+    if (mode is not None and not stat.S_ISREG(mode)) or os.path.abspath(path).startswith(_DEVICES):
+        with open(path, "wb") as stream:
+            yield stream
+        return
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    try:
+        remove_stale(place, _PART)
+        beside = place.with_name(f".{place.name}-{secrets.token_hex(4)}{_PART}")
+        # Not tempfile's, whose files no one else may read.
+        stream = open(beside, "xb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with stream, held(beside):
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        except BaseException:
-            stream.close()
-            beside.unlink(missing_ok=True)
-            raise
-    try:
-        os.replace(beside, path)
-    except BaseException:
+            if mode is not None:
+                os.fchmod(stream.fileno(), stat.S_IMODE(mode))
+        os.replace(beside, place)
+    finally:
         beside.unlink(missing_ok=True)
-        raise
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a file or folder, so that others see that it is being written.
+
+    Parameters
+    ----------
+    path : `pathlib.Path`
+        The file or folder. The system lets it go when the process ends,
+        however it ends.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_stale(place: Path, suffix: str) -> None:
+    """Remove what killed processes left beside a file or folder.
+
+    Parameters
+    ----------
+    place : `pathlib.Path`
+        What they were about to write.
+    suffix : `str`
+        How the names of unfinished ones end; they begin with a dot and the
+        name of ``place``. Those that a process holds are left.
+    """
+    # Glob has characters of its own, which a name may have.
+    prefix = f".{place.name}-"
+    for path in place.parent.iterdir() if place.parent.is_dir() else ():
+        if not (path.name.startswith(prefix) and path.name.endswith(suffix)):
+            continue
+        if len(path.name) != len(prefix) + 8 + len(suffix):
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if not _lock(descriptor):
+                    continue
+            finally:
+                os.close(descriptor)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file for this process; `False` if another has, or none can."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-__all__ = ("PieceReader", "visit_begins")
+__all__ = ("PieceReader", "VisitTime", "visit_times")
 
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ import astropy.units as u
 import numpy as np
 from astropy.time import Time
 
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, Timespan
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, Timespan
 
 from ..metrics import load_catalogue
+from ._fetch import Fetcher
 from ._kinds import MetricUnits, RowKind, Rows, Unreadable, check_columns, microseconds
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class PieceReader:
     """Reads what a campaign's quanta wrote, in the order of its windows.
 
     Where a visit (tract and band) has a table, its rows are the table's, and
-    bundles add what it lacks.
+    bundles add what it lacks; a bundle in a RUN that comes before the table's
+    takes the place of its row.
 
     Parameters
     ----------
@@ -62,7 +65,12 @@ class PieceReader:
         self._root = {kind.root: root}
         self._bundles = bundles
         self._tables = tables
-        self._begins: dict[int, int | None] = {}
+        self._times: dict[int, VisitTime] = {}
+        self._fetcher = Fetcher(butler)
+        runs = butler.collections.query(
+            self._collections, collection_types={CollectionType.RUN}, flatten_chains=True
+        )
+        self._order = {run: i for i, run in enumerate(runs)}
         self.counts = {
             dataset_type.name: self._count(dataset_type)
             for dataset_type in (bundles, tables)
@@ -82,6 +90,23 @@ class PieceReader:
     def _count(self, dataset_type: DatasetType) -> int:
         with self._butler.query() as query:
             return query.datasets(dataset_type, self._collections).where(self._root).count()
+
+    def between(self, dataset_type: DatasetType, first: int, last: int) -> list[DatasetRef]:
+        """Find the datasets of a part of the campaign.
+
+        Parameters
+        ----------
+        dataset_type : `lsst.daf.butler.DatasetType`
+            Their type.
+        first, last : `int`
+            The first and the last value of the window's dimension.
+
+        Returns
+        -------
+        refs : `list` [`lsst.daf.butler.DatasetRef`]
+            Of each data ID the first that is found.
+        """
+        return self._refs(dataset_type, first - 1, last)
 
     def units(self) -> MetricUnits | None:
         """Return the metrics and their units, by the first dataset that tells.
@@ -145,7 +170,7 @@ class PieceReader:
         peers = [name for name in self._kind.peers if name not in self._root]
         for tables, bundles in self._windows():
             if self._kind.has_begin:
-                self._begins = visit_begins(
+                self._times = visit_times(
                     self._butler,
                     self._root["instrument"],
                     {int(ref.dataId["visit"]) for ref in tables + bundles},
@@ -155,58 +180,69 @@ class PieceReader:
             for index, refs in enumerate((tables, bundles)):
                 for ref in refs:
                     by_group[tuple(ref.dataId[name] for name in peers)][index].append(ref)
-            for key in sorted(by_group):
-                rows = self._read_group(*by_group[key], columns, unreadable)
-                advance(sum(map(len, by_group[key])))
-                if rows is not None:
-                    yield rows
+            keys = sorted(by_group)
+            # From far away, all of the window's datasets are fetched at once.
+            for some in itertools.batched(keys, len(keys) if self._fetcher.far else 1):
+                yield from self._read_groups([by_group[key] for key in some], columns, unreadable)
+                advance(sum(len(refs) for key in some for refs in by_group[key]))
 
-    def _read_group(
+    def _read_groups(
         self,
-        tables: Sequence[DatasetRef],
-        bundles: Sequence[DatasetRef],
+        groups: Sequence[tuple[list[DatasetRef], list[DatasetRef]]],
         columns: Mapping[str, tuple[int, u.UnitBase]],
         unreadable: Unreadable,
-    ) -> Rows | None:
+    ) -> Iterator[Rows]:
         # Of each row: its keys, its values, and the dataset that it is from.
-        found: dict[Any, tuple[dict[str, Any], np.ndarray, DatasetRef]] = {}
-        for ref in tables:
-            try:
-                found |= self._table_rows(ref, self._butler.get(ref), columns)
-            except Exception as error:
-                # The datastore and the formatter have errors of their own.
-                unreadable.add(ref, error)
-        for ref in bundles:
-            row = ref.dataId[self._kind.row] if self._kind.row else ()
-            # Tables have all that a detector has, but nothing of closure.
-            if row in found and "closure" not in self._kind.groups:
+        found: list[dict[Any, tuple[dict[str, Any], np.ndarray, DatasetRef]]] = [{} for _ in groups]
+        group_of = {
+            ref.id: rows for rows, group in zip(found, groups, strict=True) for refs in group for ref in refs
+        }
+        tables = [ref for group, _ in groups for ref in group]
+        for ref, read in self._fetcher.each(
+            tables, lambda butler, ref: self._table_rows(ref, butler.get(ref), columns)
+        ):
+            if isinstance(read, Exception):
+                unreadable.add(ref, read)
+            else:
+                group_of[ref.id].update(read)
+        # Tables have all that a detector has, but nothing of closure.
+        bundles = [
+            ref
+            for _, group in groups
+            for ref in group
+            if self._row_of(ref) not in group_of[ref.id]
+            or "closure" in self._kind.groups
+            or self._comes_before(ref, group_of[ref.id][self._row_of(ref)][2])
+        ]
+        for ref, values in self._fetcher.each(
+            bundles, lambda butler, ref: _bundle_values(butler.get(ref), columns)
+        ):
+            if isinstance(values, Exception):
+                unreadable.add(ref, values)
                 continue
-            try:
-                values = np.full(len(columns), np.nan)
-                for name, quantity in _measurements(self._butler.get(ref)):
-                    if name in columns:
-                        column, unit = columns[name]
-                        values[column] = (
-                            quantity.value
-                            if quantity.unit is unit or quantity.unit == unit
-                            else quantity.to_value(unit)
-                        )
-            except Exception as error:
-                unreadable.add(ref, error)
-                continue
-            if row in found:
-                values = np.where(np.isnan(values), found[row][1], values)
-            found[row] = (self._keys_of(ref), values, ref)
-        if not found:
-            return None
+            rows, row = group_of[ref.id], self._row_of(ref)
+            if row in rows and not self._comes_before(ref, rows[row][2]):
+                values = np.where(np.isnan(values), rows[row][1], values)
+            rows[row] = (self._keys_of(ref), values, ref)
+        yield from (self._make_rows(rows, columns) for rows in found if rows)
+
+    def _comes_before(self, ref: DatasetRef, other: DatasetRef) -> bool:
+        """Whether a dataset is in a RUN that is searched before another's."""
+        return self._order.get(ref.run, 0) < self._order.get(other.run, 0)
+
+    def _row_of(self, ref: DatasetRef) -> Any:
+        return ref.dataId[self._kind.row] if self._kind.row else ()
+
+    def _make_rows(
+        self,
+        found: Mapping[Any, tuple[dict[str, Any], np.ndarray, DatasetRef]],
+        columns: Mapping[str, tuple[int, u.UnitBase]],
+    ) -> Rows:
         rows = [found[row] for row in sorted(found)]
         return Rows(
             {name: [keys[name] for keys, _, _ in rows] for name in self._kind.keys},
             np.array([values for _, values, _ in rows]).reshape(len(rows), len(columns)),
-            [
-                self._begins.get(int(ref.dataId["visit"])) if self._kind.has_begin else None
-                for *_, ref in rows
-            ],
+            [self._time(ref).begin if self._kind.has_begin else None for *_, ref in rows],
             [ref.run for *_, ref in rows],
             [str(ref.id) for *_, ref in rows],
         )
@@ -232,10 +268,15 @@ class PieceReader:
         return {
             name: self._detector_names.get(int(ref.dataId["detector"]))
             if name == "detector_name"
+            else self._time(ref).night
+            if name == "day_obs"
             else ref.dataId.get(name)
             for name in self._kind.keys
             if name not in exclude
         }
+
+    def _time(self, ref: DatasetRef) -> VisitTime:
+        return self._times.get(int(ref.dataId["visit"]), VisitTime())
 
     @cached_property
     def _detector_names(self) -> dict[int, str]:
@@ -296,8 +337,26 @@ class PieceReader:
             return list(refs)
 
 
-def visit_begins(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, int | None]:
-    """Look up when visits began.
+@dataclass(frozen=True)
+class VisitTime:
+    """What the record of a visit says of its time.
+
+    Attributes
+    ----------
+    begin : `int` or `None`
+        Its begin in microseconds of UTC since 1970, without leap seconds, as
+        computers count them.
+    night : `int` or `None`
+        The night, YYYYMMDD. It is a field of the record in every version of
+        the dimension universe, and a dimension since version 6.
+    """
+
+    begin: int | None = None
+    night: int | None = None
+
+
+def visit_times(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, VisitTime]:
+    """Look up the times of visits.
 
     Parameters
     ----------
@@ -310,11 +369,10 @@ def visit_begins(butler: Butler, instrument: str, visits: Iterable[int]) -> dict
 
     Returns
     -------
-    begins : `dict` [`int`, `int` or `None`]
-        Microseconds of UTC since 1970, without leap seconds, as computers
-        count them, by visit; `None` if its record does not say.
+    times : `dict` [`int`, `VisitTime`]
+        The times, by visit.
     """
-    begins: dict[int, int | None] = {}
+    times: dict[int, VisitTime] = {}
     for some in itertools.batched(sorted(visits), _VISITS_AT_ONCE):
         with butler.query() as query:
             for record in (
@@ -322,8 +380,8 @@ def visit_begins(butler: Butler, instrument: str, visits: Iterable[int]) -> dict
                 .where({"instrument": instrument})
                 .where("visit IN (some)", bind={"some": list(some)})
             ):
-                begins[record.id] = _begin_of(record.timespan)
-    return begins
+                times[record.id] = VisitTime(_begin_of(record.timespan), getattr(record, "day_obs", None))
+    return times
 
 
 def _begin_of(timespan: Timespan | None) -> int | None:
@@ -331,6 +389,18 @@ def _begin_of(timespan: Timespan | None) -> int | None:
         return None
     assert isinstance(timespan.begin, Time)
     return microseconds(timespan.begin)
+
+
+def _bundle_values(bundle: Any, columns: Mapping[str, tuple[int, u.UnitBase]]) -> np.ndarray:
+    """Return a bundle's metrics as a row; those that it lacks are NaN."""
+    values = np.full(len(columns), np.nan)
+    for name, quantity in _measurements(bundle):
+        if name in columns:
+            column, unit = columns[name]
+            # To compare units takes longer than to see that they are one.
+            same = quantity.unit is unit or quantity.unit == unit
+            values[column] = quantity.value if same else quantity.to_value(unit)
+    return values
 
 
 def _measurements(bundle: Any) -> Iterator[tuple[str, u.Quantity]]:

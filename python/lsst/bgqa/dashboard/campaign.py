@@ -7,7 +7,8 @@ __all__ = ("Campaign", "MetricFamily")
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, MissingCollectionError, MissingDatasetTypeError
+from lsst.daf.butler import DatasetRef, DatasetType, MissingDatasetTypeError
 
-from ..errors import UserError
+from ..errors import UserError, fault_of_the_machine
 from ..metrics import DEFAULT_PREFIX
 from ..metrics.judging import Thresholds, judge_rows
+from ..repository import dataset_types, find_collections, open_repository
 from ..tasks import GatherBackgroundMetricsConfig
+from ..tasks._inputs import describe
 from ._gathered import GatheredReader, gather_config
 from ._kinds import KINDS, MetricUnits, RowKind, Rows, Unreadable, microseconds, row_schema
 from ._pieces import PieceReader
@@ -32,6 +35,8 @@ _BATCH_ROWS = 4096
 _BUNDLES_TRIED = 20
 _BUNDLE = "MetricMeasurementBundle"
 _ARROW = ("ArrowTable", "ArrowAstropy", "ArrowNumpy", "ArrowNumpyDict", "DataFrame")
+
+_LOG = logging.getLogger(__name__)
 
 type Progress = Callable[[int, int], None]
 
@@ -93,6 +98,9 @@ class MetricFamily:
     not_gathered : `int`
         By how many the bundles are more than the rows of the campaign's
         table: those that came later, or could not be read.
+    kinds : `~collections.abc.Mapping` [`str`, `str`]
+        Kind of a detector, by the beginning of its name, where rows are
+        judged here as a gather task would.
     """
 
     kind: str
@@ -111,6 +119,7 @@ class MetricFamily:
     _reader: GatheredReader | PieceReader = field(repr=False)
     unreadable: Unreadable = field(default_factory=Unreadable)
     not_gathered: int = 0
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def root_dimension(self) -> str:
@@ -197,10 +206,15 @@ class MetricFamily:
                     verdicts[row, column[name]] = "fail"
         return verdicts
 
+    def _kind_of(self, name: str) -> str:
+        fitting = [prefix for prefix in self.kinds if name.startswith(prefix)]
+        return self.kinds[max(fitting, key=len)] if fitting else ""
+
     def _judge(self, rows: Rows) -> pa.RecordBatch:
         import pyarrow as pa
 
-        kinds = [""] * len(rows)
+        names = rows.keys.get("detector_name", [""] * len(rows))
+        kinds = [self._kind_of(name or "") for name in names]
         judgement = judge_rows(self.metrics, rows.values, kinds, self.thresholds)
         failed: list[dict[str, None]] = [{} for _ in kinds]
         severity = np.zeros(len(rows))
@@ -236,8 +250,9 @@ class Campaign:
     repo : `str`
         The repository: a path, URI or label.
     collection : `str`
-        The collection; several with commas. A dataset that is in more than
-        one of them, or of a chain, is taken from the first.
+        The collection; several with commas, glob patterns among them. A
+        dataset that is in more than one of them, or of a chain, is taken from
+        the first.
 
     Attributes
     ----------
@@ -262,28 +277,24 @@ class Campaign:
 
     def __init__(self, repo: str, collection: str) -> None:
         self.repo, self.collection = repo, collection
-        self.collections = tuple(name.strip() for name in collection.split(",") if name.strip())
-        if not self.collections or any(set(name) & set("*?[") for name in self.collections):
-            raise UserError(f"{collection!r} does not name a collection")
-        try:
-            self.butler = Butler.from_config(repo, writeable=False)
-        except Exception as error:
-            # Each kind of database and of storage has errors of its own.
-            reason = " ".join(str(error).split())
-            raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
+        self.butler = open_repository(repo)
         self.unreadable = Unreadable()
         self._settings: dict[tuple[str, str], BundleSettings] = {}
         self._run_times: dict[tuple[str, str], int] = {}
         try:
+            self.collections = find_collections(self.butler, collection)
             self.families = tuple(self._find())
             if not self.families:
                 raise UserError(
                     f"{collection} has no metrics of backgrounds; run one of the pipelines into it "
                     f"(bgqa discover {repo} says which)"
                 )
-        except BaseException:
+        except BaseException as error:
             self.close()
-            raise
+            # A server that goes down meanwhile.
+            if isinstance(error, UserError) or (reason := fault_of_the_machine(error)) is None:
+                raise
+            raise UserError(f"{repo}: {reason}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -382,12 +393,12 @@ class Campaign:
         key = (run, family.dataset_types[0])
         if key not in self._run_times:
             self._run_times[key] = min(
-                (time for name in family.dataset_types if (time := self._first_put(run, name)) is not None),
+                (time for name in family.dataset_types if (time := self._put_time(run, name)) is not None),
                 default=0,
             )
         return self._run_times[key]
 
-    def _first_put(self, run: str, dataset_type: str) -> int | None:
+    def _put_time(self, run: str, dataset_type: str, newest: bool = False) -> int | None:
         with self.butler.query() as query:
             rows = (
                 query.join_dataset_search(dataset_type, [run])
@@ -396,7 +407,7 @@ class Campaign:
                     dataset_fields={dataset_type: {"ingest_date"}},
                     find_first=False,
                 )
-                .order_by(f"{dataset_type}.ingest_date")
+                .order_by(f"{'-' if newest else ''}{dataset_type}.ingest_date")
                 .limit(1)
             )
             for row in rows:
@@ -407,13 +418,26 @@ class Campaign:
         types = self._dataset_types()
         for kind in KINDS:
             families: dict[tuple[str, str], MetricFamily] = {}
+            overtaken: dict[tuple[str, str], GatherBackgroundMetricsConfig] = {}
+            from_bundles: set[tuple[str, str]] = set()
             for ref, name, table, config in self._gathered(kind, types):
                 root = str(ref.dataId[kind.root])
-                if (name, root) not in families:
-                    thresholds = (config or GatherBackgroundMetricsConfig()).thresholds()
-                    families[name, root] = self._family(
-                        kind, name, root, (ref.datasetType.name,), table, table.units(), thresholds
+                if (name, root) in families or (name, root) in overtaken:
+                    continue
+                config = config or GatherBackgroundMetricsConfig()
+                if self._is_overtaken(kind, ref, name, table, types):
+                    _LOG.warning(
+                        "%s is older than some of the metrics that it was gathered from: they are read one "
+                        "by one; gather them again.",
+                        describe(ref),
                     )
+                    overtaken[name, root] = config
+                    if not ref.datasetType.name.endswith(kind.gathered[1]):
+                        from_bundles.add((name, root))
+                    continue
+                families[name, root] = self._family(
+                    kind, name, root, (ref.datasetType.name,), table, table.units(), config.thresholds()
+                )
             thresholds = GatherBackgroundMetricsConfig().thresholds() if kind.gathered else Thresholds()
             for name, bundles, tables in _pieces(kind, types):
                 for root in self._roots(kind, bundles, tables):
@@ -422,13 +446,41 @@ class Campaign:
                             pieces = PieceReader(self.butler, self.collections, kind, root, bundles, None)
                             family.not_gathered = max(0, pieces.dataset_count - family.row_count)
                         continue
-                    pieces = PieceReader(self.butler, self.collections, kind, root, bundles, tables)
+                    others = None if (name, root) in from_bundles else tables
+                    pieces = PieceReader(self.butler, self.collections, kind, root, bundles, others)
                     if (units := pieces.units()) is not None:
                         names = tuple(name for name, count in pieces.counts.items() if count)
-                        families[name, root] = self._family(
-                            kind, name, root, names, pieces, units, thresholds
-                        )
+                        config = overtaken.get((name, root))
+                        limits = config.thresholds() if config is not None else thresholds
+                        family = self._family(kind, name, root, names, pieces, units, limits)
+                        families[name, root] = family
+                        if config is not None:
+                            family.kinds = dict(config.kinds)
             yield from (families[key] for key in sorted(families))
+
+    def _is_overtaken(
+        self,
+        kind: RowKind,
+        ref: DatasetRef,
+        name: str,
+        table: GatheredReader,
+        types: Sequence[DatasetType],
+    ) -> bool:
+        """Whether a table has rows of datasets that were replaced."""
+        from_tables = ref.datasetType.name.endswith(kind.gathered[1])
+        wanted = name + (kind.table if from_tables else kind.bundle)
+        source = next((t for t in types if t.name == wanted), None)
+        if source is None:
+            return False
+        runs = [run for run, names in self._runs.items() if wanted in names]
+        if len(runs) == 1:
+            # It takes a dataset that came later to replace one in one RUN.
+            gathered = self._put_time(ref.run, ref.datasetType.name)
+            newest = self._put_time(runs[0], wanted, newest=True)
+            if gathered is None or newest is None or newest <= gathered:
+                return False
+        pieces = PieceReader(self.butler, self.collections, kind, str(ref.dataId[kind.root]), source, None)
+        return table.is_overtaken(pieces, source)
 
     def _family(
         self,
@@ -461,24 +513,17 @@ class Campaign:
 
     def _dataset_types(self) -> list[DatasetType]:
         """Return the types of metrics that the collections have, by name."""
-        try:
-            infos = self.butler.collections.query_info(
-                list(self.collections), flatten_chains=True, include_summary=True
-            )
-        except MissingCollectionError as error:
-            raise UserError(f"{self.repo}: {' '.join(str(error).split())}") from error
-        names = {name for info in infos for name in info.dataset_types or ()}
-        found = []
-        for name in sorted(names):
-            if not name.endswith(("_metrics", "_table")):
-                continue
-            try:
-                dataset_type = self.butler.get_dataset_type(name)
-                if dataset_type.storageClass_name in (_BUNDLE, *_ARROW):
-                    found.append(dataset_type)
-            except (KeyError, ValueError):
-                continue  # a storage class that this installation does not know
-        return found
+        infos = self.butler.collections.query_info(
+            list(self.collections), flatten_chains=True, include_summary=True
+        )
+        self._runs = {info.name: frozenset(info.dataset_types or ()) for info in infos}
+        names = {name for held in self._runs.values() for name in held}
+        ours = [name for name in names if name.endswith(("_metrics", "_table"))]
+        return [
+            dataset_type
+            for dataset_type in dataset_types(self.butler, ours)
+            if dataset_type.storageClass_name in (_BUNDLE, *_ARROW)
+        ]
 
     def _gathered(
         self, kind: RowKind, types: Sequence[DatasetType]

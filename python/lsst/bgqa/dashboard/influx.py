@@ -8,20 +8,22 @@ __all__ = ("InfluxServer",)
 import gzip
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from ..errors import UserError
+from ..errors import UserError, plain
 
 _BATCH_LINES = 5000
 # Half a megabyte zipped at most; servers take 25 by default.
 _BATCH_BYTES = 4_000_000
 _PASSING = (429, 500, 502, 503, 504)
 _LONGEST_REASON = 300
+_LONGEST_WAIT = 120.0  # seconds
 
 
 class InfluxServer:
@@ -57,7 +59,7 @@ class InfluxServer:
     Raises
     ------
     ~lsst.bgqa.errors.UserError
-        Raised if ``url`` is not one.
+        Raised if ``url`` or ``token`` is not one.
 
     Notes
     -----
@@ -78,7 +80,11 @@ class InfluxServer:
         backoff: float = 0.5,
         timeout: float = 60.0,
     ) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            _ = parts.port  # looked at only when asked for
+        except ValueError as error:
+            raise UserError(f"{url}: not the URL of a server: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{url}: not the URL of a server, such as http://HOST:8086")
         if parts.username or parts.password:
@@ -90,7 +96,7 @@ class InfluxServer:
             self._parameters["rp"] = retention_policy
         self._timeout = timeout
         self._session = requests.Session()
-        retry = Retry(
+        retry = _PatientRetry(
             total=retries,
             backoff_factor=backoff,
             allowed_methods={"POST"},
@@ -101,9 +107,13 @@ class InfluxServer:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
         if user:
-            self._session.auth = (user, password or "")
-        elif token:
-            self._session.headers["Authorization"] = f"Token {token}"
+            # As bytes: requests would take texts for latin-1.
+            self._session.auth = (user.encode(), (password or "").encode())  # type: ignore[assignment]
+        else:
+            if token:
+                self._session.headers["Authorization"] = f"Token {_header_value(token)}"
+            # Any is better than what requests finds in ~/.netrc.
+            self._session.auth = lambda request: request
         self._waiting: list[bytes] = []
         self._size = 0
         self.count = 0
@@ -164,7 +174,7 @@ class InfluxServer:
                 timeout=self._timeout,
                 allow_redirects=False,
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError, ValueError) as error:
             raise UserError(f"{self._url}: cannot be reached: {_root_reason(error)}") from error
         if response.status_code != requests.codes.no_content:
             raise UserError(
@@ -175,14 +185,30 @@ class InfluxServer:
         self._waiting, self._size = [], 0
 
 
+class _PatientRetry(Retry):
+    """Obeys ``Retry-After``, up to two minutes."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, _LONGEST_WAIT)
+
+
+def _header_value(token: str) -> str:
+    if not token.isascii() or not token.isprintable():
+        raise UserError("INFLUX_TOKEN has characters that no token has: it is printable ASCII")
+    return token
+
+
 def _answer(response: requests.Response) -> str:
     """Return what a server says in one line, and what may help."""
     try:
         reason = str(response.json()["error"])
     except (KeyError, TypeError, ValueError):
         reason = response.headers.get("X-Influxdb-Error") or response.text
-    reason = " ".join(reason.split())[:_LONGEST_REASON]
-    words = f"{response.status_code} {response.reason}" + (f": {reason}" if reason else "")
+    reason = " ".join(plain(reason).split())[:_LONGEST_REASON]
+    words = plain(f"{response.status_code} {response.reason}") + (f": {reason}" if reason else "")
+    if "partial write" in reason:
+        return f"{words} (the server has taken the other points of these)"
     if "database not found" in reason:
         return f"{words} (create it first)"
     if response.status_code in (401, 403):
@@ -203,5 +229,5 @@ def _root_reason(error: BaseException) -> str:
             break
         reason = inner
     # urllib3 begins with the connection object.
-    text = " ".join(str(reason).split())
+    text = " ".join(plain(str(reason)).split())
     return text.split(">: ", 1)[-1] or type(reason).__name__

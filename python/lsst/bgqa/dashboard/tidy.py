@@ -126,8 +126,25 @@ def write_parquet(batches: Iterable[pa.RecordBatch], sink: IO[bytes], about: dic
     return count
 
 
+def _inert(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Put an apostrophe before texts that a spreadsheet would compute."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            texts = pc.replace_substring_regex(column.dictionary, r"^([=+\-@\t\r])", r"'\1")
+            column = pa.DictionaryArray.from_arrays(column.indices, texts)
+        columns.append(column)
+    return pa.record_batch(columns, schema=batch.schema)
+
+
 def write_csv(batches: Iterable[pa.RecordBatch], sink: IO[bytes]) -> int:
     """Write batches of the long table as CSV with a header.
+
+    A text that begins as a formula does (``=``, ``+``, ``-``, ``@``) gets an
+    apostrophe before it.
 
     Parameters
     ----------
@@ -148,6 +165,6 @@ def write_csv(batches: Iterable[pa.RecordBatch], sink: IO[bytes]) -> int:
     sink.write((",".join(tidy_schema().names) + "\n").encode())
     options = pc.WriteOptions(include_header=False, quoting_style="needed")
     for batch in batches:
-        pc.write_csv(batch, sink, options)
+        pc.write_csv(_inert(batch), sink, options)
         count += batch.num_rows
     return count

@@ -13,6 +13,7 @@ __all__ = ("DEFAULT_PREFIX", "Measurement", "MetricBundle", "make_bundle", "quan
 import functools
 import json
 import math
+import reprlib
 import uuid
 from collections import UserDict
 from collections.abc import Mapping
@@ -133,8 +134,9 @@ class Measurement:
                 _unit_name(entry["unit"]),
                 tuple(entry.get("blob_refs") or ()),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a measurement: {entry!r}: {error}") from error
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            # An entry may be as long as its file.
+            raise ValueError(f"not a measurement: {reprlib.repr(entry)}: {error}") from error
 
 
 class MetricBundle(UserDict[str, list[Measurement]]):
@@ -276,7 +278,10 @@ class MetricBundle(UserDict[str, list[Measurement]]):
         ValueError
             Raised if it is not JSON, or not a bundle.
         """
-        return cls.parse_obj(json.loads(text))
+        try:
+            return cls.parse_obj(json.loads(text))
+        except RecursionError:
+            raise ValueError("a bundle of metrics is not nested so deep") from None
 
 
 def make_bundle(

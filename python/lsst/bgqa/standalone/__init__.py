@@ -7,3 +7,4 @@ The files that they read and write are the stack's own.
 """
 
 from ._environment import *
+from ._recorded import *

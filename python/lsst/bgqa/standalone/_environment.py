@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import stack
+from ..errors import UserError
+from ._recorded import adopt_formatters
 
 CONFIG_FOLDER = Path(__file__).parent / "butler"
 """The folder of Butler configuration (`pathlib.Path`)."""
@@ -40,11 +42,21 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     variables : `dict` [`str`, `str`]
         The variables to set; none in the stack. A search
         path that is set already is kept, after the standalone folder.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if this package is where no such variable can lead.
     """
     if not is_needed():
         return {}
     base = os.environ if base is None else base
     folder = str(CONFIG_FOLDER)
+    if os.pathsep in folder:
+        raise UserError(
+            f"{folder}: bgqa cannot be used from a folder with {os.pathsep!r} in its path, which separates "
+            f"folders in {_VARIABLE}; install it elsewhere"
+        )
     others = [path for path in base.get(_VARIABLE, "").split(os.pathsep) if path and path != folder]
     return {_VARIABLE: os.pathsep.join([folder, *others])}
 
@@ -56,3 +68,4 @@ def activate() -> None:
     Butler is made: the Butler reads its storage classes only once.
     """
     os.environ.update(environment())
+    adopt_formatters()

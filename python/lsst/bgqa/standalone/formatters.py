@@ -3,17 +3,25 @@
 
 from __future__ import annotations
 
-__all__ = ("BackgroundFormatter", "ExposureFormatter")
+__all__ = ("STACK_FORMATTERS", "BackgroundFormatter", "ExposureFormatter")
 
 from typing import TYPE_CHECKING, Any
 
 from lsst.daf.butler import FormatterV2
 from lsst.resources import ResourcePath
+from lsst.utils import doImportType
 
+from .. import stack
 from ..background import BackgroundModel
 
 if TYPE_CHECKING:
     from lsst.images import MaskedImage
+
+STACK_FORMATTERS = {
+    "BackgroundFormatter": "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter",
+    "ExposureFormatter": "lsst.obs.base.formatters.fitsExposure.FitsExposureFormatter",
+}
+"""The stack's formatters of the same files, by the name of ours (`dict`)."""
 
 
 class BackgroundFormatter(FormatterV2):
@@ -118,3 +126,9 @@ class ExposureFormatter(FormatterV2):
         from ._exposure import write_exposure
 
         write_exposure(in_memory_dataset, uri.ospath)
+
+
+if stack.have_stack():
+    # A datastore records by which formatter a dataset was written. What has
+    # one of these names was written without the stack; here the stack reads it.
+    globals().update({name: doImportType(home) for name, home in STACK_FORMATTERS.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("DEFAULT_RUN", "TRANSFER_MODES", "IngestReport", "ingest")
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 from lsst.sphgeom import ConvexPolygon
 
 from ..background import BackgroundModel
-from ..errors import UserError, fault_of_the_machine
+from ..errors import UserError, reason_of
+from ..repository import is_remote, open_repository
 from ._regions import polygon
 from .manifest import ManifestEntry, read_manifest
 
@@ -25,6 +27,8 @@ DEFAULT_RUN = "bgqa/ingested"
 
 TRANSFER_MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 """How a Butler can take over a file (`tuple` [`str`, ...])."""
+
+_LOG = logging.getLogger(__name__)
 
 # A comma or a wildcard in it, and no command could name the collection again.
 _COLLECTION = re.compile(r"[\w.+/-]+", re.ASCII)
@@ -81,8 +85,8 @@ def ingest(
     Parameters
     ----------
     repo : `str`
-        The repository: a path, a URI or a known name. A local folder that
-        does not exist, or is empty, becomes a new repository.
+        The repository: a path, a URI or a label. A local folder that does
+        not exist, or is empty, becomes a new repository.
     manifest : `~lsst.resources.ResourcePathExpression`
         The manifest; see `~lsst.bgqa.standalone.manifest.ManifestEntry`.
     run : `str`, optional
@@ -124,7 +128,7 @@ def ingest(
             raise
         except Exception as error:
             # What the registry and the datastore refuse has many types.
-            raise UserError(f"{repo}: cannot ingest: {_one_line(error)}") from error
+            raise UserError(f"{repo}: cannot ingest: {reason_of(error)}") from error
 
 
 def _check_file(entry: ManifestEntry, contents: bool) -> None:
@@ -143,15 +147,27 @@ def _check_file(entry: ManifestEntry, contents: bool) -> None:
 
 def _open_repository(repo: str) -> Butler:
     root = Butler.get_repo_uri(repo, return_label=True)
-    try:
-        if root.isLocal:
-            folder = Path(root.ospath)
-            if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if root.isLocal and root.getExtension() not in (".yaml", ".yml"):
+        folder = Path(root.ospath)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            try:
                 Butler.makeRepo(root.ospath)
-        return Butler.from_config(repo, writeable=True)
-    except Exception as error:
-        # Each kind of database and of storage has errors of its own.
-        raise UserError(f"{repo}: cannot be opened as a data repository: {_one_line(error)}") from error
+            except Exception as error:
+                # Each kind of file system has errors of its own.
+                raise UserError(f"{repo}: a data repository cannot be made: {reason_of(error)}") from error
+    try:
+        butler = open_repository(repo, writeable=True)
+    except UserError as error:
+        if root.isLocal or not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise UserError(
+            f"{error}; only local folders become one by themselves: butler create --seed-config makes one "
+            "there, with the registry in a database server"
+        ) from error
+    if is_remote(butler):
+        butler.close()
+        raise UserError(f"{repo}: a server lets one read it (RemoteButler); ingest needs a direct repository")
+    return butler
 
 
 def _ingest(
@@ -161,10 +177,11 @@ def _ingest(
         dataset_type_name, ("instrument", "visit", "detector"), "Background", universe=butler.dimensions
     )
     butler.registry.registerDatasetType(dataset_type)
-    butler.registry.registerRun(run)
+    butler.collections.register(run)
     _insert_records(butler, entries)
     present = {
-        ref.dataId.required_values for ref in butler.registry.queryDatasets(dataset_type, collections=run)
+        ref.dataId.required_values
+        for ref in butler.query_datasets(dataset_type, run, limit=None, explain=False)
     }
     datasets = []
     for entry in entries:
@@ -189,6 +206,7 @@ def _ingest(
 
 
 def _insert_records(butler: Butler, entries: list[ManifestEntry]) -> None:
+    _tell_new_instruments(butler, {entry.instrument for entry in entries})
     records = _Records()
     corners: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for entry in entries:
@@ -197,8 +215,15 @@ def _insert_records(butler: Butler, entries: list[ManifestEntry]) -> None:
     for entry in entries:
         records.add_visit(entry, corners[entry.instrument, entry.visit])
     with butler.registry.transaction():
-        for element, rows in records.rows.items():
-            butler.registry.insertDimensionData(element, *rows.values(), skip_existing=True)
+        for name, rows in records.rows.items():
+            if name not in butler.dimensions.elements.names:
+                continue  # the repository is of an older dimension universe
+            known = butler.dimensions.elements[name].schema.names
+            butler.registry.insertDimensionData(
+                name,
+                *({field: row[field] for field in row.keys() & known} for row in rows.values()),
+                skip_existing=True,
+            )
     for row in records.rows["visit"].values():
         data_id = butler.registry.expandDataId(instrument=row["instrument"], visit=row["id"])
         if data_id["physical_filter"] != row["physical_filter"]:
@@ -206,6 +231,17 @@ def _insert_records(butler: Butler, entries: list[ManifestEntry]) -> None:
                 f"{row['instrument']} visit {row['id']} was taken with {data_id['physical_filter']} "
                 f"according to the repository, with {row['physical_filter']} according to the manifest"
             )
+
+
+def _tell_new_instruments(butler: Butler, names: set[str]) -> None:
+    """Warn of what may be a mistyped name."""
+    known = {record.name for record in butler.query_dimension_records("instrument", explain=False)}
+    if known and (new := names - known):
+        _LOG.warning(
+            "%s is a new instrument of this repository, which has %s so far.",
+            ", ".join(sorted(new)),
+            ", ".join(sorted(known)),
+        )
 
 
 class _Records:
@@ -285,6 +321,7 @@ class _Records:
                 name=str(visit),
                 physical_filter=entry.physical_filter,
                 day_obs=entry.day_obs,
+                visit_system=0,  # of the visit itself, in older universes
                 region=_region(entry, corners),
             )
         self._add("visit_system_membership", name, visit, instrument=name, visit_system=0, visit=visit)
@@ -305,9 +342,3 @@ def _region(entry: ManifestEntry, corners: list[tuple[float, float]]) -> ConvexP
         return polygon(corners)
     except ValueError as error:
         raise UserError(f"{entry.file}: its corners enclose no area of the sky: {error}") from None
-
-
-def _one_line(error: Exception) -> str:
-    if (reason := fault_of_the_machine(error)) is not None:
-        return reason
-    return " ".join(str(error).split()) or type(error).__name__

@@ -104,7 +104,7 @@ def _entry(uri: ResourcePathExpression, number: int, item: Any) -> ManifestEntry
     except pydantic.ValidationError as error:
         first, *others = error.errors(include_url=False)
         field = ".".join(str(part) for part in first["loc"])
-        more = f" (and {len(others)} more faults)" if others else ""
+        more = f" (and {len(others)} more {'fault' if len(others) == 1 else 'faults'})" if others else ""
         where = f"entry {number}" + (f", {field}" if field else "")
         raise UserError(f"{uri}: {where}: {first['msg']}{more}") from None
 

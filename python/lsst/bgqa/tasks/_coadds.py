@@ -27,6 +27,7 @@ import lsst.pipe.base.connectionTypes as cT
 from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pipe.base import PipelineTaskConnections
 
+from ..artifacts import artifact_name, local_artifact
 from ..background import BackgroundError, BackgroundModel, Box
 from ..statistics.closure import ClosureResult, compare_coadds
 from ..statistics.quantization import QuantizationSteps, read_quantization
@@ -201,9 +202,12 @@ def _read_steps(handle: DeferredDatasetHandle, name: str) -> QuantizationSteps |
     try:
         primary, components = handle.butler.getURIs(handle.ref)
         uri = components.get("image", primary)
-        if uri is None or ".fits" not in uri.basename():
+        if uri is None or ".fits" not in artifact_name(uri):
             return None
-        return read_quantization(uri)
+        if "zip-path=" not in uri.unquoted_fragment:
+            return read_quantization(uri)  # which does not read all of it
+        with local_artifact(uri) as local:
+            return read_quantization(local)
     except Exception as error:
         _LOG.warning("%s is taken to be compressed without loss: %s", name, error)
         return None

@@ -33,7 +33,8 @@ class CampaignBatch:
     Attributes
     ----------
     keys : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence`]
-        Columns that say what each row is of.
+        Columns that say what each row is of; ``dataset_id``, where it is
+        known, is the UUID of the dataset that the row was read from.
     values : `numpy.ndarray`
         Metrics, ``float64``, shape (rows, metrics); NaN where undefined.
     kinds : `~collections.abc.Sequence` [`str`]
@@ -89,6 +90,8 @@ class CampaignWriter:
             pa.field("verdict", pa.string()),
             pa.field("severity", pa.float64()),
             pa.field("failed", pa.string()),
+            # Of what the row was read from: by it one sees what came later.
+            pa.field("dataset_id", pa.string()),
         ]
         for name in names:
             metric = catalogue[name]
@@ -139,6 +142,7 @@ class CampaignWriter:
             pa.array(judgement.verdicts, pa.string()),
             pa.array(severity),
             pa.array([",".join(metrics) for metrics in failed], pa.string()),
+            pa.array(batch.keys.get("dataset_id", [None] * len(failed)), pa.string()),
             *(pa.array(np.ascontiguousarray(batch.values[:, i])) for i in range(len(self._names))),
         ]
         self._waiting.append(pa.record_batch(columns, schema=self.schema))

@@ -10,6 +10,7 @@ __all__ = (
     "describe",
     "follow_component",
     "is_unit",
+    "night_of",
     "read_background",
     "read_backgrounds",
 )
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 import astropy.units as u
 
-from lsst.daf.butler import DatasetRef, DeferredDatasetHandle
+from lsst.daf.butler import DataCoordinate, DatasetRef, DeferredDatasetHandle
 from lsst.pex.config import Config, Field
 from lsst.pipe.base import NoWorkFound, PipelineTaskConnections
 
@@ -64,6 +65,27 @@ def data_id_title(ref: DatasetRef) -> str:
         ``"tract 1, patch 3, band i"``.
     """
     return ", ".join(f"{key} {value}" for key, value in ref.dataId.required.items())
+
+
+def night_of(data_id: DataCoordinate) -> int:
+    """Return the night of a visit.
+
+    Parameters
+    ----------
+    data_id : `lsst.daf.butler.DataCoordinate`
+        Data ID of a visit, with dimension records.
+
+    Returns
+    -------
+    day_obs : `int`
+        The night, YYYYMMDD; 0 if the visit's record does not say it. Before
+        version 6 of the dimension universe, as in DP0.2, it is a field of
+        that record and no dimension.
+    """
+    if "day_obs" in data_id.dimensions:
+        return int(data_id["day_obs"])
+    record = data_id.records["visit"]
+    return int(getattr(record, "day_obs", None) or 0)
 
 
 def is_unit(text: str) -> bool:

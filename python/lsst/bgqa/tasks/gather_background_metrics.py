@@ -41,7 +41,7 @@ from ..metrics import load_catalogue, quantities_of
 from ..metrics.judging import Thresholds, judge_rows
 from ._campaign import BACKGROUND_GROUPS, metric_names
 from ._gather import CampaignBatch, CampaignWriter, Summary, WorstList
-from ._inputs import describe, is_unit
+from ._inputs import describe, is_unit, night_of
 
 _LEVEL = "level_median"
 
@@ -350,9 +350,9 @@ class GatherBackgroundMetricsTask(PipelineTask):
                     self.log.warning("%s is left out: %s", describe(handle.ref), error)
                     unreadable[describe(handle.ref)] = error
                     continue
-                rows.append(self._key_values(handle))
+                rows.append({**self._key_values(handle), "dataset_id": str(handle.ref.id)})
             if rows:
-                yield self._batch({name: [row[name] for row in rows] for name in self._keys}, values)
+                yield self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
 
     def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
         names = keys.get("detector_name")
@@ -360,7 +360,11 @@ class GatherBackgroundMetricsTask(PipelineTask):
         return CampaignBatch(keys, np.asarray(values, dtype=np.float64), kinds)
 
     def _key_values(self, handle: Any) -> dict[str, Any]:
-        row = {name: handle.dataId[name] for name in self._keys if name != "detector_name"}
+        row = {
+            name: night_of(handle.dataId) if name == "day_obs" else handle.dataId[name]
+            for name in self._keys
+            if name != "detector_name"
+        }
         if "detector_name" in self._keys:
             row["detector_name"] = handle.dataId.records["detector"].full_name
         return row
@@ -395,9 +399,11 @@ class _TableReader:
                     name: table[name].to_pylist()
                     if name in self._table_keys
                     # One value for all rows.
-                    else [handle.dataId[name]] * table.num_rows
+                    else [night_of(handle.dataId) if name == "day_obs" else handle.dataId[name]]
+                    * table.num_rows
                     for name in self._keys
                 }
+                keys["dataset_id"] = [str(handle.ref.id)] * table.num_rows
             except Exception as error:
                 # The datastore and the formatter have errors of their own.
                 self.log.warning("%s is left out: %s", describe(handle.ref), error)

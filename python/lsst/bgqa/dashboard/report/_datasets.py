@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = ("BlockDatasets", "Datasets", "Pictures")
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from lsst.daf.butler import Butler, DatasetRef, DatasetType
-from lsst.daf.butler.registry import DataIdError, MissingDatasetTypeError
-from lsst.resources import ResourcePath
+from lsst.daf.butler import Butler, DatasetId, DatasetRef, DatasetType
+from lsst.daf.butler.registry import DataIdError
 from lsst.sphgeom import ConvexPolygon
 
+from ...artifacts import artifact_name, read_artifact
+from ...repository import dataset_types
+from .._fetch import Fetcher
 from ._sky import unit_vectors
 from ._tables import slug
 
@@ -61,13 +64,8 @@ class Datasets:
         self.collections = list(collections)
         infos = butler.collections.query_info(self.collections, flatten_chains=True, include_summary=True)
         self.runs = {info.name: frozenset(info.dataset_types or ()) for info in infos}
-        self.types: dict[str, DatasetType] = {}
-        for name in sorted({name for names in self.runs.values() for name in names}):
-            try:
-                self.types[name] = butler.get_dataset_type(name)
-            except (KeyError, ValueError, MissingDatasetTypeError):
-                # A storage class that is not known here.
-                continue
+        names = {name for names in self.runs.values() for name in names}
+        self.types: dict[str, DatasetType] = {kind.name: kind for kind in dataset_types(butler, names)}
 
     def plot_types(self, background: str, dimensions: Iterable[str]) -> list[str]:
         """Return types of pictures of a background.
@@ -309,8 +307,21 @@ class Pictures:
     def __init__(self, butler: Butler, folder: Path) -> None:
         self._butler = butler
         self._folder = folder
+        self._fetcher = Fetcher(butler)
+        self._fetched: dict[DatasetId, str | Exception] = {}
         self.copied = 0
         """Pictures that were copied (`int`)."""
+
+    def fetch(self, refs: Iterable[DatasetRef]) -> None:
+        """Copy pictures that will be added, many at once if they are far.
+
+        Parameters
+        ----------
+        refs : `~collections.abc.Iterable` [`lsst.daf.butler.DatasetRef`]
+            The pictures.
+        """
+        if self._fetcher.far:
+            self._fetched = {ref.id: path for ref, path in self._fetcher.each(refs, self._copy)}
 
     def add(self, ref: DatasetRef) -> str | None:
         """Copy a picture.
@@ -326,23 +337,28 @@ class Pictures:
             Where it is in the report; `None` if it cannot be copied, which
             is logged.
         """
-        name = slug("-".join([ref.datasetType.name, *map(str, ref.dataId.required_values)]))
+        path = self._fetched.pop(ref.id, None)
         try:
-            uri = self._butler.getURI(ref)
-            suffix = uri.getExtension().lower()
-            if suffix not in _IMAGES:
-                raise ValueError(f"{uri} is not a picture for a browser")
-            path = f"pictures/{slug(ref.datasetType.name)}/{name}{suffix}"
-            target = self._folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            ResourcePath(str(target), forceDirectory=False).transfer_from(
-                uri, transfer="copy", overwrite=True
-            )
+            if isinstance(path, Exception):
+                raise path
+            path = path or self._copy(self._butler, ref)
         except Exception as error:
             # Each kind of store has errors of its own.
             _LOG.warning("%s is left out: %s", ref, error)
             return None
         self.copied += 1
+        return path
+
+    def _copy(self, butler: Butler, ref: DatasetRef) -> str:
+        uri = butler.getURI(ref)
+        suffix = os.path.splitext(artifact_name(uri))[1].lower()
+        if suffix not in _IMAGES:
+            raise ValueError(f"{uri} is not a picture for a browser")
+        name = slug("-".join([ref.datasetType.name, *map(str, ref.dataId.required_values)]))
+        path = f"pictures/{slug(ref.datasetType.name)}/{name}{suffix}"
+        target = self._folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(read_artifact(uri))
         return path
 
 

@@ -209,6 +209,9 @@ class DetailWriter:
             found = self._datasets.visits(family.name, family.root, [key[0] for key in keys])
         else:
             found = self._datasets.tracts(family.name, family.root, keys)
+        self._pictures.fetch(
+            ref for datasets in found.values() for refs in datasets.plots.values() for ref in refs
+        )
         for number_, (key, block) in enumerate(zip(keys, blocks, strict=True)):
             after = keys[number_ + 1] if number_ + 1 < len(keys) else following
             self._write_page(key, block, found[key], after)

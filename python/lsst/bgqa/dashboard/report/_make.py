@@ -102,7 +102,8 @@ def make_report(
         from . import _figures
     except ModuleNotFoundError as error:
         raise UserError(
-            f"a report needs {error.name}, which is not installed; pip install 'lsst-bgqa[report]' does"
+            f"a report needs {error.name}, which is not installed; bgqa's extra report brings it "
+            "(pip install '.[report]')"
         ) from error
     progress = progress or _no_progress
     with making(output) as folder:

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from .._output import held, remove_stale
 
 MARKER = "bgqa-report.json"
+_INCOMPLETE = ".incomplete"
+_OLD = ".old"
 _ASSETS = ("report.css", "report.js")
 
 
@@ -91,7 +94,8 @@ def making(target: Path) -> Iterator[Path]:
     Parameters
     ----------
     target : `pathlib.Path`
-        Where it is to be. A report that is there is replaced.
+        Where it is to be. A report that is there is replaced, if there is
+        nothing in it that no report wrote.
 
     Yields
     ------
@@ -105,39 +109,71 @@ def making(target: Path) -> Iterator[Path]:
         Raised if something else is there.
     """
     _check(target)
-    place = target.resolve()
+    place = Path(os.path.realpath(target))
     place.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=".incomplete", dir=place.parent))
+    remove_stale(place, _INCOMPLETE)
+    if place.exists():  # otherwise it may be all that there is of an earlier one
+        remove_stale(place, _OLD)
+    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=_INCOMPLETE, dir=place.parent))
     try:
-        # As mkdir would have made it, for a web server to read.
-        mask = os.umask(0)
-        os.umask(mask)
-        folder.chmod(0o777 & ~mask)
-        yield folder
-        (folder / MARKER).write_text(json.dumps({"made by": "bgqa report"}) + "\n")
-        _check(target)
-        if place.exists():
-            old = folder.with_suffix(".old")
-            place.rename(old)
-            try:
+        with held(folder):
+            # As mkdir would have made it, for a web server to read.
+            mask = os.umask(0)
+            os.umask(mask)
+            folder.chmod(0o777 & ~mask)
+            yield folder
+            about = {"made by": "bgqa report", "files": _files(folder)}
+            (folder / MARKER).write_text(json.dumps(about) + "\n")
+            _check(target)
+            if place.exists():
+                _exchange(folder, place)
+            else:
                 folder.rename(place)
-            except BaseException:
-                old.rename(place)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            folder.rename(place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _exchange(folder: Path, place: Path) -> None:
+    """Put a report into the place of an earlier one."""
+    old = folder.with_suffix(_OLD)
+    place.rename(old)
+    try:
+        folder.rename(place)
+    except BaseException:
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(
+        (Path(root) / name).relative_to(folder).as_posix()
+        for root, _, names in os.walk(folder)
+        for name in names
+    )
+
+
 def _check(target: Path) -> None:
-    """Refuse to replace what is no report."""
-    if not target.exists() and not target.is_symlink():
+    """Refuse to replace what no report wrote."""
+    place = Path(os.path.realpath(target))
+    if place.is_symlink():
+        raise UserError(f"{target} is a link that leads round in a circle; name another folder")
+    if not place.exists():
         return
-    if target.resolve() == Path.cwd():
+    if place == Path.cwd():
         raise UserError(f"{target} is the current folder, which cannot be replaced; name one for the report")
-    if not target.is_dir():
+    if not place.is_dir():
         raise UserError(f"{target} exists, and is not a folder")
-    if any(target.iterdir()) and not (target / MARKER).is_file():
-        raise UserError(f"{target} holds something that is not a report of bgqa; name another folder")
+    if not any(place.iterdir()):
+        return
+    try:
+        written = set(json.loads((place / MARKER).read_text())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{target} holds something that is not a report of bgqa; name another folder"
+        ) from None
+    if others := sorted(set(_files(place)) - written - {MARKER}):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise UserError(
+            f"{target} holds {others[0]}{more}, which no report wrote; move that away, or name another folder"
+        )

@@ -81,7 +81,8 @@ def make_repository(
 
 def _complete(folder: Path, generation: DemoGeneration, progress: Callable[[int, int], None] | None) -> bool:
     with Butler.from_config(str(folder), writeable=True) as butler:
-        if butler.registry.queryCollections() and INPUT_RUN not in butler.registry.queryCollections():
+        collections = butler.collections.query("*")
+        if collections and INPUT_RUN not in collections:
             raise UserError(f"{folder} is a data repository, but not the demo's")
         there = {(t.name, t.storageClass_name) for t in butler.registry.queryDatasetTypes()}
         for other in GENERATIONS.values():
@@ -89,7 +90,7 @@ def _complete(folder: Path, generation: DemoGeneration, progress: Callable[[int,
                 raise UserError(
                     f"{folder} has the demo of generation {other.name}; give {generation.name} another folder"
                 )
-        butler.registry.registerRun(INPUT_RUN)
+        butler.collections.register(INPUT_RUN)
         return _fill(butler, generation, progress)
 
 
@@ -105,7 +106,7 @@ def _fill(butler: Butler, generation: DemoGeneration, progress: Callable[[int, i
     present = {
         (name, tuple(ref.dataId.required_values))
         for name in types
-        for ref in butler.registry.queryDatasets(name, collections=INPUT_RUN)
+        for ref in butler.query_datasets(name, INPUT_RUN, limit=None, explain=False)
     }
     total = len(VISITS) * len(DETECTORS) * len(generation.visit_types)
     total += len(PATCHES) * len(FILTERS) * len(generation.coadd_types)

@@ -1,0 +1,84 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Files of datasets that are to be read as files: pictures, large tables.
+
+A Butler may keep a dataset as a member of a zip archive. Its URI then ends in
+``archive.zip#zip-path=MEMBER``, and to read the URI would give the archive.
+"""
+
+from __future__ import annotations
+
+__all__ = ("artifact_name", "local_artifact", "read_artifact")
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Iterator
+
+from lsst.resources import ResourcePath
+
+_MEMBER = "zip-path="
+
+
+def _member(uri: ResourcePath) -> str | None:
+    fragment = uri.unquoted_fragment
+    return fragment.removeprefix(_MEMBER) if fragment.startswith(_MEMBER) else None
+
+
+def artifact_name(uri: ResourcePath) -> str:
+    """Return the name of a dataset's file.
+
+    Parameters
+    ----------
+    uri : `lsst.resources.ResourcePath`
+        The file, as a Butler names it.
+
+    Returns
+    -------
+    name : `str`
+        Its name without folders: of a member of an archive, the member's.
+    """
+    member = _member(uri)
+    return uri.basename() if member is None else member.rpartition("/")[2]
+
+
+def read_artifact(uri: ResourcePath) -> bytes:
+    """Read a dataset's file.
+
+    Parameters
+    ----------
+    uri : `lsst.resources.ResourcePath`
+        The file, as a Butler names it.
+
+    Returns
+    -------
+    content : `bytes`
+        Its content: of a member of an archive, the member's.
+    """
+    if (member := _member(uri)) is None:
+        return uri.read()
+    with uri.open("rb") as stream, zipfile.ZipFile(stream) as archive:  # type: ignore[arg-type]
+        return archive.read(member)
+
+
+@contextlib.contextmanager
+def local_artifact(uri: ResourcePath) -> Iterator[ResourcePath]:
+    """Have a dataset's file on this machine.
+
+    Parameters
+    ----------
+    uri : `lsst.resources.ResourcePath`
+        The file, as a Butler names it.
+
+    Yields
+    ------
+    local : `lsst.resources.ResourcePath`
+        A local file, which may be gone afterwards.
+    """
+    if _member(uri) is None:
+        with uri.as_local() as local:
+            yield local
+        return
+    suffix = os.path.splitext(artifact_name(uri))[1]
+    with ResourcePath.temporary_uri(suffix=suffix) as local:
+        local.write(read_artifact(uri))
+        yield local

@@ -1,0 +1,147 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Data repositories, wherever they are, and collections in them."""
+
+from __future__ import annotations
+
+__all__ = ("dataset_types", "find_collections", "is_far", "is_remote", "open_repository")
+
+import contextlib
+from collections.abc import Iterable
+
+from lsst.daf.butler import Butler, DatasetType, MissingCollectionError
+
+from . import standalone
+from .errors import UserError, one_line, reason_of
+
+
+def open_repository(repo: str, *, writeable: bool = False) -> Butler:
+    """Open a data repository.
+
+    Parameters
+    ----------
+    repo : `str`
+        The repository: a path, a URI, or a label of the repository index.
+    writeable : `bool`, optional
+        Whether it is to be written to.
+
+    Returns
+    -------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if it cannot be opened. The message names the deepest cause,
+        and the extra that brings a driver which is not installed.
+    """
+    standalone.adopt_formatters()
+    try:
+        return Butler.from_config(repo, writeable=writeable)
+    except Exception as error:
+        # Each kind of database, of storage and of server has errors of its own.
+        reason = reason_of(error)
+        if isinstance(error, FileNotFoundError) and "(given " in str(error):
+            # The Butler speaks of variables that the user need not know.
+            reason = f"there is none{_known_labels()}"
+        raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
+
+
+def _known_labels() -> str:
+    labels: set[str] = set()
+    with contextlib.suppress(Exception):  # an index that cannot be read
+        labels = Butler.get_known_repos()
+    return f" (known labels: {', '.join(sorted(labels))})" if labels else ""
+
+
+def is_remote(butler: Butler) -> bool:
+    """Whether a repository is one that a server lets one read.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Returns
+    -------
+    remote : `bool`
+        `True` for a RemoteButler: nothing can be written there, and no
+        quanta run.
+    """
+    return type(butler).__name__ == "RemoteButler"
+
+
+def is_far(butler: Butler) -> bool:
+    """Whether datasets come over a network.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Returns
+    -------
+    far : `bool`
+        `True` for a server's repository, and for one with files elsewhere
+        than on this machine's file systems.
+    """
+    if is_remote(butler):
+        return True
+    return any(root is not None and not root.isLocal for root in butler.get_datastore_roots().values())
+
+
+def dataset_types(butler: Butler, names: Iterable[str]) -> list[DatasetType]:
+    """Look up dataset types, all at once.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    names : `~collections.abc.Iterable` [`str`]
+        Their names.
+
+    Returns
+    -------
+    types : `list` [`lsst.daf.butler.DatasetType`]
+        Those that there are, by name. Where a server is asked, it is asked
+        once.
+    """
+    wanted = sorted(names)
+    # Butler.get_dataset_type takes one at a time, a request each.
+    found = butler.registry.queryDatasetTypes(wanted, missing=[]) if wanted else []
+    return sorted(found, key=lambda dataset_type: dataset_type.name)
+
+
+def find_collections(butler: Butler, expression: str) -> tuple[str, ...]:
+    """Find the collections that a user names.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    expression : `str`
+        Names and glob patterns, with commas.
+
+    Returns
+    -------
+    collections : `tuple` [`str`, ...]
+        The collections, in the order in which they are named; those that one
+        pattern fits, by name.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if there is no such collection, or none is named.
+    """
+    found: dict[str, None] = {}
+    for name in filter(None, (part.strip() for part in expression.split(","))):
+        try:
+            matching = sorted(butler.collections.query(name))
+        except MissingCollectionError as error:
+            raise UserError(one_line(error)) from error
+        if not matching:
+            raise UserError(f"no collection fits {name!r}")
+        found |= dict.fromkeys(matching)
+    if not found:
+        raise UserError(f"{expression!r} does not name a collection")
+    return tuple(found)

@@ -1,0 +1,372 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Outputs that are killed, odd files, hostile texts: what is left, and said."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from campaigns import MadeUp
+from click.testing import CliRunner, Result
+from test_ingest import HSC
+
+from lsst.bgqa.cli import main
+from lsst.bgqa.commands._console import make_console
+from lsst.bgqa.dashboard._output import held, output_file, remove_stale, whole_file
+from lsst.bgqa.dashboard.influx import InfluxServer
+from lsst.bgqa.dashboard.report._site import MARKER, making
+from lsst.bgqa.errors import UserError, plain
+from lsst.bgqa.metrics import MetricBundle, load_catalogue
+from lsst.bgqa.standalone import _environment, environment
+
+BACKGROUND = HSC / "calexpBackground_HSC_HSC-Z_1176_000.fits"
+
+
+def run(*arguments: str, columns: str = "110") -> Result:
+    return CliRunner().invoke(main, list(arguments), env={"COLUMNS": columns})
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeUp:
+    made = MadeUp(tmp_path / "repo", visits=1, detectors=4)
+    made.put_bundles("run")
+    return made
+
+
+def export(made: MadeUp, *arguments: str) -> Result:
+    return run("export", made.path, "run", "--format", "csv", *arguments)
+
+
+# --- Warnings ------------------------------------------------------------
+
+
+def test_warnings_that_the_summary_speaks_of_are_shown(made: MadeUp, tmp_path: Path) -> None:
+    clean = export(made, "-o", str(tmp_path / "a.csv"))
+    assert "Warning" not in clean.stderr and len(clean.stderr.splitlines()) == 1
+    made.path_of(made.put_bundle("later", 1, 0)).write_text("nonsense")
+    for command in (["export", "--format", "csv"], ["report", "-o", str(tmp_path / "report")]):
+        result = run(command[0], made.path, "later,run", *command[1:])
+        assert result.exit_code == 0
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+        assert "calexpBackground_metrics {instrument: 'Cam', detector: 0, visit: 1} is left out" in line
+
+
+def test_a_clean_report_says_nothing_on_stderr(made: MadeUp, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lsst.bgqa", "report", made.path, "run", "-o", str(tmp_path / "report")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- Files that are written ----------------------------------------------
+
+
+def test_links_are_followed_and_modes_kept(made: MadeUp, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "real.csv"
+    target.parent.mkdir()
+    target.write_text("old")
+    target.chmod(0o640)
+    link = tmp_path / "link.csv"
+    link.symlink_to(target)
+    assert export(made, "-o", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("kind,")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    dangling = tmp_path / "dangling.csv"
+    dangling.symlink_to(tmp_path / "deep" / "new.csv")
+    assert export(made, "-o", str(dangling)).exit_code == 0
+    assert (tmp_path / "deep" / "new.csv").read_text() == target.read_text()
+    assert sorted(path.name for path in target.parent.iterdir()) == ["new.csv", "real.csv"]
+
+
+def test_pipes_and_devices_are_written_directly(made: MadeUp, tmp_path: Path) -> None:
+    expected = export(made).stdout
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert export(made, "-o", str(pipe)).exit_code == 0
+    reader.join(10)
+    assert read == [expected]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert export(made, "-o", "/dev/null").exit_code == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    command = f'"{sys.executable}" -m lsst.bgqa export "{made.path}" run --format csv -o'
+    for words in (f"{command} /dev/fd/1 | cat", f"{command} >(cat) | cat"):
+        done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
+        assert done.stdout == expected, done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_named(made: MadeUp, tmp_path: Path) -> None:
+    for path in (tmp_path / "no" / "folder.csv", tmp_path / "loop.csv"):
+        if path.name == "loop.csv":
+            path.symlink_to(path)
+        result = export(made, "-o", str(path))
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"Error: {path}: ") and len(result.stderr.splitlines()) == 1
+
+
+def test_nothing_is_left_of_an_output_that_failed(tmp_path: Path) -> None:
+    for manager in (whole_file(tmp_path / "a"), output_file((tmp_path / "a").as_uri())):
+        with pytest.raises(KeyboardInterrupt), manager as stream:
+            stream.write(b"half")
+            raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    place = tmp_path / "out[1].csv"
+    stale = tmp_path / ".out[1].csv-0123abcd.part"
+    others = [tmp_path / ".out[1].csv-longer-than-that.part", tmp_path / ".other.csv-0123abcd.part"]
+    live = tmp_path / ".out[1].csv-89abcdef.part"
+    for path in (stale, live, *others):
+        path.write_text("half")
+    script = (
+        "import sys, time; from pathlib import Path; from lsst.bgqa.dashboard._output import held\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(live)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        with whole_file(place) as stream:
+            stream.write(b"whole")
+        assert not stale.exists() and live.exists() and all(path.exists() for path in others)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    remove_stale(place, ".part")
+    assert not live.exists()
+    with held(place):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_killed_report_leaves_nothing_for_the_next(number: int, made: MadeUp, tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    script = (
+        "import sys, time\n"
+        "from lsst.bgqa.dashboard.report import _make\n"
+        "_make._Maker.make = lambda self: (print('making', flush=True), time.sleep(60))\n"
+        "from lsst.bgqa.cli import main\n"
+        "main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, "report", made.path, "run", "-o", str(folder / "report")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"making\n"
+    process.send_signal(number)
+    process.wait(20)
+    process.stdout.close()
+    left = [path.name for path in folder.iterdir()]
+    assert len(left) == (1 if number == signal.SIGKILL else 0)
+    assert run("report", made.path, "run", "-o", str(folder / "report")).exit_code == 0
+    assert [path.name for path in folder.iterdir()] == ["report"]
+
+
+# --- A report's folder ---------------------------------------------------
+
+
+def write_report(folder: Path, *names: str) -> None:
+    with making(folder) as new:
+        for name in names:
+            (new / name).parent.mkdir(exist_ok=True)
+            (new / name).write_text("page")
+
+
+def test_a_report_replaces_what_reports_wrote(tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    write_report(target, "index.html", "visits/1.html")
+    write_report(target, "index.html")
+    assert {path.name for path in target.iterdir()} == {"index.html", MARKER}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "visits/notes.txt"])
+def test_a_report_keeps_what_a_user_put_beside(name: str, tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    write_report(target, "index.html", "visits/1.html")
+    (target / name).write_text("mine")
+    with pytest.raises(UserError, match=f"holds {name}, which no report wrote"):
+        write_report(target, "index.html")
+    assert (target / name).read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"files": 3}', "nonsense"])
+def test_a_marker_alone_makes_no_report(content: str, tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    target.mkdir()
+    (target / MARKER).write_text(content)
+    (target / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="not a report"):
+        write_report(target, "index.html")
+    assert (target / "thesis.tex").read_text() == "mine"
+
+
+def test_links_to_a_report(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    write_report(link, "index.html")
+    assert link.is_symlink() and (tmp_path / "real" / "index.html").is_file()
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(UserError, match="circle"):
+        write_report(loop, "index.html")
+
+
+# --- InfluxDB ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://host:port", "http://host:99999", "ftp://host", "http://", "http://a b:1x"]
+)
+def test_what_is_no_url_is_said(url: str) -> None:
+    with pytest.raises(UserError, match="not the URL of a server"):
+        InfluxServer(url, "db")
+
+
+@pytest.mark.parametrize("token", ["schl\u00fcssel\u20ac", "two\nlines", "esc\x1b[2J"])
+def test_a_token_that_no_header_can_have_is_said(token: str) -> None:
+    with pytest.raises(UserError, match="INFLUX_TOKEN"):
+        InfluxServer("http://127.0.0.1:1", "db", token=token)
+
+
+def test_a_netrc_does_not_replace_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login thief password stolen\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for settings, expected in (
+        ({"token": "mine"}, "Token mine"),
+        ({}, None),
+        ({"user": "m\u00fcller", "password": "p"}, "Basic bcO8bGxlcjpw"),
+    ):
+        server = InfluxServer("http://127.0.0.1:1", "db", **settings)  # type: ignore[arg-type]
+        import requests
+
+        request = server._session.prepare_request(requests.Request("POST", "http://127.0.0.1:1/write"))
+        assert request.headers.get("Authorization") == expected
+
+
+def test_a_server_cannot_make_one_wait_for_long() -> None:
+    from urllib3 import HTTPResponse
+
+    adapter = InfluxServer("http://127.0.0.1:1", "db")._session.get_adapter("http://127.0.0.1:1")
+    response = HTTPResponse(headers={"Retry-After": "86400"}, status=503)
+    assert adapter.max_retries.get_retry_after(response) == 120  # type: ignore[attr-defined]
+
+
+# --- Texts from elsewhere ------------------------------------------------
+
+
+def test_texts_cannot_command_a_terminal() -> None:
+    assert plain("a\x1b]0;title\x07b\x9b2Jc\td\n") == "a ]0;title b 2Jc\td\n"
+    stream = io.StringIO()
+    console = make_console()
+    console.file = stream
+    console.print("evil \x1b[2J name")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_warning_cannot_command_a_terminal(made: MadeUp) -> None:
+    made.path_of(made.put_bundle("later", 1, 0)).write_text('{"level": [{"metric": "\\u001b[2J"}]}')
+    result = run("export", made.path, "later,run", "--format", "csv")
+    assert "Warning: " in result.stderr and "\x1b" not in result.stderr
+
+
+# --- Bundles -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"level": ' + "[" * 100_000,
+        '{"level": [{"metric": "m", "identifier": "i", "unit": "", "value": 1' + "0" * 400 + "}]}",
+    ],
+    ids=["list", "object", "integer"],
+)
+def test_a_bundle_that_breaks_its_reader_is_one_that_cannot_be_read(text: str, made: MadeUp) -> None:
+    with pytest.raises(ValueError) as caught:
+        MetricBundle.model_validate_json(text)
+    assert len(str(caught.value)) < 400
+    made.path_of(made.put_bundle("later", 1, 0)).write_text(text)
+    result = run("export", made.path, "later,run", "--format", "csv")
+    assert result.exit_code == 0
+    assert "detector: 0, visit: 1} is left out" in result.stderr
+
+
+# --- Tables --------------------------------------------------------------
+
+
+def test_no_cell_of_csv_is_a_formula(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=1, detectors=4, instrument="=Cam()")
+    made.put_bundles("run")
+    rows = list(csv.DictReader(io.StringIO(export(made).stdout)))
+    assert {row["instrument"] for row in rows} == {"'=Cam()"}
+    assert {row["physical_filter"] for row in rows} == {"'=Cam()-r"}
+    assert {row["run"] for row in rows} == {"run"}
+
+
+def test_limits_are_numbers() -> None:
+    rows = {row["metric"]: row for row in json.loads(run("metrics", "--format", "json").stdout)}
+    for name, metric in load_catalogue().items():
+        for bound, value in (("low", metric.low), ("high", metric.high)):
+            assert rows[name][bound] == (None if value is None or value != value else value)
+
+
+@pytest.mark.parametrize("columns", ["0", "20", "40", "80", "110"])
+def test_no_name_is_cut(columns: str, tmp_path: Path, made: MadeUp) -> None:
+    text = run("metrics", columns=columns).stdout
+    assert "…" not in text
+    words = set(text.split())
+    assert set(load_catalogue()) <= words
+    repo = str(tmp_path / "hsc")
+    assert run("ingest", repo, str(HSC / "manifest.json")).exit_code == 0
+    text = run("discover", repo, columns=columns).stdout
+    assert "calexpBackground" in text.split("pipetask")[0] and "bgqa/ingested: 10" in text
+    assert run("inspect", str(BACKGROUND), columns=columns).stdout.count("coverage_finiteFraction ") == 1
+
+
+# --- As a new user -------------------------------------------------------
+
+
+def test_a_new_instrument_of_a_repository_is_said(tmp_path: Path) -> None:
+    shutil.copytree(HSC, tmp_path / "hsc")
+    repo = str(tmp_path / "repo")
+    manifest = tmp_path / "hsc" / "manifest.json"
+    assert run("ingest", repo, str(manifest)).stderr == ""
+    entries = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps([{**entries[0], "instrument": "HCS"}]))
+    result = run("ingest", repo, str(manifest))
+    assert result.stdout.startswith("Ingested 1 file of 1 visit (HCS) ")
+    assert result.stderr == "Warning: HCS is a new instrument of this repository, which has HSC so far.\n"
+    again = run("ingest", repo, str(manifest))
+    assert again.stdout.startswith("Ingested 0 files of 1 visit") and "(1 was there already)" in again.stdout
+    assert again.stderr == ""
+
+
+def test_a_folder_that_no_variable_can_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_environment, "is_needed", lambda: True)
+    monkeypatch.setattr(_environment, "CONFIG_FOLDER", Path("/opt/a:b/butler"))
+    with pytest.raises(UserError, match=r"/opt/a:b/butler: .* install it elsewhere"):
+        environment()
+    result = run("env")
+    assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
+
+
+def test_a_name_with_a_hash_is_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "a#1.fits"
+    shutil.copy(BACKGROUND, path)
+    result = run("inspect", "--json", str(path))
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["file"] == str(path)
