@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from lsst.bgqa.metrics import load_catalogue, quantities_of
-from lsst.bgqa.metrics.judging import Thresholds, judge_rows
+from lsst.bgqa.judge import Thresholds, judge_rows
 from lsst.bgqa.standalone.ingest import DEFAULT_RUN, ingest
 from lsst.bgqa.tasks import (
     GatherBackgroundMetricsConfig,

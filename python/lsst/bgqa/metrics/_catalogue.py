@@ -1,7 +1,15 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("Catalogue", "CatalogueError", "MetricDefinition", "MetricGroup", "judge", "load_catalogue")
+__all__ = (
+    "Catalogue",
+    "CatalogueError",
+    "MetricDefinition",
+    "MetricGroup",
+    "Verdict",
+    "judge",
+    "load_catalogue",
+)
 
 import functools
 import math
