@@ -20,6 +20,7 @@ _OUTLIERS = 0.02
 _OUTLIER_SIGMAS = 3.5
 # A single bin is one of hundreds, with longer tails than sums of many.
 _SINGLE = 1.7
+_ABOUT = 0.85
 # How far peers are believed, against what the detectors' own bins tell.
 _PRIOR_PEERS = 6.0
 _MIN_PLACES = 40
@@ -200,8 +201,12 @@ def find(
     sigmas = amplitudes / scales.amplitudes
     findings = {}
     for family, members in bank.families.items():
-        best = members.start + int(np.argmax(np.abs(sigmas[members])))
-        sigma, explained = float(sigmas[best]), float(projections[best]) ** 2
+        sizes = np.abs(sigmas[members])
+        # Of those that are about as sure, the one that explains most fits.
+        sure = sizes >= _ABOUT * sizes.max()
+        best = members.start + int(np.argmax(np.where(sure, projections[members] ** 2, -1.0)))
+        sigma = float(np.copysign(sizes.max(), projections[best]))
+        explained = float(projections[best]) ** 2
         if family == "gradient":
             sigma = float(np.hypot.reduce(sigmas[members]))
             explained = float((projections[members] ** 2).sum())

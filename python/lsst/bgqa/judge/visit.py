@@ -32,6 +32,7 @@ _CELLS = 8
 _MIN_FIELD = 4
 _MIN_SHARED = 7
 _MAX_CAUSES = 4
+_LEFT = 0.25
 _MIN_SIDE = 5
 _MIN_CONTRAST = 3.0
 
@@ -355,7 +356,9 @@ def _measure_kind(
         residual, here, edges = filled[k], projections[:, k], sharp[k]
         while True:
             findings = find(bank, scales, here, edges, tuple(excess[k]))
-            cause = _cause(findings, limits)
+            # No template is quite the fault: some of it is left.
+            left = _LEFT * max((abs(finding.sigma) for finding in causes.values()), default=0.0)
+            cause = _cause(findings, {family: limit + left for family, limit in limits.items()})
             if cause is None or cause in causes or len(causes) >= _MAX_CAUSES:
                 break
             causes[cause] = findings[cause]

@@ -30,7 +30,7 @@ _WORDS = {
     "significance_binSigma": _Words("outlier bins: low", "outlier bins: high"),
     "significance_gradientSigma": _Words("", "an extra gradient"),
     "significance_bowlSigma": _Words("a bowl: the middle is low", "a bowl: the middle is high"),
-    "significance_holeFraction": _Words("", "a dead block of bins"),
+    "significance_holeFraction": _Words("", "a dead block: bins without a value"),
     "context_levelSigma": _Words(
         "a level offset: below the surroundings", "a level offset: above the surroundings"
     ),
@@ -123,8 +123,8 @@ def describe_failure(
         facts.append(place)
     if metric.endswith("Sigma"):
         if metric.startswith("context_"):
-            size = row.get(metric.removesuffix("Sigma").replace("levelChange", "levelChange"), math.nan)
-            size = row.get("context_levelDeviation", math.nan) if metric == "context_levelSigma" else size
+            name = "levelDeviation" if metric == "context_levelSigma" else "levelChange"
+            size = row.get(f"context_{name}", math.nan)
         else:
             level = abs(row.get("level_median", math.nan))
             size = (
