@@ -8,7 +8,6 @@ __all__ = ("SmoothField", "fit_field", "fit_levels", "neighbours", "robust_scale
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 _SIGMA_PER_MAD = 1.482602218505602
 # From where on, as a fraction of the field's radius, the field may depend on
@@ -54,6 +53,9 @@ class SmoothField:
         count = (self.order + 1) * (self.order + 2) // 2 - 1
         values = _powers(positions, self.order) @ self.coefficients[:count]
         if self.pieces:
+            # Imported late: it takes as long as all the rest of a graph's imports.
+            from scipy.interpolate import BSpline
+
             radial = np.concatenate([[0.0], self.coefficients[count:]])
             values += BSpline(_knots(self.pieces), radial, 3)(_radius(positions))
         return values
@@ -110,6 +112,8 @@ def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
     terms = _powers(positions, order)
     if not pieces:
         return terms
+    from scipy.interpolate import BSpline
+
     radius = _radius(positions)
     radial = BSpline.design_matrix(np.minimum(radius.ravel(), 1.0), _knots(pieces), 3).toarray()
     # All of them together are a constant.

@@ -8,7 +8,6 @@ __all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "project",
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from .templates import Template, TemplateBank
 
@@ -87,7 +86,11 @@ def project(bank: TemplateBank, residuals: np.ndarray) -> np.ndarray:
     projections : `numpy.ndarray`
         ``float32``, shape (templates, detectors).
     """
-    return bank.filters @ residuals.reshape(len(residuals), -1).astype(np.float32).T
+    flat = residuals.reshape(len(residuals), -1).astype(np.float32)
+    if len(flat) == 1:
+        # Not by BLAS, whose sums depend on the number of threads.
+        return np.einsum("tb,b->t", bank.filters, flat[0])[:, None]
+    return bank.filters @ flat.T
 
 
 def sharpen(residuals: np.ndarray) -> np.ndarray:
@@ -154,7 +157,8 @@ def fit_scales(
         weight = independent / (independent + _PRIOR_PEERS)
         sigma[group] = np.sqrt(weight * medians[group.start] ** 2 + (1 - weight) * prior**2)
     amplitudes = np.maximum(np.maximum(sigma, formal) / bank.norms, floor)
-    bins = max(_SIGMA_PER_MAD * float(np.median(np.abs(sharp))), formal)
+    # Exactly flat bins have no noise, and nothing that stands out.
+    bins = max(_SIGMA_PER_MAD * float(np.median(np.abs(sharp))), formal, 1e-12)
     flat = sharp.reshape(len(sharp), -1) / bins
     tops = np.concatenate([_top(flat), _top(-flat)])
     usual = float(np.median(tops))
@@ -249,5 +253,10 @@ def largest_hole(missing: np.ndarray) -> int:
     size : `int`
         Number of bins that touch by their sides.
     """
+    if not missing.any():
+        return 0
+    # Imported late: most backgrounds have no use for it.
+    from scipy import ndimage
+
     labels, count = ndimage.label(missing)
     return int(np.bincount(labels.ravel())[1:].max()) if count else 0

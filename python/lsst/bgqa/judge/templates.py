@@ -152,7 +152,7 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
         # What is smooth itself, on a small grid, tells of nothing.
         kept = norm > np.maximum(0.1 * np.linalg.norm(flat, axis=1), 1e-6)
         templates += itertools.compress(labels, kept)
-        filters.append((projected[kept] / norm[kept, None]).astype(np.float32))
+        filters.append(np.round(projected[kept] / norm[kept, None], 6).astype(np.float32))
         norms.append(norm[kept])
         smooth.append(np.pad(part[kept], ((0, 0), (0, basis.shape[1] - part.shape[1]))))
     return TemplateBank(

@@ -15,6 +15,7 @@ import numpy as np
 from ..metrics import Verdict, load_catalogue
 from .words import describe_failure, kind_of
 
+_IN_CONTEXT = {"level_median": "context_levelSigma"}
 _SIGMA_PER_MAD = 1.482602218505602
 
 
@@ -253,6 +254,9 @@ def judge_rows(
                 failures.append(Failure(int(row), name, value, low, high, _severity(value, low, high)))
         if (max_z := thresholds.max_z.get(name)) is None:
             continue
+        # What is judged in its context is not judged by its raw value.
+        if (better := _IN_CONTEXT.get(name)) in names:
+            finite = finite & ~np.isfinite(values[:, names.index(better)])
         for members in groups.values():
             peers = here[members & finite]
             if len(peers) < thresholds.min_peers:

@@ -71,8 +71,9 @@ def measure_alone(bins: Bins, settings: JudgeSettings) -> Member:
     """
     level = bins.level
     # What varies as much as its level, a coadd's, has no fractions.
-    alone = not np.isfinite(level) or min(bins.shape) < _MIN_SIDE
-    if alone or not level > _MIN_CONTRAST * float(np.nanstd(bins.values)):
+    if not np.isfinite(level):
+        return Member({})
+    if min(bins.shape) < _MIN_SIDE or not level > _MIN_CONTRAST * float(np.nanstd(bins.values)):
         return Member(_holes(bins))
     (member,) = _measure_kind(
         [bins],
@@ -123,10 +124,10 @@ def measure_together(
     typical = (
         reference if reference is not None else abs(float(np.median(levels[known]))) if known.any() else 0.0
     )
-    measured: list[Member | None] = [Member(_holes(bins)) for bins in members]
+    measured = [Member(_holes(bins) if ok else {}) for bins, ok in zip(members, known, strict=True)]
     usable = [i for i, bins in enumerate(members) if known[i] and min(bins.shape) >= _MIN_SIDE]
     if not usable or not typical > 0:
-        return [member for member in measured if member is not None], []
+        return measured, []
     # Vignetting and gains are factors: a sky is compared by its logarithm.
     factors = reference is None and all(levels[i] > 0.05 * typical for i in usable)
     sizes = [levels[i] if factors else typical for i in usable]
@@ -182,7 +183,7 @@ def measure_together(
         )
         for j, member in zip(group, found, strict=True):
             measured[usable[j]] = Member(member.values | context[j], member.places)
-    return [member for member in measured if member is not None], shared
+    return measured, shared
 
 
 def level_deviations(
@@ -374,8 +375,15 @@ def _measure_kind(
             values[f"significance_{family}Sigma"] = sigma
             places[family] = _place(finding, bins, segments)
         values["significance_reducedChi2"] = _chi2(filled[k], bank, bins, size)
-        measured.append(Member({name: value for name, value in values.items() if np.isfinite(value)}, places))
+        measured.append(
+            Member({name: _rounded(value) for name, value in values.items() if np.isfinite(value)}, places)
+        )
     return measured
+
+
+def _rounded(value: float) -> float:
+    """Leave the digits that do not depend on the order of sums."""
+    return float(f"{value:.5g}")
 
 
 def _fill(bank: TemplateBank, residual: np.ndarray) -> np.ndarray:
@@ -410,16 +418,10 @@ def _cause(findings: Mapping[str, Finding], limits: Mapping[str, float]) -> str 
     if not candidates:
         return None
     # The right shape explains the most, and is more significant than its parts.
-    everyone = {
-        family: finding
-        for family, finding in findings.items()
-        if family in candidates or (local and _nearly(finding, limits, family))
-    }
-    return max(everyone, key=lambda family: np.sqrt(everyone[family].explained) * abs(everyone[family].sigma))
-
-
-def _nearly(finding: Finding, limits: Mapping[str, float], family: str) -> bool:
-    return family != "gradient" and abs(finding.sigma) > 0.999 * limits.get(family, np.inf)
+    # The right shape explains the most, and is more significant than its parts.
+    return max(
+        candidates, key=lambda family: candidates[family].explained ** 1.5 * abs(candidates[family].sigma)
+    )
 
 
 def _model(

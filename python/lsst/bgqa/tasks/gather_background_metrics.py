@@ -185,8 +185,9 @@ class GatherBackgroundMetricsConfig(
     )
     max_z = DictField[str, float](
         "Greatest distance that passes from the median of the peers, by full name of the metric (robust "
-        "standard deviations of theirs). Peers are of one visit (tract and band) and one kind.",
-        default={},
+        "standard deviations of theirs). Peers are of one visit (tract and band) and one kind. A level is "
+        "judged so where its place on the sky is not known.",
+        default={"level_median": 8.0},
         dictCheck=_are_metrics,
     )
     level_floor = Field[float](
