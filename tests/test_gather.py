@@ -17,8 +17,8 @@ import astropy.units as u
 import numpy as np
 import pytest
 
-from lsst.bgqa.metrics import load_catalogue, quantities_of
 from lsst.bgqa.judge import Thresholds, judge_rows
+from lsst.bgqa.metrics import load_catalogue, quantities_of
 from lsst.bgqa.standalone.ingest import DEFAULT_RUN, ingest
 from lsst.bgqa.tasks import (
     GatherBackgroundMetricsConfig,
@@ -288,7 +288,9 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
     # From bundles or from the visits' tables: the same, where both tell.
     comparison = {name for name in tables[0].column_names if name.startswith("comparison_")}
     assert comparison and comparison == set(tables[0].column_names) - set(tables[1].column_names)
-    assert _same(tables[0].select(tables[1].column_names), tables[1])
+    in_context = ("significance_", "context_", "verdict", "severity", "failed", "fault")
+    both = [name for name in tables[1].column_names if not name.startswith(in_context)]
+    assert _same(tables[0].select(both), tables[1].select(both))
     assert tables[0].num_rows == 10
     assert tables[0]["band"].to_pylist() == ["z"] * 10
     for row in tables[0].to_pylist()[::4]:
@@ -301,7 +303,7 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
         )
         quantities = quantities_of(bundle)
         assert {name: row[name] for name in quantities} == {
-            name: quantity.value for name, quantity in quantities.items()
+            name: pytest.approx(quantity.value, rel=1e-12) for name, quantity in quantities.items()
         }
     ref = butler.find_dataset("calexpBackground_campaign_table", instrument="HSC", collections="all")
     assert ref is not None
@@ -313,7 +315,8 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
     butler = gather(tmp_path / "repo", "less", "instrument='HSC' AND visit < 17934", min_peers=3)
     less = butler.get("calexpBackground_campaign_table", instrument="HSC", collections="less")
     assert less.num_rows == 8
-    assert _same(less, tables[0].slice(0, 8))
+    own = [name for name in less.column_names if not name.startswith(("context_levelChange", "severity"))]
+    assert _same(less.select(own), tables[0].slice(0, 8).select(own))
 
 
 def test_metrics_that_all_broke_are_an_error(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..statistics.focal_plane import fit_trend
+
 _SIGMA_PER_MAD = 1.482602218505602
 # From where on, as a fraction of the field's radius, the field may depend on
 # the radius alone in any way: vignetting is flat inside and steep at the edge.
 _RADIAL_START = 0.35
 _NEIGHBOURS = 9
 _SMOOTHING = 1e-4
+_FEW = 20
 _TUKEY = 4.685
 _ITERATIONS = 12
 
@@ -122,7 +125,7 @@ def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
 
 def _plan(count: int) -> tuple[int, int]:
     """Return order and radial pieces that so many detectors bear."""
-    if count >= 20:
+    if count >= _FEW:
         return 3, min(24, count // 8)
     return (2 if count >= 7 else 1), 0
 
@@ -218,6 +221,9 @@ def fit_levels(positions: np.ndarray, levels: np.ndarray) -> np.ndarray:
     surface : `numpy.ndarray`
         The surface at the detectors, shape (detectors,).
     """
+    if len(levels) < _FEW:
+        # The corner of a small focal plane would bend anything to itself.
+        return fit_trend(*positions.T, levels)(*positions.T)
     order, pieces = _plan(len(levels))
     terms = np.concatenate([np.ones((len(levels), 1)), field_terms(positions, order, pieces)], axis=1)
     weights = np.ones(len(levels))

@@ -15,7 +15,13 @@ import numpy as np
 from ..metrics import Verdict, load_catalogue
 from .words import describe_failure, kind_of
 
-_IN_CONTEXT = {"level_median": "context_levelSigma"}
+_IN_CONTEXT = {
+    "level_median": "context_levelSigma",
+    "shape_residualRms": "significance_edgeSigma",
+    "edges_edgeExcess": "significance_edgeSigma",
+    "blocks_stepX": "significance_edgeSigma",
+    "blocks_stepY": "significance_edgeSigma",
+}
 _SIGMA_PER_MAD = 1.482602218505602
 
 

@@ -49,7 +49,12 @@ _WORDS = {
     "visit_sharedSigma": _Words("", "a pattern that all detectors share"),
 }
 # What one cause does to two metrics is said once.
-_KINDS = {"context_levelSigma": "level", "context_levelChangeSigma": "level", "level_median": "level"}
+_KINDS = {
+    "context_levelSigma": "level",
+    "context_levelChangeSigma": "level",
+    "level_median": "level",
+    "edges_edgeExcess": "significance_edgeSigma",
+}
 
 
 def kind_of(metric: str) -> str:
@@ -130,7 +135,8 @@ def describe_failure(
             size = (
                 row.get(metric.removesuffix("Sigma") + "Amplitude", math.nan) / level if level else math.nan
             )
-        if math.isfinite(size):
+        # Of a coadd, whose level is about zero, a fraction says nothing.
+        if abs(size) < 1:
             facts.append(f"{100 * abs(size):.2g} % of the sky")
         facts.append(f"{abs(value):.0f} sigma")
     elif metric.endswith("Fraction") and math.isfinite(value):
