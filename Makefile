@@ -69,21 +69,15 @@ wheel: $(INSTALLED)
 clean:
 	rm -rf $(VENV) dist build bin tests/.tests .sconf_temp .sconsign.dblite config.log
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis python/lsst/bgqa/version.py
-	rm -rf src/*.os python/lsst/bgqa/*.so python/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml $(wildcard src/*)
+$(INSTALLED): pyproject.toml
 	@python="$(PYTHON)"; \
 	if [ -z "$$python" ]; then \
 	echo "bgqa needs Python 3.12 or newer; none was found (make PYTHON=/path/to/python3 uses another)" >&2; exit 1; fi; \
 	echo "Installing into $(VENV) with $$python (once; this takes a minute or two)"; \
 	"$$python" -m venv $(VENV) || { \
 	echo "$$python cannot make a virtual environment; Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
-	@compiler="$$($(BIN)/python -c 'import os, sysconfig; \
-	print(os.environ.get("CC") or sysconfig.get_config_var("CC"), "-I" + sysconfig.get_path("include"))')"; \
-	echo '#include <Python.h>' | $$compiler -fsyntax-only -x c - || { \
-	echo "bgqa needs a C compiler and the headers of Python ($$compiler was tried); Debian and Ubuntu have" \
-	"them in the packages gcc and python3-dev" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,report,bps]" || { \
 	echo "pip could not install what bgqa needs from PyPI (see above); is PyPI reachable from here?" >&2; exit 1; }
 	@touch $@

@@ -122,7 +122,8 @@ def render(repeats: int) -> list[dict[str, Any]]:
     """
     from scipy.interpolate import Akima1DInterpolator
 
-    layer = BackgroundModel.read_fits(GOLDEN / "patch_akima_constant.fits").layers[0]
+    background = BackgroundModel.read_fits(GOLDEN / "patch_akima_constant.fits").parts[0]
+    layer = background.grids[0]
     y, x = np.arange(float(layer.bbox.height)), np.arange(float(layer.bbox.width))
     centers_y, centers_x = layer.bin_centers_y - layer.bbox.y0, layer.bin_centers_x - layer.bbox.x0
 
@@ -130,7 +131,7 @@ def render(repeats: int) -> list[dict[str, Any]]:
         columns = Akima1DInterpolator(centers_y, layer.values.astype(float), axis=0, extrapolate=True)(y)
         return Akima1DInterpolator(centers_x, columns, axis=1, extrapolate=True)(x).astype(np.float32)
 
-    theirs, ours = seconds(with_scipy, repeats), seconds(layer.render, repeats)
+    theirs, ours = seconds(with_scipy, repeats), seconds(background.render, repeats)
     return [
         {
             "image": str(layer.bbox),

@@ -306,7 +306,7 @@ def _coadds(background: BackgroundModel) -> tuple[Any, Any]:
     box = background.bbox
     bbox = ImageBox.from_shape((box.height, box.width), start=(box.y0, box.x0))
     pixels = np.random.default_rng(1).normal(0, 4, (box.height, box.width)).astype(np.float32)
-    after = pixels - background.layers[0].render() - background.layers[1].render()
+    after = pixels - background.parts[0].render() - background.parts[1].render()
     variance = Image(np.full_like(pixels, 16), bbox=bbox, unit=u.nJy**2)
     schema = MaskSchema([MaskPlane("NO_DATA", "No input covers the pixel.")])
     return tuple(

@@ -15,7 +15,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lsst.bgqa import BackgroundModel
-from lsst.bgqa.background import Approximation, ApproxStyle, Box, InterpStyle, Layer, UndersampleStyle
+from lsst.bgqa.background import (
+    Approximation,
+    ApproxStyle,
+    Box,
+    FieldLayer,
+    InterpStyle,
+    Layer,
+    UndersampleStyle,
+)
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -92,6 +100,11 @@ def chebyshev_layer(values: Any, box: Box, order: int, error: Any = None, weight
         standard_error=np.ones_like(values) if error is None else np.asarray(error, np.float32),
         approximation=Approximation(ApproxStyle.CHEBYSHEV, order, order, weighting),
     )
+
+
+def pixels_of(layer: Layer | FieldLayer, box: Box | None = None) -> np.ndarray:
+    """Render a layer alone."""
+    return BackgroundModel((layer,)).render(box)
 
 
 def bin_edges(size: int, n: int) -> list[int]:

@@ -23,6 +23,7 @@ from backgrounds import (
     make_layer,
     make_model,
     models,
+    pixels_of,
     undersample,
 )
 from hypothesis import assume, given
@@ -110,15 +111,15 @@ def test_part_must_be_inside() -> None:
         with pytest.raises(BackgroundError, match="covers"):
             model.render(part)
         with pytest.raises(BackgroundError, match="covers"):
-            model.layers[0].render(part)
+            pixels_of(model.layers[0], part)
 
 
 @pytest.mark.parametrize("name", ["visit_skycorr_like", "patch_akima_constant", "two_grids"])
 def test_layers_add_up_in_single_precision(name: str) -> None:
     model = case(name).model
-    total = model.layers[0].render()
+    total = pixels_of(model.layers[0])
     for layer in model.layers[1:]:
-        total = total + layer.render()
+        total = total + pixels_of(layer)
     assert total.dtype == np.float32
     np.testing.assert_array_equal(model.render(), total)
 
@@ -303,7 +304,7 @@ def test_layers_are_splines_of_scipy(layer: Layer) -> None:
     expected = plain_render(layer)
     # Extrapolated quadratics amplify the rounding of what they start from.
     scale = np.nanmax(np.abs(expected)) if np.isfinite(expected).any() else 1.0
-    np.testing.assert_allclose(layer.render(), expected, rtol=1e-6, atol=1e-6 * scale)
+    np.testing.assert_allclose(pixels_of(layer), expected, rtol=1e-6, atol=1e-6 * scale)
 
 
 @given(st.integers(5, 20), st.sampled_from(STYLES), st.integers(0, 2**32 - 1))
@@ -314,7 +315,7 @@ def test_curves_are_those_of_scipy(n: int, style: InterpStyle, seed: int) -> Non
     at = np.arange(40.0 * n)
     centers = np.array(bin_centers(40 * n, n))
     # Along the row of a bin centre, or where that is, only x is interpolated.
-    row = layer.surface.evaluate(centers[2:3], at)[0]
+    row = BackgroundModel((layer,)).evaluate(centers[2:3], at)[0]
     inside = (at >= centers[0]) & (at <= centers[-1])
     if style is InterpStyle.CONSTANT:
         return
@@ -332,7 +333,7 @@ def test_equal_bins_give_a_constant(
     values = np.full((ny, nx), level)
     values[np.random.default_rng(ny * nx).random((ny, nx)) < 0.3] = np.nan
     values[0, 0] = level
-    assert (make_layer(values, box, style).render() == level).all()
+    assert (pixels_of(make_layer(values, box, style)) == level).all()
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -341,7 +342,7 @@ def test_shifted_bins_shift_pixels(style: InterpStyle, seed: int, shift: float) 
     # Multiples of 1/64: the shift loses none of the bins' digits.
     values = np.random.default_rng(seed).integers(-640, 640, (7, 6)) / 64
     box = Box(3, 4, 61, 53)
-    before, after = (make_layer(v, box, style).render() for v in (values, values + shift))
+    before, after = (pixels_of(make_layer(v, box, style)) for v in (values, values + shift))
     scale = np.float32(abs(shift) + np.abs(before).max())
     np.testing.assert_allclose(after - np.float32(shift), before, rtol=0, atol=2 * np.spacing(scale))
 
@@ -353,7 +354,7 @@ def test_plane_of_bins_is_plane_of_pixels(style: InterpStyle, a: int, b: int, ny
     x, y = np.array(bin_centers(97, nx)), np.array(bin_centers(83, ny))
     layer = make_layer(100 + a * x + b * y[:, np.newaxis], box, style)
     expected = 100 + a * np.arange(97) + b * np.arange(83)[:, np.newaxis]
-    np.testing.assert_allclose(layer.render(), expected, rtol=1e-6, atol=1e-3)
+    np.testing.assert_allclose(pixels_of(layer), expected, rtol=1e-6, atol=1e-3)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -362,7 +363,7 @@ def test_pixels_at_bin_centers_are_the_bins(style: InterpStyle, seed: int) -> No
     values = np.random.default_rng(seed).normal(100, 5, (7, 9)).astype(np.float32)
     # Bins of odd size have a pixel at the centre.
     layer = make_layer(values, Box(0, 0, 9 * 11, 7 * 13), style)
-    pixels = layer.render()[6::13, 5::11]
+    pixels = pixels_of(layer)[6::13, 5::11]
     if style is InterpStyle.CONSTANT:
         padded = values.astype(np.float64)
         by_row = 0.5 * (padded[1:] + padded[:-1])
@@ -379,7 +380,7 @@ def test_lost_bins_are_bridged(seed: int, style: InterpStyle, lost: int) -> None
     columns = rng.choice(9, lost, replace=False)
     values[:, columns] = np.nan
     box = Box(0, 0, 180, 90)
-    image = make_layer(values, box, style).render()
+    image = pixels_of(make_layer(values, box, style))
     # A whole column lost: rows go through the other columns' values.
     kept = np.setdiff1d(np.arange(9), columns)
     centers = np.array(bin_centers(180, 9))
@@ -397,15 +398,15 @@ def test_lost_bins_are_bridged(seed: int, style: InterpStyle, lost: int) -> None
 @given(st.integers(0, 2**32 - 1))
 def test_linear_styles_do_not_care_about_order(style: InterpStyle, seed: int) -> None:
     values = np.random.default_rng(seed).normal(50, 3, (6, 8))
-    image = make_layer(values, Box(0, 0, 83, 61), style).render()
-    swapped = make_layer(values.T, Box(0, 0, 61, 83), style).render()
+    image = pixels_of(make_layer(values, Box(0, 0, 83, 61), style))
+    swapped = pixels_of(make_layer(values.T, Box(0, 0, 61, 83), style))
     np.testing.assert_allclose(image, swapped.T, rtol=3e-7, atol=1e-5)
 
 
 def test_akima_goes_along_columns_first() -> None:
     values = np.random.default_rng(3).normal(50, 3, (8, 8))
-    image = make_layer(values, Box(0, 0, 80, 80)).render()
-    swapped = make_layer(values.T, Box(0, 0, 80, 80)).render()
+    image = pixels_of(make_layer(values, Box(0, 0, 80, 80)))
+    swapped = pixels_of(make_layer(values.T, Box(0, 0, 80, 80)))
     assert np.abs(image - swapped.T).max() > 0.05
 
 
@@ -430,7 +431,7 @@ def test_chebyshev_is_a_least_squares_fit(seed: int, order: int, weighting: bool
     design = terms(x[good], y[good]) * weight[:, np.newaxis]
     solution = np.linalg.lstsq(design, values[good] * weight, rcond=None)[0]
     yy, xx = np.mgrid[: box.height, : box.width].astype(np.float64)
-    np.testing.assert_allclose(layer.render(), terms(xx, yy) @ solution, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(pixels_of(layer), terms(xx, yy) @ solution, rtol=1e-6, atol=1e-5)
 
 
 def test_chebyshev_skips_infinite_weights_and_bad_bins() -> None:
@@ -439,13 +440,13 @@ def test_chebyshev_skips_infinite_weights_and_bad_bins() -> None:
     values[[0, 1, 4, 5], [0, 3, 4, 5]] = 900, np.inf, np.nan, 900
     error[[0, 1, 4, 5], [0, 3, 4, 5]] = 0, 1, 1, np.nan
     layer = chebyshev_layer(values, BOX, 2, error)
-    np.testing.assert_allclose(layer.render(), 5, rtol=1e-6)
+    np.testing.assert_allclose(pixels_of(layer), 5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("approx_order", [0, 1, 4])
 def test_chebyshev_without_good_bins_gives_no_pixel(approx_order: int) -> None:
     layer = chebyshev_layer(np.full((6, 6), np.nan), BOX, approx_order)
-    assert np.isnan(layer.render()).all()
+    assert np.isnan(pixels_of(layer)).all()
 
 
 # Too few bins
@@ -459,21 +460,21 @@ def test_too_small_grid_may_be_refused(style: InterpStyle, forbidding: Undersamp
     n = MIN_POINTS[style] - 1
     for shape in ((n, 9), (9, n), (n, n)):
         layer = make_layer(np.ones(shape), BOX, style)
-        assert (layer.render() == 1).all()
+        assert (pixels_of(layer) == 1).all()
         model = BackgroundModel((undersample(layer, forbidding),))
         with pytest.raises(BackgroundError, match="too few"):
             model.render()
     enough = make_layer(np.ones((n + 1, n + 1)), BOX, style, undersample_style=forbidding)
-    assert (enough.render() == 1).all()
+    assert (pixels_of(enough) == 1).all()
 
 
 def test_thinned_column_may_be_refused() -> None:
     values = np.ones((6, 6), np.float32)
     values[:2, 3] = np.nan
     layer = make_layer(values, BOX)
-    assert (layer.render() == 1).all()
+    assert (pixels_of(layer) == 1).all()
     with pytest.raises(BackgroundError, match="too few for AKIMA_SPLINE"):
-        undersample(layer, UndersampleStyle.THROW_EXCEPTION).render()
+        pixels_of(undersample(layer, UndersampleStyle.THROW_EXCEPTION))
 
 
 # What cannot be a layer or a background
@@ -523,7 +524,7 @@ def test_background_needs_layers_over_one_box() -> None:
 def test_extreme_values_become_pixels() -> None:
     for level in (1e-30, 1e30, 3e38):
         values = level * np.random.default_rng(1).uniform(0.5, 1, (7, 7))
-        image = make_layer(values, BOX).render()
+        image = pixels_of(make_layer(values, BOX))
         # At the border, extrapolation may leave what float32 can hold.
         assert np.isfinite(image[30:-30, 30:-30]).all()
         assert image[86, 105] == pytest.approx(level * 0.75, rel=0.5)

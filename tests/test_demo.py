@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from backgrounds import pixels_of
 from click.testing import CliRunner
 from matplotlib.image import imread
 
@@ -118,7 +119,7 @@ def test_bins_scatter_about_the_sky_as_much_as_they_say() -> None:
 @pytest.mark.parametrize("patch", [PATCHES[0], PATCHES[5]])
 def test_coadds_differ_by_the_layers_one_after_the_other(patch: object) -> None:
     coadd = make_coadd(patch, "i")  # type: ignore[arg-type]
-    first, second = (layer.render() for layer in coadd.background.layers)
+    first, second = (pixels_of(layer) for layer in coadd.background.layers)
     expected = (coadd.before.image.array - first) - second
     np.testing.assert_array_equal(coadd.after.image.array, expected)
     assert coadd.after.image.array.dtype == np.float32
@@ -128,7 +129,7 @@ def test_coadds_differ_by_the_layers_one_after_the_other(patch: object) -> None:
 
 def test_one_patch_is_tampered_with_at_its_edge() -> None:
     coadd = make_coadd(PATCHES[8], "r")
-    first, second = (layer.render() for layer in coadd.background.layers)
+    first, second = (pixels_of(layer) for layer in coadd.background.layers)
     differs = coadd.after.image.array != (coadd.before.image.array - first) - second
     rows, columns = np.nonzero(differs)
     assert set(rows) == {0, 1}

@@ -8,6 +8,7 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 import pytest
+from backgrounds import pixels_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,7 +154,7 @@ def test_any_field_has_the_pixels_of_lsst_images(field: Any, data: st.DataObject
     assert model.bbox == Box(box.x.start, box.y.start, box.x.size, box.y.size)
     assert model.unit == (u.adu if field.unit is None else field.unit)
     # Where terms cancel, their rounding is left.
-    rounding = 1e-12 * max(float(np.abs(layer.render()).max()) for layer in model.layers)
+    rounding = 1e-12 * max(float(np.abs(pixels_of(layer)).max()) for layer in model.layers)
     np.testing.assert_allclose(model.render(), expected.array, rtol=1e-9, atol=rounding)
     x = sorted(data.draw(st.tuples(*[st.integers(0, box.x.size - 1)] * 2)))
     y = sorted(data.draw(st.tuples(*[st.integers(0, box.y.size - 1)] * 2)))
@@ -197,7 +198,7 @@ def test_level_of_small_fields_is_that_of_the_pixels(name: str) -> None:
 @pytest.mark.parametrize("name", ["spline_large", "sum_large"])
 def test_level_of_large_fields_is_that_of_the_pixels(name: str) -> None:
     pixels = FIELDS[name].render(dtype=np.float64).array
-    check_level(FIELDS[name], pixels, rtol=1e-5)
+    check_level(FIELDS[name], pixels, rtol=5e-5)
 
 
 def check_level(field: Any, pixels: np.ndarray, rtol: float) -> None:
@@ -224,7 +225,7 @@ def test_distribution_counts_pixels() -> None:
     distribution = pixel_distribution(BackgroundModel.from_images(field))
     assert distribution is not None
     counts, edges = np.histogram(pixels, bins=12)
-    np.testing.assert_allclose(distribution.histogram(edges), counts, atol=5e-5 * pixels.size)
+    np.testing.assert_allclose(distribution.histogram(edges), counts, atol=1e-3 * pixels.size)
 
 
 def test_metrics_of_bins_come_from_splines_alone() -> None:
@@ -272,8 +273,8 @@ def test_terms_of_a_sum_are_layers_in_one_unit() -> None:
         "ChebyshevField",
         "ProductField",
     ]
-    assert model.layers[2].render()[0, 0] == pytest.approx(2.0)
-    np.testing.assert_allclose(sum(layer.render() for layer in model.layers), model.render(), rtol=1e-14)
+    assert pixels_of(model.layers[2])[0, 0] == pytest.approx(2.0)
+    np.testing.assert_allclose(sum(pixels_of(layer) for layer in model.layers), model.render(), rtol=1e-14)
 
 
 def test_field_without_a_value_has_a_coverage_alone() -> None:

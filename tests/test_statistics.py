@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import tracemalloc
@@ -25,6 +26,7 @@ from backgrounds import (
     make_layer,
     make_model,
     models,
+    pixels_of,
     with_layer,
 )
 from hypothesis import given, settings
@@ -34,10 +36,14 @@ from lsst.bgqa import BackgroundError, BackgroundModel
 from lsst.bgqa.background import ApproxStyle, Box, InterpStyle, Layer, UndersampleStyle
 from lsst.bgqa.metrics import load_catalogue
 from lsst.bgqa.statistics import StatisticsConfig, background_statistics, pixel_distribution
-from lsst.bgqa.statistics._axes import Rows
+from lsst.bgqa.statistics._lattice import Axis, quadrature
 
 FRACTIONS = {"p01": 0.01, "p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99}
-RANK_TOLERANCE = 1e-5
+# Of images that are sampled; smaller ones are taken whole.
+RANK_TOLERANCE = 5e-4
+HISTOGRAM_TOLERANCE = 1e-3
+MEAN_TOLERANCE = 1e-6
+STD_TOLERANCE = 1e-5
 SIGMA_PER_MAD = 1.482602218505602
 FINITE_CASES = [case for case in CASES if "min" in case.said]
 MAX_MEMORY = 16 << 20
@@ -63,8 +69,8 @@ def test_levels_are_those_of_afw(case: Case) -> None:
     assert metrics["coverage_nanPixelCount"] == said["nan_pixel_count"]
     assert metrics["level_min"] == pytest.approx(said["min"], abs=level, rel=0)
     assert metrics["level_max"] == pytest.approx(said["max"], abs=level, rel=0)
-    assert metrics["level_mean"] == pytest.approx(said["mean"], rel=1e-6, abs=0)
-    assert metrics["level_std"] == pytest.approx(said["std"], rel=1e-6, abs=0)
+    assert metrics["level_mean"] == pytest.approx(said["mean"], rel=0, abs=MEAN_TOLERANCE * said["std"])
+    assert metrics["level_std"] == pytest.approx(said["std"], rel=STD_TOLERANCE, abs=0)
     pixels = np.sort(case.model.render().ravel()).astype(np.float64)
     for expected, (name, fraction) in zip(
         said["percentiles_1_5_25_50_75_95_99"], FRACTIONS.items(), strict=True
@@ -81,7 +87,7 @@ def test_histogram_is_that_of_afw(case: Case) -> None:
     counts = distribution.histogram(edges)
     assert counts.sum() == case.said["pixel_count"]
     off = np.abs(counts - np.array(case.said["histogram_20"]))
-    assert off.max() <= 1e-5 * case.said["pixel_count"]
+    assert off.max() <= HISTOGRAM_TOLERANCE * case.said["pixel_count"]
 
 
 def test_all_nan_has_coverage_alone() -> None:
@@ -217,19 +223,20 @@ def assert_median_difference(
     assert value == pytest.approx(reach[0][1] - reach[1][1], rel=0, abs=slack)
 
 
-def assert_like_brute_force(model: BackgroundModel, config: StatisticsConfig) -> None:
+def assert_like_brute_force(model: BackgroundModel, config: StatisticsConfig, *, rough: bool = False) -> None:
     metrics = background_statistics(model, config)
     brute = BruteForce(model, config)
     pixels = np.sort(brute.image.ravel())
     n = len(pixels)
-    layered = max(float(np.abs(layer.render()).max()) for layer in model.layers)
+    layered = max(float(np.abs(pixels_of(layer)).max()) for layer in model.layers)
     # Pixels are rounded by as much; what is rounded scatters by step / sqrt(12).
     step = ulp(layered) * len(model.layers)
     # On plateaus, the rounding of pixels does not average out, and ranks jump.
     small = n <= 1 << 18
     stepped = not small and any(is_stepped(layer) for layer in model.grids)
     plateau = 0.5 * step if stepped else 0.0
-    ranks = RANK_TOLERANCE if small else 1e-3 if stepped else 5e-5
+    # A row or a column of some hundred values has no ranks between them.
+    ranks = 1e-6 if small else 2e-3 if stepped else 1.5e-3 if rough else RANK_TOLERANCE
 
     level = group(metrics, "level")
     std = float(pixels.std())
@@ -238,9 +245,8 @@ def assert_like_brute_force(model: BackgroundModel, config: StatisticsConfig) ->
     assert level["min"] == pytest.approx(pixels[0], rel=0, abs=step)
     assert level["max"] == pytest.approx(pixels[-1], rel=0, abs=step)
     assert level["range"] == level["max"] - level["min"]
-    assert level["mean"] == pytest.approx(pixels.mean(), rel=1e-6, abs=1e-6 * std + 1e-3 * step + plateau)
-    rounding = step**2 / 6 / std if std > step else step
-    assert level["std"] == pytest.approx(std, rel=2e-6, abs=rounding + plateau)
+    assert level["mean"] == pytest.approx(pixels.mean(), rel=0, abs=MEAN_TOLERANCE * std + step + plateau)
+    assert level["std"] == pytest.approx(std, rel=2e-4 if rough else STD_TOLERANCE, abs=step + plateau)
     for name, fraction in FRACTIONS.items():
         assert rank_error(pixels, level[name], fraction, step) <= ranks, name
     distance = np.sort(np.abs(pixels - level["median"]))
@@ -254,11 +260,11 @@ def assert_like_brute_force(model: BackgroundModel, config: StatisticsConfig) ->
             assert name not in shape
         else:
             per = 1000 / max(4, min(brute.image.shape)) if name in ("gradientX", "gradientY") else 1
-            slack = (3e-6 * std + rounding + 0.02 * step + plateau) * per
+            slack = (1e-5 * std + step + plateau) * per
             if name == "residualRms":
                 # What is left when about all is taken off is less certain.
-                slack += 0.3 * step + (1e-4 * std if value < 0.01 * std else 0.0)
-            assert shape[name] == pytest.approx(value, rel=3e-6, abs=slack), name
+                slack += 0.3 * step + (2e-4 * std if rough or value < 0.01 * std else 0.0)
+            assert shape[name] == pytest.approx(value, rel=1e-5, abs=slack), name
     if shape["gradientAmplitude"] > 1e-3 * std + 10 * step:
         expected = math.atan2(brute.slopes[1], brute.slopes[0])
         turn = math.radians(shape["gradientAngle"]) - expected
@@ -286,7 +292,7 @@ def assert_like_brute_force(model: BackgroundModel, config: StatisticsConfig) ->
     steps = brute.blocks()
     assert blocks.keys() == steps.keys()
     for name, value in steps.items():
-        assert blocks[name] == pytest.approx(value, rel=0, abs=5e-6 * std + 0.2 * step + 2 * plateau), name
+        assert blocks[name] == pytest.approx(value, rel=0, abs=2e-5 * std + step + 2 * plateau), name
 
 
 CONFIGS = st.builds(
@@ -334,10 +340,10 @@ def test_large_images_are_like_brute_force(seed: int) -> None:
     pixels = model.render().ravel().astype(np.float64)
     edges = np.linspace(pixels.min() - 0.001, pixels.max() + 0.001, 21)
     counts = distribution.histogram(edges)
-    step = sum(ulp(np.abs(layer.render()).max()) for layer in model.layers)
+    step = sum(ulp(np.abs(pixels_of(layer)).max()) for layer in model.layers)
     # Rounded pixels may fall on either side of an edge that is near.
     near = [int((np.abs(pixels - edge) < step).sum()) for edge in edges]
-    slack = 5e-5 * len(pixels) + np.add(near[1:], near[:-1])
+    slack = HISTOGRAM_TOLERANCE * len(pixels) + np.add(near[1:], near[:-1])
     assert (np.abs(counts - np.histogram(pixels, edges)[0]) <= slack).all()
     assert abs(int(counts.sum()) - len(pixels)) <= RANK_TOLERANCE * len(pixels)
 
@@ -348,9 +354,9 @@ def test_every_style_is_like_brute_force(style: InterpStyle, bins: tuple[int, in
     rng = np.random.default_rng(bins[0])
     values = 900 + rng.normal(0, 2, bins)
     values[rng.random(bins) < 0.1] = np.nan
-    assert_like_brute_force(
-        make_model(values, Box(5, 6, 1011, 907), style), StatisticsConfig(segments=(8, 2))
-    )
+    # A sample tells less of noise from one bin of 17 pixels to the next.
+    model = make_model(values, Box(5, 6, 1011, 907), style)
+    assert_like_brute_force(model, StatisticsConfig(segments=(8, 2)), rough=True)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 6])
@@ -479,7 +485,7 @@ def test_fit_is_measured_where_it_was_made() -> None:
     layer = chebyshev_layer(values, Box(3, 4, 400, 500), 2, error)
     metrics = background_statistics(BackgroundModel((layer,)))
     x, y = (np.array(bin_centers(size, 10)) for size in (400, 500))
-    residual = (layer.values - layer.surface.evaluate(y, x))[np.isfinite(values) & (error > 0)]
+    residual = (layer.values - BackgroundModel((layer,)).evaluate(y, x))[np.isfinite(values) & (error > 0)]
     pull = residual / layer.standard_error[np.isfinite(values) & (error > 0)]
     assert metrics["fit_residualRms"] == pytest.approx(np.sqrt(np.mean(residual**2)))
     assert metrics["fit_maxPull"] == pytest.approx(np.abs(pull).max())
@@ -546,12 +552,15 @@ print(json.dumps([
 """
 
 
-def test_bits_are_the_same_whatever_the_threads() -> None:
+def test_bits_are_the_same_whatever_the_threads_and_kernels_of_blas() -> None:
     names = ["visit_chebyshev6_pedestal", "visit_akima128", "visit_skycorr_like", "nan_bins"]
     paths = [str(case(name).path) for name in names]
     said = []
-    for threads in ("1", "2", "7"):
+    kernels = ("Haswell", "Prescott") if platform.machine() in ("x86_64", "AMD64") else ("ARMV8",)
+    for threads, kernel in (("1", ""), ("2", ""), ("7", kernels[0]), ("2", kernels[-1])):
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        if kernel:
+            counts["OPENBLAS_CORETYPE"] = kernel
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, *paths],
             env=os.environ | counts | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -560,7 +569,7 @@ def test_bits_are_the_same_whatever_the_threads() -> None:
             check=True,
         )
         said.append(json.loads(done.stdout))
-    assert said[0] == said[1] == said[2]
+    assert all(one == said[0] for one in said)
     again = [
         {key: float(value).hex() for key, value in background_statistics(case(name).model).items()}
         for name in names
@@ -569,6 +578,110 @@ def test_bits_are_the_same_whatever_the_threads() -> None:
 
 
 # Odd backgrounds
+
+
+def assert_sound(metrics: dict[str, float]) -> None:
+    """Check what holds for the numbers of any background."""
+    assert all(math.isfinite(value) for value in metrics.values())
+    ordered = [metrics[f"level_{name}"] for name in ("min", *FRACTIONS, "max")]
+    assert ordered == sorted(ordered)
+    assert metrics["level_min"] <= metrics["level_mean"] <= metrics["level_max"]
+    assert 0 <= metrics["level_negativeFraction"] <= 1
+
+
+@pytest.mark.parametrize(("amplitude", "constant"), [(0.001, 1200), (1e-6, 1), (0.03, 40000), (1e-6, 1e8)])
+def test_nearly_flat_patches_are_exact(amplitude: float, constant: float) -> None:
+    box = Box(0, 0, 1100, 1100)
+    grid = make_layer(amplitude * np.random.default_rng(2).normal(0, 1, (12, 12)), box)
+    model = BackgroundModel((grid, make_layer([[constant]], box, InterpStyle.CONSTANT)))
+    pixels, metrics = model.render().astype(np.float64), background_statistics(model)
+    assert_sound(metrics)
+    assert (metrics["level_min"], metrics["level_max"]) == (pixels.min(), pixels.max())
+    assert metrics["level_mean"] == pytest.approx(pixels.mean(), rel=0, abs=0.01 * ulp(constant))
+    for name, fraction in FRACTIONS.items():
+        assert metrics[f"level_{name}"] == pytest.approx(
+            np.quantile(pixels, fraction), rel=0, abs=ulp(constant)
+        )
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_few_bins_that_differ_are_like_brute_force(style: InterpStyle) -> None:
+    rng = np.random.default_rng(5)
+    values = np.where(rng.random((20, 20)) < 0.05, -0.0047, 0.0)
+    model = make_model(values, Box(0, 0, 900, 800), style)
+    pixels, metrics = model.render().astype(np.float64), background_statistics(model)
+    assert_sound(metrics)
+    assert (metrics["level_min"], metrics["level_max"]) == (pixels.min(), pixels.max())
+    assert metrics["level_negativeFraction"] == pytest.approx((pixels < 0).mean(), abs=RANK_TOLERANCE)
+    ordered = np.sort(pixels, axis=None)
+    for name, fraction in FRACTIONS.items():
+        assert rank_error(ordered, metrics[f"level_{name}"], fraction, ulp(0.0047)) <= RANK_TOLERANCE, name
+
+
+@pytest.mark.parametrize(
+    "box", [Box(0, 0, 126_322_567, 17), Box(0, 0, 17, 126_322_567), Box(0, 0, 2**31 - 1, 1)]
+)
+@pytest.mark.parametrize("style", STYLES)
+def test_cost_does_not_follow_the_box(box: Box, style: InterpStyle) -> None:
+    values = 1000 + np.random.default_rng(1).normal(0, 1, (min(box.height, 9), min(box.width, 9)))
+    model = make_model(values, box, style)
+    tracemalloc.start()
+    try:
+        metrics = background_statistics(model)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= MAX_MEMORY
+    assert_sound(metrics)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    style=st.sampled_from(STYLES),
+    kind=st.sampled_from(["noise", "integers", "holes", "spike", "tiny", "line", "cancel", "offset"]),
+    large=st.booleans(),
+)
+@pytest.mark.filterwarnings("error")
+def test_hostile_numbers_are_sound(seed: int, style: InterpStyle, kind: str, large: bool) -> None:
+    rng = np.random.default_rng(seed)
+    box = Box(-5, 7, *(int(n) for n in rng.integers(520, 800, 2) // (1 if large else 4)))
+    values = rng.normal(0, 1, tuple(rng.integers(5, 20, 2)))
+    match kind:
+        case "integers":
+            values = np.rint(2 * values)
+        case "holes":
+            values[rng.random(values.shape) < 0.4] = np.nan
+        case "spike":
+            values[2, 3] = 1e8
+        case "tiny":
+            values *= 1e-32
+        case "line":
+            values = values[:1]
+        case "offset":
+            values = 1e8 + 20 * values
+    layers = [make_layer(values, box, style)]
+    if kind == "cancel":
+        large_values = 1e4 * np.ones((5, 6))
+        layers = [
+            make_layer(large_values + values[:5, :6] if values.shape[1] > 5 else large_values, box, style)
+        ]
+        layers.append(make_layer(-large_values + 0.01, box, style))
+    model = BackgroundModel(tuple(layers))
+    pixels = model.render().astype(np.float64)
+    metrics = background_statistics(model)
+    if not np.isfinite(pixels).all():
+        assert {name.split("_")[0] for name in metrics} == {"coverage"}
+        return
+    assert_sound(metrics)
+    # Layers that cancel leave rounding, and that pixel by pixel.
+    doubt = ulp(1e4) if kind == "cancel" else 0.0
+    assert metrics["level_min"] == pytest.approx(pixels.min(), rel=0, abs=doubt)
+    assert metrics["level_max"] == pytest.approx(pixels.max(), rel=0, abs=doubt)
+    largest = max(ulp(float(np.nanmax(np.abs(layer.values)))) for layer in layers)
+    std = float(pixels.std())
+    assert metrics["level_mean"] == pytest.approx(pixels.mean(), rel=0, abs=1e-5 * std + largest)
+    assert metrics["level_std"] == pytest.approx(std, rel=2e-4, abs=largest)
 
 
 @pytest.mark.parametrize(
@@ -653,7 +766,8 @@ def assert_within_tolerances(model: BackgroundModel, ranks: float = RANK_TOLERAN
         assert metrics[f"level_{name}"] == pytest.approx(value, rel=0, abs=ulp(value)), name
     # About zero, a mean is as exact as what it is the mean of.
     assert metrics["level_mean"] == pytest.approx(mean, rel=1e-6, abs=1e-6 * std if abs(mean) < std else 0)
-    assert metrics["level_std"] == pytest.approx(std, rel=1e-6)
+    level = max(float(np.nanmax(np.abs(layer.values))) for layer in model.grids)
+    assert metrics["level_std"] == pytest.approx(std, rel=STD_TOLERANCE, abs=ulp(level))
     for name, fraction in FRACTIONS.items():
         value = metrics[f"level_{name}"]
         near = abs(value - float(np.quantile(pixels, fraction))) <= ulp(value)
@@ -663,7 +777,7 @@ def assert_within_tolerances(model: BackgroundModel, ranks: float = RANK_TOLERAN
     # What several layers are rounded by is not known pixel by pixel.
     step = sum(ulp(np.nanmax(np.abs(layer.values))) for layer in model.layers[1:] if layer.values.size > 1)
     doubt = np.array([np.diff(np.searchsorted(pixels, [edge - step, edge + step]))[0] for edge in edges])
-    assert (off <= ranks * len(pixels) + doubt[1:] + doubt[:-1]).all()
+    assert (off <= 2 * ranks * len(pixels) + doubt[1:] + doubt[:-1]).all()
 
 
 def hostile_layers(kind: str, rng: np.random.Generator, box: Box) -> list[Layer]:
@@ -717,8 +831,7 @@ def test_hostile_backgrounds_are_within_tolerances(kind: str) -> None:
     for seed, size in enumerate([(1403, 1250), (997, 1600)]):
         rng = np.random.default_rng([seed, len(kind)])
         model = BackgroundModel(tuple(hostile_layers(kind, rng, Box(-7, 90, *size))))
-        # Few rows make up for one another less.
-        assert_within_tolerances(model, 5 * RANK_TOLERANCE if kind == "step" else 2 * RANK_TOLERANCE)
+        assert_within_tolerances(model)
 
 
 @pytest.mark.slow
@@ -754,24 +867,35 @@ def test_large_polynomials_are_like_brute_force(model: BackgroundModel) -> None:
     assert_within_tolerances(model)
 
 
+@given(st.integers(1, 5000), st.sampled_from([2, 4, 6]))
+def test_rules_sum_polynomials(k: int, m: int) -> None:
+    offsets, weights = quadrature(k, m)
+    assert ((offsets >= 0) & (offsets < k) & (offsets == np.rint(offsets))).all()
+    assert (np.diff(offsets)[weights[1:] > 0] > 0).all()
+    assert (weights >= 0).all()
+    pixels, some = (2 * (place + 0.5) / k - 1 for place in (np.arange(k), offsets))
+    for degree in range(m):
+        assert weights @ some**degree == pytest.approx((pixels**degree).sum(), abs=1e-9 * k), degree
+
+
 @given(
     size=st.integers(1, 3000),
-    cuts=st.lists(st.integers(0, 3000), max_size=5),
-    breaks=st.lists(st.floats(-10, 3000), max_size=5),
-    length=st.one_of(st.just(1.0), st.floats(4, 400)),
+    cuts=st.lists(st.floats(-10, 3010), max_size=8),
+    least=st.integers(1, 100),
 )
-def test_strata_sum_cubics(size: int, cuts: list[int], breaks: list[float], length: float) -> None:
-    rows = Rows.cut(size, cuts, breaks, length)
-    assert (np.diff(rows.samples) >= 0).all()
-    assert (rows.weights >= 0).all()
-    assert (rows.samples == np.rint(rows.samples)).all()
-    for degree in range(4):
-        whole = (2 * (np.arange(size) + 0.5) / size - 1) ** degree
-        some = (2 * (rows.samples + 0.5) / size - 1) ** degree
-        assert rows.weights @ some == pytest.approx(whole.sum(), abs=1e-9 * size), degree
+def test_axes_are_cut_where_they_must_be(size: int, cuts: list[float], least: int) -> None:
+    axis = Axis.cut(0, size, cuts, least)
+    lengths = np.diff(axis.edges)
+    assert axis.edges[0] == 0
+    assert axis.edges[-1] == size
+    assert (lengths > 0).all()
+    assert lengths.max() <= -(-size // least)
     for cut in cuts:
-        if cut < size:
-            assert rows.weights[: rows.at(cut)].sum() == pytest.approx(cut)
+        if 0 < math.ceil(cut) < size:
+            assert math.ceil(cut) in axis.edges
+    np.testing.assert_allclose(axis.weights.sum(axis=1), lengths, rtol=1e-12)
+    assert (axis.pixels >= axis.edges[:-1, np.newaxis]).all()
+    assert (axis.pixels < axis.edges[1:, np.newaxis]).all()
 
 
 def test_few_different_pixels_are_counted() -> None:
@@ -782,7 +906,7 @@ def test_few_different_pixels_are_counted() -> None:
     metrics = background_statistics(model)
     assert len(np.unique(pixels)) < 200
     assert metrics["level_mean"] == pytest.approx(pixels.mean(), rel=1e-9)
-    assert metrics["level_std"] == pytest.approx(pixels.std(), rel=1e-5)
+    assert metrics["level_std"] == pytest.approx(pixels.std(), rel=0, abs=0.01 * ulp(40000))
     assert metrics["level_median"] == pytest.approx(np.median(pixels), rel=0, abs=ulp(40000))
 
 
@@ -805,11 +929,10 @@ def test_many_bins_are_like_brute_force() -> None:
     pixels = np.sort(model.render().ravel()).astype(np.float64)
     assert metrics["level_min"] == pytest.approx(pixels[0], rel=0, abs=ulp(1000))
     assert metrics["level_max"] == pytest.approx(pixels[-1], rel=0, abs=ulp(1000))
-    assert metrics["level_mean"] == pytest.approx(pixels.mean(), rel=1e-6)
-    assert metrics["level_std"] == pytest.approx(pixels.std(), rel=1e-5)
-    # The strips that memory allows leave out every other row.
+    assert metrics["level_mean"] == pytest.approx(pixels.mean(), rel=0, abs=ulp(1000))
+    assert metrics["level_std"] == pytest.approx(pixels.std(), rel=0, abs=ulp(1000))
     for name, fraction in FRACTIONS.items():
-        assert rank_error(pixels, metrics[f"level_{name}"], fraction) <= 1e-4
+        assert rank_error(pixels, metrics[f"level_{name}"], fraction) <= 2 * RANK_TOLERANCE
 
 
 def test_steep_background_through_zero_counts_negative_pixels() -> None:
@@ -843,9 +966,9 @@ def test_bin_that_stands_out_spoils_no_number(name: str, place: tuple[int, int],
     assert metrics["level_min"] == pytest.approx(pixels[0], rel=0, abs=level)
     assert metrics["level_max"] == pytest.approx(pixels[-1], rel=0, abs=level)
     for metric, fraction in FRACTIONS.items():
-        assert rank_error(pixels, metrics[f"level_{metric}"], fraction, level) <= 5e-5, metric
+        assert rank_error(pixels, metrics[f"level_{metric}"], fraction, level) <= RANK_TOLERANCE, metric
     distance = np.sort(np.abs(pixels - metrics["level_median"]))
-    assert rank_error(distance, metrics["level_sigmaMad"] / SIGMA_PER_MAD, 0.5, level) <= 5e-5
+    assert rank_error(distance, metrics["level_sigmaMad"] / SIGMA_PER_MAD, 0.5, level) <= 2 * RANK_TOLERANCE
 
 
 def test_impossible_layers_are_refused() -> None:

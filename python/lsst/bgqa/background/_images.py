@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Changes of slope less than this share of the largest are none to scipy.
 _AKIMA_CUTOFF = 1e-9
+_MAX_ROWS = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,28 +80,6 @@ class FieldLayer:
         (`numpy.ndarray`).
         """
         return _edges_between(self.bin_centers_y - self.bbox.y0, self.bbox.height)
-
-    def render(self, bbox: Box | None = None) -> np.ndarray:
-        """Make the layer's pixels, as ``lsst.images`` does.
-
-        Parameters
-        ----------
-        bbox : `Box`, optional
-            The pixels wanted, by default all.
-
-        Returns
-        -------
-        image : `numpy.ndarray`
-            ``float64``, shape (height, width), in the background's unit.
-
-        Raises
-        ------
-        BackgroundError
-            Raised if ``bbox`` is not inside the layer's box.
-        """
-        from ._render import render
-
-        return render((self,), bbox or self.bbox)
 
 
 def _edges_between(centers: np.ndarray, size: int) -> np.ndarray:
@@ -264,7 +243,7 @@ def _surface(term: Any, bbox: Box) -> Surface:
 
 
 class _Sampled:
-    """A surface whose single precision is rounded double precision."""
+    """A surface that is computed in double precision."""
 
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         values = self._values(y, x)
@@ -275,10 +254,6 @@ class _Sampled:
 
     def _values(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         raise NotImplementedError
-
-    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
-        values = (self.evaluate(y, x.ravel()) - offset).T.reshape(*x.shape, len(y))
-        return np.asarray((weights @ values).astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,11 +278,6 @@ class PolynomialSurface(_Sampled):
 
     x_breaks = np.empty(0)
     y_breaks = np.empty(0)
-
-    @property
-    def cubic_pieces(self) -> int:
-        order = self.coefficients.shape[1] - 1
-        return 1 if order == 0 else 3 * (order + 2)
 
     @property
     def is_finite(self) -> bool:
@@ -391,10 +361,6 @@ class AkimaSurface(_Sampled):
     def y_breaks(self) -> np.ndarray:
         return self._twin.y_breaks
 
-    @property
-    def cubic_pieces(self) -> int:
-        return self._twin.cubic_pieces
-
     @cached_property
     def _floor(self) -> float:
         """What scipy takes for no change of slope in the whole image: there
@@ -403,7 +369,9 @@ class AkimaSurface(_Sampled):
         x = self.x[self._good_columns]
         if len(x) < 3:
             return 0.0
-        nodes = self._nodes(np.arange(self.height, dtype=np.float64))
+        # Of an image too tall to be rendered, some rows do.
+        rows = np.linspace(0, self.height - 1, min(self.height, _MAX_ROWS))
+        nodes = self._nodes(np.rint(rows))
         return _AKIMA_CUTOFF * float(_slope_changes(_slopes(x, nodes)).max())
 
     def _nodes(self, y: np.ndarray) -> np.ndarray:
@@ -489,10 +457,6 @@ class _Combination(_Sampled):
         return np.unique(np.concatenate([operand.y_breaks for operand in self.operands]))
 
     @property
-    def cubic_pieces(self) -> int:
-        return max(operand.cubic_pieces for operand in self.operands)
-
-    @property
     def is_finite(self) -> bool:
         return all(operand.is_finite for operand in self.operands)
 
@@ -508,11 +472,6 @@ class _Combination(_Sampled):
 
 class ProductSurface(_Combination):
     """A ``ProductField``: the product of other surfaces."""
-
-    @property
-    def cubic_pieces(self) -> int:
-        # The orders of factors add up.
-        return sum(operand.cubic_pieces for operand in self.operands if operand.constant is None) or 1
 
     @property
     def constant(self) -> float | None:

@@ -7,14 +7,11 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from ._errors import BackgroundError
-
-if TYPE_CHECKING:
-    from ._surfaces import Surface
 
 # afw counts pixels in an int.
 _MAX_PIXELS = 2**31 - 1
@@ -240,43 +237,6 @@ class Layer:
             return np.ones(self.shape)
         with np.errstate(divide="ignore", over="ignore"):
             return (np.float32(1) / self.standard_error).astype(np.float64)
-
-    @cached_property
-    def surface(self) -> Surface:
-        """The function of position that the layer stands for (`Surface`).
-
-        Raises
-        ------
-        BackgroundError
-            Raised if there are too few bins for the layer's style and it
-            forbids a lower order.
-        """
-        from ._surfaces import make_surface
-
-        return make_surface(self)
-
-    def render(self, bbox: Box | None = None) -> np.ndarray:
-        """Make the layer's pixels, as afw's ``Background.getImageF`` does.
-
-        Parameters
-        ----------
-        bbox : `Box`, optional
-            The pixels wanted, by default all.
-
-        Returns
-        -------
-        image : `numpy.ndarray`
-            ``float32``, shape (height, width), in the background's unit.
-
-        Raises
-        ------
-        BackgroundError
-            Raised if ``bbox`` is not inside the layer's box, or the layer
-            cannot be evaluated.
-        """
-        from ._render import render
-
-        return render((self,), bbox or self.bbox)
 
 
 def _bin_edges(size: int, n: int) -> np.ndarray:

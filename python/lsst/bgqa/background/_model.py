@@ -4,6 +4,7 @@ from __future__ import annotations
 __all__ = ("BackgroundModel",)
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import astropy.units as u
@@ -14,7 +15,8 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 from ._errors import BackgroundError
 from ._images import FieldLayer, differences_of_images, layers_from_images
 from ._layer import Box, Layer
-from ._render import render
+from ._render import render, sum_surfaces
+from ._surfaces import Surface, make_surface
 
 # Bins of one pixel, for a 4k detector, would come to a fifth of this.
 _MAX_BYTES = 1 << 30
@@ -77,6 +79,42 @@ class BackgroundModel:
         """
         return tuple(layer for layer in self.layers if isinstance(layer, Layer))
 
+    @cached_property
+    def surfaces(self) -> tuple[Surface, ...]:
+        """The function of position that each layer stands for (`tuple`
+        [`Surface`, ...]).
+
+        Raises
+        ------
+        BackgroundError
+            Raised if a layer has too few bins for its style and forbids a
+            lower order.
+        """
+        return tuple(
+            layer.surface if isinstance(layer, FieldLayer) else make_surface(layer) for layer in self.layers
+        )
+
+    @property
+    def parts(self) -> tuple[BackgroundModel, ...]:
+        """Each layer as a background of its own (`tuple`
+        [`BackgroundModel`, ...]).
+        """
+        return tuple(replace(self, layers=(layer,)) for layer in self.layers)
+
+    @cached_property
+    def rounding(self) -> float:
+        """By how much pixels may be off for being rounded layer by layer
+        (`float`); zero for ``float64``.
+        """
+        if self.dtype is np.float64:
+            return 0.0
+        # A spline passes its bins, but hardly by as much again.
+        sizes = [
+            2 * float(np.abs(layer.values).max(initial=0.0, where=np.isfinite(layer.values)))
+            for layer in self.layers
+        ]
+        return 0.5 * float(sum(np.spacing(np.float32(size)) for size in [*sizes, sum(sizes)]))
+
     def with_unit(self, unit: u.UnitBase | str) -> BackgroundModel:
         """Return the same background in the unit that its pixels have.
 
@@ -112,7 +150,54 @@ class BackgroundModel:
             Raised if ``bbox`` is not inside the background's box, or a layer
             cannot be evaluated.
         """
-        return render(self.layers, Box(*bbox) if bbox is not None else self.bbox)
+        whole, box = self.bbox, self.bbox if bbox is None else Box(*bbox)
+        if not whole.contains(box):
+            raise BackgroundError(f"the background covers {whole}, not all of {box}")
+        local = box._replace(x0=box.x0 - whole.x0, y0=box.y0 - whole.y0)
+        return render(self.surfaces, local, self.dtype)
+
+    def evaluate(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Evaluate the sum of the layers, not rounded as pixels are.
+
+        Parameters
+        ----------
+        y, x : `numpy.ndarray`
+            Positions in pixels, counted from the box's first row and column,
+            ascending, ``float64``, shapes (ny,) and (nx,).
+
+        Returns
+        -------
+        values : `numpy.ndarray`
+            ``float64``, shape (ny, nx), in the background's unit.
+
+        Raises
+        ------
+        BackgroundError
+            Raised if a layer cannot be evaluated.
+        """
+        return self.sample(y, x)[1]
+
+    def sample(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Make the pixels at the crossings of some rows and columns.
+
+        Parameters
+        ----------
+        y, x : `numpy.ndarray`
+            Positions as in `evaluate`.
+
+        Returns
+        -------
+        pixels : `numpy.ndarray`
+            As `render` makes them, of type `dtype`, shape (ny, nx).
+        values : `numpy.ndarray`
+            As `evaluate` gives them.
+
+        Raises
+        ------
+        BackgroundError
+            Raised if a layer cannot be evaluated.
+        """
+        return sum_surfaces(self.surfaces, y, x, self.dtype)
 
     @classmethod
     def read_fits(cls, uri: ResourcePathExpression, unit: u.UnitBase = u.adu) -> BackgroundModel:

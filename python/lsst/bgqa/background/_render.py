@@ -1,22 +1,21 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("render",)
+__all__ = ("render", "sum_surfaces")
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from ._errors import BackgroundError
-from ._images import FieldLayer
-from ._layer import Box, Layer
+from ._layer import Box
+from ._surfaces import Surface
 
 # Rows evaluated at a time: few enough for their coefficients to stay in cache.
 _BLOCK_ROWS = 1024
 
 
-def render(layers: Sequence[Layer | FieldLayer], bbox: Box) -> np.ndarray:
-    """Add the pixels of layers, as what wrote them does.
+def render(surfaces: Sequence[Surface], box: Box, dtype: type[np.floating]) -> np.ndarray:
+    """Make the pixels of a box, as what wrote the layers does.
 
     For afw's ``BackgroundList.getImage``, each layer is evaluated in
     ``float64`` and rounded to ``float32``; the layers are then added in
@@ -24,38 +23,60 @@ def render(layers: Sequence[Layer | FieldLayer], bbox: Box) -> np.ndarray:
 
     Parameters
     ----------
-    layers : `~collections.abc.Sequence` [`Layer` or `FieldLayer`]
-        Layers over the same box, at least one.
-    bbox : `Box`
-        The pixels wanted, inside that box.
+    surfaces : `~collections.abc.Sequence` [`Surface`]
+        What the layers stand for, at least one.
+    box : `Box`
+        The pixels wanted, local.
+    dtype : `type`
+        Type of the pixels.
 
     Returns
     -------
     image : `numpy.ndarray`
-        ``float32``, or ``float64`` for fields of ``lsst.images``, shape
-        (height, width), in the background's unit.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if ``bbox`` is not inside the layers' box, or a layer cannot
-        be evaluated.
+        The pixels, shape (height, width).
     """
-    whole = layers[0].bbox
-    if not whole.contains(bbox):
-        raise BackgroundError(f"the background covers {whole}, not all of {bbox}")
-    image: np.ndarray = np.empty((bbox.height, bbox.width), dtype=layers[0].dtype)
-    x = np.arange(bbox.x0 - whole.x0, bbox.x1 - whole.x0, dtype=np.float64)
-    y = np.arange(bbox.y0 - whole.y0, bbox.y1 - whole.y0, dtype=np.float64)
+    image = np.empty((box.height, box.width), dtype=dtype)
+    y, x = (np.arange(a, b, dtype=np.float64) for a, b in ((box.y0, box.y1), (box.x0, box.x1)))
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, bbox.height, _BLOCK_ROWS):
+        for start in range(0, box.height, _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             block = image[rows]
-            layers[0].surface.evaluate(y[rows], x, out=block)
-            for layer in layers[1:]:
-                constant = layer.surface.constant
-                if constant is not None:
-                    block += image.dtype.type(constant)
+            surfaces[0].evaluate(y[rows], x, out=block)
+            for surface in surfaces[1:]:
+                if (constant := surface.constant) is not None:
+                    block += dtype(constant)
                 else:
-                    block += layer.surface.evaluate(y[rows], x, out=np.empty_like(block))
+                    block += surface.evaluate(y[rows], x, out=np.empty_like(block))
     return image
+
+
+def sum_surfaces(
+    surfaces: Sequence[Surface], y: np.ndarray, x: np.ndarray, dtype: type[np.floating]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make some of the pixels, and what they are before they are rounded.
+
+    Parameters
+    ----------
+    surfaces : `~collections.abc.Sequence` [`Surface`]
+        What the layers stand for, at least one.
+    y, x : `numpy.ndarray`
+        Rows and columns, local, ascending, ``float64``, shapes (ny,) and
+        (nx,).
+    dtype : `type`
+        Type of the pixels.
+
+    Returns
+    -------
+    pixels, values : `numpy.ndarray`
+        Pixels as `render` makes them, and sums in ``float64``, shape (ny,
+        nx).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = surfaces[0].evaluate(y, x)
+        pixels = values.astype(dtype)
+        for surface in surfaces[1:]:
+            constant = surface.constant
+            part = surface.evaluate(y, x) if constant is None else np.float64(constant)
+            pixels += part.astype(dtype)
+            values += part
+    return pixels, values

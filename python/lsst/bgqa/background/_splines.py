@@ -10,13 +10,16 @@ from __future__ import annotations
 
 __all__ = ("PiecewiseCubic", "best_style", "interpolate", "min_points")
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._compiled import akima_cubics, combine_cubics, evaluate_cubics
 from ._layer import InterpStyle
+
+# Values of a piece of curves evaluated at a time: they stay in cache.
+_BLOCK_VALUES = 1 << 13
 
 _MIN_POINTS = {
     InterpStyle.CONSTANT: 1,
@@ -107,30 +110,6 @@ class PiecewiseCubic:
             index[x == self.breaks[-1]] -= 1
         return index
 
-    def sample(self, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Combine samples of every curve.
-
-        Parameters
-        ----------
-        x : `numpy.ndarray`
-            Positions, ascending, ``float64``, shape (k, m); the m of a row
-            are in one piece.
-        weights : `numpy.ndarray`
-            Weights of the samples in each of 4 sums, ``float64``, shape
-            (k, 4, m). But for the first, the sums have no weight in total.
-
-        Returns
-        -------
-        sums : `numpy.ndarray`
-            The sums, ``float32``, shape (k, 4, curves).
-        """
-        pieces = self.pieces(x[:, 0])
-        dx = self._distances(x, pieces[:, np.newaxis])
-        powers = np.stack([np.ones_like(dx), dx, dx * dx, dx * dx * dx], axis=-1)
-        out = np.empty((*weights.shape[:2], self.coefficients.shape[2]), dtype=np.float32)
-        combine_cubics(self.coefficients, weights @ powers, pieces, out)
-        return out
-
     def evaluate(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Evaluate every curve, as afw and GSL do.
 
@@ -146,14 +125,24 @@ class PiecewiseCubic:
         values : `numpy.ndarray`
             Values, ``float64`` or those of ``out``, shape (curves, k).
         """
+        curves = self.coefficients.shape[2]
         if out is None:
-            out = np.empty((self.coefficients.shape[2], len(x)))
+            out = np.empty((curves, len(x)))
         pieces = self.pieces(x)
-        evaluate_cubics(self.coefficients, self._distances(x, pieces), pieces, out)
+        dx = (x - self.origins[pieces]) / self.spans[pieces]
+        square = dx * dx
+        # The constant is added last: as far as the last bit of a sky's level
+        # goes, this is GSL's nested sum.
+        powers = np.array([dx * square, square, dx, np.ones_like(dx)])
+        edges = [0, *(np.flatnonzero(np.diff(pieces)) + 1).tolist(), len(x)]
+        step = max(1, _BLOCK_VALUES * len(edges) // max(len(x), 1))
+        for start in range(0, curves, step):
+            block = slice(start, start + step)
+            for first, last in itertools.pairwise(edges):
+                c = self.coefficients[pieces[first], ::-1, block]
+                # Not a matrix product: BLAS rounds by the kernel that it picks.
+                out[block, first:last] = np.einsum("ki,kj->ij", c, powers[:, first:last])
         return out
-
-    def _distances(self, x: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-        return np.asarray((x - self.origins[pieces]) / self.spans[pieces])
 
 
 def interpolate(style: InterpStyle, x: np.ndarray, y: np.ndarray) -> PiecewiseCubic:
@@ -181,7 +170,7 @@ def interpolate(style: InterpStyle, x: np.ndarray, y: np.ndarray) -> PiecewiseCu
         case InterpStyle.LINEAR:
             return _linear(x, y)
         case InterpStyle.AKIMA_SPLINE:
-            return _with_ends(x, y, akima_cubics)
+            return _with_ends(x, y, _akima)
         case _:
             return _with_ends(x, y, _natural)
 
@@ -246,6 +235,41 @@ def _natural(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     out[1:-1, 1] = dy / dx - dx * (c[1:] + 2.0 * c[:-1]) / 3.0
     out[1:-1, 2] = c[:-1]
     out[1:-1, 3] = (c[1:] - c[:-1]) / (3.0 * dx)
+
+
+def _akima(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """GSL's ``akima``: Akima (1970), corners not rounded."""
+    h = np.diff(x)[:, np.newaxis]
+    # Slope of interval i at [i + 2]; two more are extrapolated at each end.
+    m = np.empty((len(y) + 3, y.shape[1]))
+    np.divide(np.diff(y, axis=0), h, out=m[2:-2])
+    m[0] = 3.0 * m[2] - 2.0 * m[3]
+    m[1] = 2.0 * m[2] - m[3]
+    m[-2] = 2.0 * m[-3] - m[-4]
+    m[-1] = 3.0 * m[-3] - 2.0 * m[-4]
+    # The slope at a knot is a mean of those of its neighbours, weighted by how
+    # these change on the other side.
+    change = np.abs(np.diff(m, axis=0))
+    total = change[2:] + change[:-2]
+    flat = total == 0.0
+    alpha = np.divide(change[:-2], total, out=np.zeros_like(total), where=~flat)
+    slope = (1.0 - alpha) * m[1:-2] + alpha * m[2:-1]
+    here, b, c, d = m[2:-2], *out[1:-1, 1:].swapaxes(0, 1)
+    b[:] = slope[:-1]
+    right = slope[1:]
+    if any_flat := bool(flat.any()):
+        b[flat[:-1]] = here[flat[:-1]]
+        right = np.where(flat[1:], here, right)
+    np.multiply(3.0, here, out=c)
+    c -= 2.0 * b
+    c -= right
+    c /= h
+    np.add(b, right, out=d)
+    d -= 2.0 * here
+    d /= h * h
+    if any_flat:
+        # Where the slope does not change at a knot, GSL draws a straight line.
+        c[flat[:-1]] = d[flat[:-1]] = 0.0
 
 
 def _with_ends(

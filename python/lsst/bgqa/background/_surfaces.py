@@ -15,13 +15,15 @@ from typing import Protocol
 
 import numpy as np
 
-from .._compiled import chebyshev_terms, sum_terms
 from ._errors import BackgroundError
 from ._layer import ApproxStyle, InterpStyle, Layer, UndersampleStyle
 from ._splines import PiecewiseCubic, best_style, interpolate, min_points
 
 # Values of a polynomial computed at a time.
-_BLOCK_SAMPLES = 1 << 16
+_BLOCK_SAMPLES = 1 << 13
+# Styles whose curves depend on so many points on either side alone.
+_LOCAL = (InterpStyle.CONSTANT, InterpStyle.LINEAR, InterpStyle.AKIMA_SPLINE)
+_NEIGHBOURS = 4
 
 
 class Surface(Protocol):
@@ -35,13 +37,6 @@ class Surface(Protocol):
     @property
     def y_breaks(self) -> np.ndarray:
         """Rows where smoothness ends, ascending (`numpy.ndarray`)."""
-        ...
-
-    @property
-    def cubic_pieces(self) -> int:
-        """Into how many equal pieces rows must be cut for each to be nearly
-        cubic, breaks apart (`int`).
-        """
         ...
 
     @property
@@ -69,29 +64,6 @@ class Surface(Protocol):
         -------
         values : `numpy.ndarray`
             ``float64``, or ``out``, shape (ny, nx).
-        """
-        ...
-
-    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
-        """Combine samples along rows, fast, in single precision.
-
-        Parameters
-        ----------
-        y : `numpy.ndarray`
-            Rows, local, ascending, ``float64``, shape (ny,).
-        x : `numpy.ndarray`
-            Columns to sample at, local, ascending, ``float64``, shape (k, m);
-            no break is between the m of a row.
-        weights : `numpy.ndarray`
-            Weights of the samples in each of n sums, ``float64``, shape
-            (k, n, m). But for the first, the sums have no weight in total.
-        offset : `float`
-            What to subtract from the samples, near their values.
-
-        Returns
-        -------
-        sums : `numpy.ndarray`
-            The sums, ``float32``, shape (k, n, ny).
         """
         ...
 
@@ -168,25 +140,19 @@ class SplineSurface:
             nodes[members] = curves.evaluate(y)
         return nodes
 
-    @property
-    def cubic_pieces(self) -> int:
-        return 2 * len(self.x)
-
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if not self.is_finite:
             out = np.empty((len(y), len(x))) if out is None else out
             out[:] = np.nan
             return out
-        return self._rows(self._nodes(y)).evaluate(x, out)
-
-    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
-        if not self.is_finite:
-            return np.full((*weights.shape[:2], len(y)), np.nan, dtype=np.float32)
-        return self._rows(self._nodes(y) - offset).sample(x, weights)
-
-    def _rows(self, nodes: np.ndarray) -> PiecewiseCubic:
-        """Interpolate rows over x, through the columns' values there."""
-        return interpolate(self._style_for(len(nodes)), self.x[self._good_columns], nodes)
+        nodes, at = self._nodes(y), self.x[self._good_columns]
+        if len(x) and self.style in _LOCAL:
+            # Of a spline that follows its neighbours alone, only these.
+            first, last = np.clip(np.searchsorted(at, [x[0], x[-1]]), 0, len(at) - 1)
+            near = slice(max(first - _NEIGHBOURS, 0), last + _NEIGHBOURS + 1)
+            if len(at[near]) >= min_points(self.style):
+                nodes, at = nodes[near], at[near]
+        return interpolate(self._style_for(len(nodes)), at, nodes).evaluate(x, out)
 
     def _style_for(self, n: int) -> InterpStyle:
         """Step down to what the bins left in a column or row allow."""
@@ -222,11 +188,6 @@ class ChebyshevSurface:
     y_breaks = np.empty(0)
 
     @property
-    def cubic_pieces(self) -> int:
-        order = len(self.coefficients) - 1
-        return 1 if order == 0 else 3 * (order + 2)
-
-    @property
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.coefficients).all())
 
@@ -234,31 +195,19 @@ class ChebyshevSurface:
     def constant(self) -> float | None:
         return float(self.coefficients[0, 0]) if self.coefficients.size == 1 else None
 
-    def _rows(self, y: np.ndarray) -> np.ndarray:
-        """Coefficients of the rows' polynomials in x', shape (n + 1, rows)."""
-        rows = np.empty((len(self.coefficients), len(y)))
-        # In afw's order, one degree in y after the other.
-        sum_terms(self.coefficients, _chebyshev(len(self.coefficients), _scaled(y, self.height)), rows)
-        return rows
-
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        rows, terms = self._rows(y).T, self._terms(x)
+        n = len(self.coefficients)
+        # Not matrix products: BLAS rounds by the kernel that it picks.
+        rows = np.einsum("ji,jk->ik", self.coefficients, _chebyshev(n, _scaled(y, self.height)))
+        terms = _chebyshev(n, _scaled(x, self.width))
         if out is None:
-            return rows @ terms
+            out = np.empty((len(y), len(x)))
         # Blocks that stay in cache until they are rounded.
         step = max(1, _BLOCK_SAMPLES // max(len(x), 1))
         for start in range(0, len(y), step):
-            out[start : start + step] = rows[start : start + step] @ terms
+            block = slice(start, start + step)
+            out[block] = np.einsum("ki,kj->ij", rows[:, block], terms)
         return out
-
-    def sample(self, y: np.ndarray, x: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
-        rows = self._rows(y)
-        rows[0] -= offset
-        terms = weights @ self._terms(x.ravel()).T.reshape(*x.shape, -1)
-        return np.asarray(terms.astype(np.float32) @ rows.astype(np.float32))
-
-    def _terms(self, x: np.ndarray) -> np.ndarray:
-        return _chebyshev(len(self.coefficients), _scaled(x, self.width))
 
 
 def make_surface(layer: Layer) -> Surface:
@@ -310,8 +259,11 @@ def _scaled(position: np.ndarray, size: int) -> np.ndarray:
 
 def _chebyshev(n: int, x: np.ndarray) -> np.ndarray:
     """Evaluate the first n of Chebyshev's polynomials, shape (n, positions)."""
-    terms = np.empty((n, len(x)))
-    chebyshev_terms(x, terms)
+    terms = np.ones((n, len(x)))
+    if n > 1:
+        terms[1] = x
+    for i in range(2, n):
+        terms[i] = 2.0 * x * terms[i - 1] - terms[i - 2]
     return terms
 
 
@@ -320,15 +272,47 @@ def _fit(layer: Layer, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     order = layer.approximation.order_x
     values = layer.values.astype(np.float64)
     weights = layer.fit_weights
-    good = np.isfinite(values + weights)
-    coefficients = np.zeros((order + 1, order + 1))
+    good = np.isfinite(values) & np.isfinite(weights)
+    weights = np.where(good, weights, 0.0)
+    tx = _chebyshev(2 * order + 1, _scaled(x, layer.bbox.width))
+    ty = _chebyshev(2 * order + 1, _scaled(y, layer.bbox.height))
+    right = _moments(ty[: order + 1], tx[: order + 1], weights * np.where(good, values, 0.0))
+    # Of a product of two polynomials, T_a T_b = (T_a+b + T_|a-b|) / 2.
+    moments = _moments(ty, tx, weights)
     j, i = np.array([(n - i, i) for n in range(order + 1) for i in range(n, -1, -1)]).T
-    tx = _chebyshev(order + 1, _scaled(x, layer.bbox.width))
-    ty = _chebyshev(order + 1, _scaled(y, layer.bbox.height))
-    terms = (ty[j, :, np.newaxis] * tx[i, np.newaxis])[:, good]
-    weighted = terms * weights[good]
-    try:
-        coefficients[j, i] = np.linalg.solve(weighted @ terms.T, weighted @ values[good])
-    except np.linalg.LinAlgError:
-        coefficients[j, i] = np.nan
+    (j_sum, j_difference), (i_sum, i_difference) = (
+        (np.add.outer(k, k), np.abs(np.subtract.outer(k, k))) for k in (j, i)
+    )
+    normal = moments[j_sum, i_sum] + moments[j_sum, i_difference]
+    normal += moments[j_difference, i_sum] + moments[j_difference, i_difference]
+    coefficients = np.zeros((order + 1, order + 1))
+    coefficients[j, i] = _solve(0.25 * normal, right[j, i])
     return coefficients
+
+
+def _moments(ty: np.ndarray, tx: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum the products of polynomials in y and in x with values; not as
+    matrix products, which BLAS rounds by the kernel that it picks.
+    """
+    return np.asarray(np.einsum("jy,yi->ji", ty, np.einsum("yx,ix->yi", values, tx)))
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve normal equations by a factorisation L D L^T, NaN if they are
+    singular. LAPACK would round by the kernel that BLAS picks.
+    """
+    n = len(right)
+    lower, x = matrix.copy(), right.copy()
+    pivots = np.empty(n)
+    for k in range(n):
+        pivots[k] = lower[k, k]
+        if not pivots[k] > n * np.finfo(float).eps * matrix[k, k]:
+            return np.full(n, np.nan)
+        column = lower[k + 1 :, k] / pivots[k]
+        lower[k + 1 :, k + 1 :] -= np.multiply.outer(column, lower[k + 1 :, k])
+        lower[k + 1 :, k] = column
+        x[k + 1 :] -= column * x[k]
+    x /= pivots
+    for k in range(n - 1, 0, -1):
+        x[:k] -= lower[k, :k] * x[k]
+    return x

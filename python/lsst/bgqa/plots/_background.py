@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..background import BackgroundModel
-from ..statistics._groups import primary_layer
+from ..statistics._bins import primary_layer
 from ._sampling import sample_background
 from ._style import (
     OKABE_ITO,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..background import BackgroundModel
 from ..statistics import StatisticsConfig
-from ..statistics._groups import bump_significance, keeps_bins, primary_layer
+from ..statistics._bins import bump_significance, keeps_bins, primary_layer
 from ._style import OKABE_ITO, add_color_bar, label_pixels, new_figure, set_title
 
 # Bumps that get their number written beside them, and how many bins apart

@@ -37,8 +37,7 @@ def sample_background(model: BackgroundModel, max_cells: int = MAX_CELLS) -> np.
         for size in (model.bbox.height, model.bbox.width)
         for n in (min(size, max_cells),)
     )
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.sum([layer.surface.evaluate(y, x) for layer in model.layers], axis=0)
+    return model.evaluate(y, x)
 
 
 def average_image(image: np.ndarray, max_cells: int = MAX_CELLS) -> np.ndarray:

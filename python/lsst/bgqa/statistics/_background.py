@@ -6,21 +6,12 @@ __all__ = ("background_statistics", "pixel_distribution")
 import numpy as np
 
 from ..background import ApproxStyle, BackgroundError, BackgroundModel, FieldLayer
+from ._bins import bumps_group, coverage_group, fit_group, inner_bounds, primary_layer, roughness
 from ._config import StatisticsConfig
 from ._distribution import Distribution
-from ._groups import (
-    Plane,
-    blocks_group,
-    bumps_group,
-    coverage_group,
-    edges_group,
-    fit_group,
-    inner_bounds,
-    level_group,
-    segment_edges,
-    shape_group,
-)
-from ._strips import StripGrid
+from ._extremes import extremes
+from ._groups import Plane, blocks_group, edges_group, level_group, segment_edges, shape_group
+from ._lattice import Lattice
 
 # Beyond any sky, and yet float32 holds its square.
 _MAX_VALUE = 1e18
@@ -53,14 +44,14 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
     finite = _is_finite(model)
     groups: dict[str, dict[str, float]] = {"coverage": coverage_group(model, finite)}
     if finite:
-        strips = StripGrid.of(model, *_cuts(model, config))
-        plane = Plane.of(strips)
-        distribution = Distribution.of(strips)
-        groups["level"] = level_group(strips, distribution, plane)
-        groups["shape"] = shape_group(model, plane)
-        groups["edges"] = edges_group(model, strips, distribution, groups["level"], config.edge_width)
+        lattice = Lattice.of(model, *_cuts(model, config))
+        distribution, plane = Distribution.of(lattice), Plane.of(lattice)
+        all_pixels, inside = extremes(lattice, _inner(model))
+        groups["level"] = level_group(distribution, all_pixels, plane)
+        groups["shape"] = shape_group(plane, roughness(primary_layer(model).values))
+        groups["edges"] = edges_group(lattice, config.edge_width, all_pixels, inside)
         groups["bumps"] = bumps_group(model, config.bump_threshold)
-        groups["blocks"] = blocks_group(strips, plane, config)
+        groups["blocks"] = blocks_group(lattice, plane, config)
         groups["fit"] = fit_group(model)
     return {
         f"{group}_{name}": value
@@ -89,12 +80,18 @@ def pixel_distribution(model: BackgroundModel) -> Distribution | None:
         Raised if a layer cannot be evaluated.
     """
     _refuse_wild_bins(model)
-    return Distribution.of(StripGrid.of(model, [], [])) if _is_finite(model) else None
+    return Distribution.of(Lattice.of(model, [], [])) if _is_finite(model) else None
 
 
 def _is_finite(model: BackgroundModel) -> bool:
     # A bin without a value is bridged; only a layer of none has no pixels.
-    return all(layer.surface.is_finite for layer in model.layers)
+    return all(surface.is_finite for surface in model.surfaces)
+
+
+def _inner(model: BackgroundModel) -> tuple[slice, slice] | None:
+    """Return the rows and columns between the outermost bin centres."""
+    y, x = (slice(*bounds) for bounds in inner_bounds(model))
+    return (y, x) if y.start < y.stop and x.start < x.stop else None
 
 
 def _refuse_wild_bins(model: BackgroundModel) -> None:

@@ -1,60 +1,229 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The least and the greatest pixel.
+
+A sample gives a first value. What pixels between those of the sample can come
+to is bounded cell by cell, a cell being an interval of rows and one of
+columns; cells that may beat the best so far are looked at pixel by pixel, the
+most promising first.
+"""
+
 from __future__ import annotations
 
-__all__ = ("extremes",)
+__all__ = ("Extremes", "extremes")
+
+from functools import lru_cache
+from math import comb
+from typing import NamedTuple
 
 import numpy as np
 
-from .._compiled import MOST_STRIPS, find_highest
-from ._strips import StripGrid
+from ..background import BackgroundModel
+from ._lattice import Axis, Lattice, quadrature
+
+# A cell of up to so many pixels is looked at whole; of a larger one, a sample
+# is taken again.
+_MAX_CELL = 1 << 15
+_PARTS = 4
+# Where layers cancel to the last bits, more would be looked at than is worth.
+_MAX_LOOKED_AT = 1 << 22
+# Between two columns a row is a cubic, whose slope at either is a mean of the
+# slopes beside it, with weights that follow no polynomial in y. From one row to
+# another they can do 2 / 27 of the change of slope; between two rows of a sample
+# a fourth of that is ample.
+_BEND = 0.02
 
 
-def extremes(strips: StripGrid, keep: np.ndarray | None = None) -> tuple[float, float]:
+class Extremes(NamedTuple):
+    """The range of some pixels.
+
+    Attributes
+    ----------
+    minimum, maximum : `float`
+        The least and the greatest pixel.
+    """
+
+    minimum: float
+    maximum: float
+
+
+def extremes(lattice: Lattice, inner: tuple[slice, slice] | None = None) -> tuple[Extremes, Extremes | None]:
     """Find the least and the greatest pixel.
-
-    The strips are found that hold them; their best pixels are evaluated as
-    pixels are.
 
     Parameters
     ----------
-    strips : `StripGrid`
-        The strips.
-    keep : `numpy.ndarray`, optional
-        The blocks to search, ``bool``; by default all.
+    lattice : `Lattice`
+        A sample of the pixels.
+    inner : `tuple` [`slice`, `slice`], optional
+        Rows and columns of a rectangle, from and to pixels that the lattice is
+        cut at.
 
     Returns
     -------
-    minimum, maximum : `float`
-        The extremes, as pixels have them.
+    all_pixels : `Extremes`
+        The range of all pixels.
+    inside : `Extremes` or `None`
+        The range of those in the rectangle, if there is one.
     """
-    if strips.is_exact:
-        level = strips.level if keep is None else np.where(keep, strips.level, np.float32(np.nan))
-        return _pixel_at(strips, int(np.nanargmin(level))), _pixel_at(strips, int(np.nanargmax(level)))
-    rows, columns = zip(
-        _promising(strips, -1.0, strips.blocks.low, keep),
-        _promising(strips, 1.0, strips.blocks.high, keep),
-        strict=True,
+    cells = _Cells(lattice)
+    everywhere = np.ones(cells.high.shape, dtype=bool)
+    if inner is None:
+        low, high = (_Search(lattice.model, sign).best_of(cells, everywhere) for sign in (-1.0, 1.0))
+        return Extremes(-low, high), None
+    inside = np.logical_and.outer(
+        *(
+            (axis.edges[:-1] >= part.start) & (axis.edges[:-1] < part.stop)
+            for axis, part in ((lattice.y, inner[0]), (lattice.x, inner[1]))
+        )
     )
-    pixels = strips.pixels(np.unique(np.concatenate(rows)), np.unique(np.concatenate(columns)))
-    return float(pixels.min()), float(pixels.max())
+    found = []
+    for sign in (-1.0, 1.0):
+        search = _Search(lattice.model, sign)
+        within = search.best_of(cells, inside)
+        found.append((search.best_of(cells, ~inside), within))
+    (low, low_inside), (high, high_inside) = found
+    return Extremes(-low, high), Extremes(-low_inside, high_inside)
 
 
-def _pixel_at(strips: StripGrid, index: int) -> float:
-    """Evaluate a pixel of strips that are pixels, in full precision."""
-    ix, iy = np.unravel_index(index, strips.level.shape)
-    return float(strips.pixels(strips.y.edges[iy : iy + 1], strips.x.edges[ix : ix + 1])[0, 0])
+class _Cells:
+    """What a lattice tells of the values in each of its cells."""
+
+    def __init__(self, lattice: Lattice) -> None:
+        self.lattice = lattice
+        ny, my = lattice.y.pixels.shape
+        nx, mx = lattice.x.pixels.shape
+        rows = lattice.values.reshape(ny, my, nx * mx)
+        self.values = rows.reshape(ny, my, nx, mx)
+        self.low = rows.min(axis=1).reshape(ny, nx, mx).min(axis=2)
+        self.high = rows.max(axis=1).reshape(ny, nx, mx).max(axis=2)
+        known = np.logical_and.outer(lattice.y.lengths <= my, lattice.x.lengths <= mx)
+        slopes = self.values[..., -1] - self.values[..., 0]
+        slopes /= np.maximum(lattice.x.pixels[:, -1] - lattice.x.pixels[:, 0], 1.0)
+        changes = np.abs(np.diff(slopes, axis=2)).max(axis=1)
+        ends = np.zeros((ny, 1))
+        bends = _BEND * lattice.x.lengths * (np.hstack([ends, changes]) + np.hstack([changes, ends]))
+        # No bicubic passes its values at the nodes by more than their range.
+        reach = self.high - self.low + bends
+        self.bends, self.reach = (np.where(known, 0.0, part) for part in (bends, reach))
+
+    def best_pixel(self, sign: float, among: np.ndarray) -> float:
+        """Return the pixel that is greatest before it is rounded."""
+        tops = self.high if sign > 0 else -self.low
+        iy, ix = np.unravel_index(np.argmax(np.where(among, tops, -np.inf)), tops.shape)
+        if not among[iy, ix]:
+            return -np.inf
+        at = np.unravel_index(np.argmax(sign * self.values[iy, :, ix]), self.values.shape[1::2])
+        pixels = self.lattice.pixels.reshape(self.values.shape)
+        return sign * float(pixels[iy, at[0], ix, at[1]])
 
 
-def _promising(
-    strips: StripGrid, sign: float, bounds: np.ndarray, keep: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find rows and columns that the greatest pixel of ``sign`` times the
-    background is in.
+class _Search:
+    """A search for the greatest pixel of ``sign`` times a background."""
+
+    def __init__(self, model: BackgroundModel, sign: float) -> None:
+        self.model, self.sign = model, sign
+        self.best = -np.inf
+        self.left = _MAX_LOOKED_AT
+        self.slack = _rounding(model)
+
+    def best_of(self, cells: _Cells, among: np.ndarray) -> float:
+        """Search some cells, ``bool``, shape (intervals in y, intervals in
+        x); return the greatest pixel so far.
+        """
+        self.best = max(self.best, cells.best_pixel(self.sign, among))
+        bound = (cells.high if self.sign > 0 else -cells.low) + cells.reach
+        iy, ix = np.nonzero(among & (self._pixel(bound) > self.best))
+        y, x = cells.lattice.y, cells.lattice.x
+        bound = (
+            _bound(self.sign * cells.values[iy, :, ix], y.lengths[iy], x.lengths[ix]) + cells.bends[iy, ix]
+        )
+        for cell in np.argsort(-bound, kind="stable"):
+            if self._pixel(bound[cell]) <= self.best or self.left <= 0:
+                break
+            self._look_at(*(axis.edges[i : i + 2] for axis, i in ((y, iy[cell]), (x, ix[cell]))))
+        return self.best
+
+    def _look_at(self, rows: np.ndarray, columns: np.ndarray) -> None:
+        """Search the pixels of a cell."""
+        area = int(np.ptp(rows)) * int(np.ptp(columns))
+        if area > _MAX_CELL:
+            y, x = (Axis.cut(int(part[0]), int(part[1]), [], _PARTS) for part in (rows, columns))
+            lattice = Lattice.at(self.model, y, x)
+            self.left -= lattice.pixels.size
+            cells = _Cells(lattice)
+            self.best_of(cells, np.ones(cells.high.shape, dtype=bool))
+        else:
+            self.left -= area
+            pixels = self.model.sample(*(np.arange(*part, dtype=np.float64) for part in (rows, columns)))[0]
+            self.best = max(self.best, float(pixels.max() if self.sign > 0 else -pixels.min()))
+
+    def _pixel(self, bound: np.ndarray) -> np.ndarray:
+        """Return what pixels come to at most whose sums are up to a bound."""
+        if self.slack is not None:
+            return bound + self.slack
+        return self.sign * _stepped(self.model, self.sign * bound)
+
+
+def _rounding(model: BackgroundModel) -> float | None:
+    """Return by how much the rounding of layers can raise a pixel; `None` if
+    that is a function of the sum, since only one of them varies.
     """
-    found = np.empty((3, MOST_STRIPS), dtype=np.int64)
-    n = find_highest(strips.coefficients, strips.x.lengths, strips.y.starts, bounds, keep, found, sign)
-    ix, iy, at = found[:, :n]
-    # Beside the best pixels, and in all rows that a sample stands for.
-    first, last = strips.x.edges[ix], strips.x.edges[ix + 1] - 1
-    at += first
-    return strips.y.rows_of(iy), np.concatenate([np.maximum(at - 1, first), at, np.minimum(at + 1, last)])
+    varying = [surface.constant is None for surface in model.surfaces]
+    return None if model.dtype is np.float32 and sum(varying) <= 1 else model.rounding
+
+
+def _stepped(model: BackgroundModel, values: np.ndarray) -> np.ndarray:
+    """Return the pixels that sums become where at most one layer varies."""
+    constants = [surface.constant for surface in model.surfaces]
+    varying = values - sum(constant for constant in constants if constant is not None)
+    pixels = np.zeros(np.shape(values), dtype=np.float32)
+    for constant in constants:
+        pixels = pixels + np.asarray(varying if constant is None else constant).astype(np.float32)
+    return pixels.astype(np.float64)
+
+
+def _bound(cells: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
+    """Bound polynomials by their coefficients in Bernstein's basis.
+
+    Parameters
+    ----------
+    cells : `numpy.ndarray`
+        Values at the nodes of each cell, shape (cells, m, m).
+    ny, nx : `numpy.ndarray`
+        Rows and columns of each cell, shape (cells,).
+    """
+    if not len(cells):
+        return np.empty(0)
+    my, mx = (
+        np.array([_to_bernstein(int(k), m) for k in lengths])
+        for lengths, m in zip((ny, nx), cells.shape[1:], strict=True)
+    )
+    part = np.einsum("cpa,cab->cpb", my, cells)
+    return np.asarray(np.einsum("cqb,cpb->cpq", mx, part).max(axis=(1, 2)))
+
+
+@lru_cache(maxsize=4096)
+def _to_bernstein(k: int, m: int) -> np.ndarray:
+    """Make the matrix from values at the nodes of k pixels to coefficients in
+    Bernstein's basis over either half of them, shape (2 m, m); where they are
+    all pixels, to themselves.
+    """
+    if k <= m:
+        return np.tile(np.eye(m), (2, 1))
+    nodes = 2.0 * quadrature(k, m)[0] / (k - 1)
+    return np.concatenate([_lagrange(nodes), _lagrange(nodes - 1.0)])
+
+
+def _lagrange(nodes: np.ndarray) -> np.ndarray:
+    """Return coefficients in Bernstein's basis over 0 to 1 of the polynomials
+    that are 1 at a node and 0 at the others, shape (m, m).
+    """
+    m = len(nodes)
+    matrix = np.empty((m, m))
+    for i, node in enumerate(nodes):
+        # Scaled by binomials, coefficients of products are convolutions.
+        scaled = np.ones(1)
+        for other in np.delete(nodes, i):
+            scaled = np.append(scaled * -other, 0.0) + np.insert(scaled * (1.0 - other), 0, 0.0)
+            scaled /= node - other
+        matrix[:, i] = scaled / [comb(m - 1, j) for j in range(m)]
+    return matrix

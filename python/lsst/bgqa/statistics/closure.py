@@ -227,12 +227,12 @@ def compare_coadds(
         -(-max(shape) // map_size) if map_size > 0 else 0,
         _evaluation_bound(model),
     )
-    step = max(comparison.step, 1)
+    parts, step = model.parts, max(comparison.step, 1)
     rows = max(step, _BLOCK_PIXELS // bbox.width // step * step)
     for start in range(0, bbox.height, rows):
         stop = min(start + rows, bbox.height)
         box = Box(bbox.x0, bbox.y0 + start, bbox.width, stop - start)
-        layers = [layer.render(box).astype(np.float32, copy=False) for layer in model.layers]
+        layers = [part.render(box).astype(np.float32, copy=False) for part in parts]
         with np.errstate(over="ignore", invalid="ignore"):
             comparison.add(
                 start,
@@ -390,8 +390,7 @@ def _evaluation_bound(model: BackgroundModel) -> float:
         return 0.0
     y, x = (np.linspace(0, size - 1, 64) for size in (model.bbox.height, model.bbox.width))
     return sum(
-        4 * float(np.spacing(np.float32(np.abs(layer.surface.evaluate(y, x)).max())))
-        for layer in model.layers
+        4 * float(np.spacing(np.float32(np.abs(surface.evaluate(y, x)).max()))) for surface in model.surfaces
     )
 
 

@@ -211,8 +211,8 @@ def edge_profiles(model: BackgroundModel) -> EdgeProfiles | None:
     _, _, width, height = model.bbox
     x, y = (np.linspace(0, size - 1, _EDGE_SAMPLES) for size in (width, height))
     end_x, end_y = (np.array([0.0, size - 1.0]) for size in (width, height))
-    bottom, top = np.sum([layer.surface.evaluate(end_y, x) for layer in model.layers], axis=0)
-    left, right = np.sum([layer.surface.evaluate(y, end_x) for layer in model.layers], axis=0).T
+    bottom, top = model.evaluate(end_y, x)
+    left, right = model.evaluate(y, end_x).T
     levels = {_BOTTOM: bottom, _TOP: top, _LEFT: left, _RIGHT: right}
     if not all(np.isfinite(profile).all() for profile in levels.values()):
         return None

@@ -82,10 +82,7 @@ class PatchSamples:
         column, row = -(-bbox.x0 // step), -(-bbox.y0 // step)
         x = np.arange(column * step, bbox.x1, step, dtype=np.float64) - bbox.x0
         y = np.arange(row * step, bbox.y1, step, dtype=np.float64) - bbox.y0
-        values = np.zeros((len(y), len(x)))
-        if len(x) and len(y):
-            for layer in model.layers:
-                values += layer.surface.evaluate(y, x)
+        values = model.evaluate(y, x) if len(x) and len(y) else np.zeros((len(y), len(x)))
         return cls(bbox, column, row, values.astype(np.float32))
 
     def window(self, other: PatchSamples) -> np.ndarray | None:

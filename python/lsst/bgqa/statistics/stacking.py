@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..background import BackgroundModel, Box
-from ._groups import keeps_bins, primary_layer
+from ._bins import keeps_bins, primary_layer
 from .focal_plane import robust_scale
 
 # Cells a side that the patterns of visits are compared on.
@@ -102,9 +102,7 @@ class StackGrid:
         """
         if model.bbox != self.bbox:
             raise VisitRejectedError(f"it covers {model.bbox}, the first background covers {self.bbox}")
-        values = np.zeros((len(self.y), len(self.x)))
-        for layer in model.layers:
-            values += layer.surface.evaluate(self.y, self.x)
+        values = model.evaluate(self.y, self.x)
         if not np.isfinite(values).any():
             raise VisitRejectedError("it has no finite value")
         return values

@@ -94,8 +94,8 @@ def make_coadd(patch: DemoPatch, band: str) -> DemoCoadd:
         no_data = (x - box.x0) + (y - box.y0) < 60
         before[no_data] = np.nan
 
-    after = before - background.layers[0].render()
-    after -= background.layers[1].render()
+    after = before - background.parts[0].render()
+    after -= background.parts[1].render()
     if patch.id == _TAMPERED_PATCH:
         after[:2, 100:130] += np.float32(0.5)
 

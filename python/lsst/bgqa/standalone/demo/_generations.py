@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 import numpy as np
 
-from ...background import BackgroundModel, ChebyshevSurface, Layer
+from ...background import BackgroundModel, ChebyshevSurface
 from ._camera import FILTERS, DemoCam, DemoDetector
 from ._coadds import DemoCoadd
 from ._survey import SKYMAP, TRACT, DemoPatch, DemoVisit
@@ -176,17 +176,17 @@ class DemoGeneration:
 def _field(background: BackgroundModel, unit: u.UnitBase) -> Field:
     from lsst.images.fields import SumField
 
-    return SumField([_field_of_layer(layer, unit) for layer in background.layers])
+    return SumField([_field_of_layer(part, unit) for part in background.parts])
 
 
-def _field_of_layer(layer: Any, unit: u.UnitBase) -> Field:
+def _field_of_layer(background: BackgroundModel, unit: u.UnitBase) -> Field:
     from lsst.images import Box as ImageBox
     from lsst.images.fields import ChebyshevField, SplineField
 
-    assert isinstance(layer, Layer)
+    (layer,), (surface,) = background.grids, background.surfaces
     box = ImageBox.from_shape((layer.bbox.height, layer.bbox.width), start=(layer.bbox.y0, layer.bbox.x0))
-    if isinstance(layer.surface, ChebyshevSurface):
-        return ChebyshevField(box, layer.surface.coefficients.copy(), unit=unit)
+    if isinstance(surface, ChebyshevSurface):
+        return ChebyshevField(box, surface.coefficients.copy(), unit=unit)
     return SplineField(
         box, layer.values.astype(np.float64), y=layer.bin_centers_y, x=layer.bin_centers_x, unit=unit
     )
@@ -196,7 +196,7 @@ def _plane_field(background: BackgroundModel, unit: u.UnitBase) -> Field | None:
     """Leave of a polynomial what a sky over the focal plane may have."""
     from lsst.images.fields import ChebyshevField
 
-    whole = _field_of_layer(background.layers[0], unit)
+    whole = _field_of_layer(background.parts[0], unit)
     if not isinstance(whole, ChebyshevField):
         return None
     coefficients = np.zeros((2, 2))
@@ -209,7 +209,7 @@ def _smooth_field(background: BackgroundModel, unit: u.UnitBase) -> Field:
     """Fit the bins by a polynomial that follows no galaxy."""
     from lsst.images.fields import ChebyshevField, SplineField
 
-    spline = _field_of_layer(background.layers[0], unit)
+    spline = _field_of_layer(background.parts[0], unit)
     assert isinstance(spline, SplineField)
     return ChebyshevField.fit(spline.bounds, spline.data, 3, y=spline.y, x=spline.x, unit=unit)
 

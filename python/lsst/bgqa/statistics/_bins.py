@@ -1,0 +1,254 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Numbers from a background's bins."""
+
+from __future__ import annotations
+
+__all__ = (
+    "bump_significance",
+    "bumps_group",
+    "coverage_group",
+    "fit_group",
+    "inner_bounds",
+    "keeps_bins",
+    "primary_layer",
+    "roughness",
+)
+
+import math
+
+import numpy as np
+
+from ..background import ApproxStyle, BackgroundModel, FieldLayer, Layer
+
+# Ratio of the standard deviation of a normal distribution to its median
+# absolute deviation.
+SIGMA_PER_MAD = 1.482602218505602
+
+
+def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
+    """Count pixels, layers and bins.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background.
+    finite : `bool`
+        Whether its pixels are finite; all are, or none.
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `float`]
+        The metrics, by name within their group.
+    """
+    return {
+        "pixelCount": model.bbox.area,
+        "nanPixelCount": 0 if finite else model.bbox.area,
+        "finiteFraction": float(finite),
+        "layerCount": len(model.layers),
+        "binCount": sum(layer.values.size for layer in model.layers),
+        "badBinCount": sum(int((~np.isfinite(layer.values)).sum()) for layer in model.layers),
+    }
+
+
+def roughness(values: np.ndarray) -> float:
+    """Measure how much bins change from one to the next but one.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`
+        The bins, shape (ny, nx); NaN where there is none.
+
+    Returns
+    -------
+    roughness : `float`
+        The rms of second differences along both axes; NaN if there is none.
+    """
+    values = values.astype(np.float64)
+    seconds = np.concatenate([np.diff(values, n=2, axis=axis).ravel() for axis in (0, 1)])
+    seconds = seconds[np.isfinite(seconds)]
+    return math.sqrt(np.mean(seconds**2)) if len(seconds) else math.nan
+
+
+def primary_layer(model: BackgroundModel) -> Layer | FieldLayer:
+    """Return the layer with the most bins, the first of equals.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background.
+
+    Returns
+    -------
+    layer : `Layer` or `FieldLayer`
+        The layer.
+    """
+    return max(model.layers, key=lambda layer: layer.values.size)
+
+
+def keeps_bins(model: BackgroundModel) -> bool:
+    """Whether a background keeps the bins that it was made from.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background.
+
+    Returns
+    -------
+    keeps_bins : `bool`
+        `False` for a polynomial of ``lsst.images``, alone or with a constant.
+    """
+    return primary_layer(model).values.size > 1 or all(
+        surface.constant is not None for surface in model.surfaces
+    )
+
+
+def inner_bounds(model: BackgroundModel) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the pixels between the outermost bin centres.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background; its layer with the most bins counts.
+
+    Returns
+    -------
+    y, x : `tuple` [`int`, `int`]
+        First pixel and the one after the last, local; both 0 without bins.
+    """
+    if not keeps_bins(model):
+        return (0, 0), (0, 0)
+    layer = primary_layer(model)
+    y = layer.bin_centers_y - layer.bbox.y0
+    x = layer.bin_centers_x - layer.bbox.x0
+    if not len(y) or not len(x):
+        return (0, 0), (0, 0)
+    return (math.ceil(y[0]), math.floor(y[-1]) + 1), (math.ceil(x[0]), math.floor(x[-1]) + 1)
+
+
+def bumps_group(model: BackgroundModel, threshold: float) -> dict[str, float]:
+    """Find bins that stand out of their neighbourhood.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background; its layer with the most bins is searched.
+    threshold : `float`
+        How far a bin must stand out to be counted, in robust standard
+        deviations.
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `float`]
+        The metrics, by name within their group; left out if the bins do not
+        scatter.
+    """
+    significance = bump_significance(primary_layer(model).values)
+    if significance is None:
+        return {}
+    finite = significance[np.isfinite(significance)]
+    peak = float(finite[np.argmax(np.abs(finite))])
+    return {"peakBump": peak, "bumpCount": int((np.abs(finite) > threshold).sum())}
+
+
+def bump_significance(values: np.ndarray) -> np.ndarray | None:
+    """Tell how far each bin stands out of the median of the 5x5 bins about it.
+
+    The best plane is taken off first: on a slope steeper than the scatter the
+    median of a neighbourhood is its middle, whatever that holds. Beyond the
+    border the grid is continued by point reflection, so that a gradient does
+    not look like a bump there.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`
+        The bins, shape (ny, nx); NaN where there is none.
+
+    Returns
+    -------
+    significance : `numpy.ndarray` or `None`
+        Deviation in units of the robust standard deviation of all
+        deviations, ``float64``, shape (ny, nx); `None` if that is zero.
+    """
+    values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    if min(values.shape) < 3 or np.isfinite(values).sum() < 3:
+        return None
+    values -= _plane_through(values)
+    padded = np.pad(values, 2, mode="reflect", reflect_type="odd")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).reshape(*values.shape, 25)
+    deviation = values - _medians(windows)
+    finite = deviation[np.isfinite(deviation)]
+    if not len(finite):
+        return None
+    sigma = SIGMA_PER_MAD * float(np.median(np.abs(finite - np.median(finite))))
+    return deviation / sigma if sigma > 0 else None
+
+
+def _medians(windows: np.ndarray) -> np.ndarray:
+    """Take medians along the last axis, which has an odd length; those of
+    some NaN are of the rest.
+    """
+    middle = windows.shape[-1] // 2
+    missing = np.isnan(windows).any(axis=-1)
+    medians = np.partition(windows, middle, axis=-1)[..., middle]
+    ordered = np.sort(windows[missing], axis=-1)  # NaN comes last
+    n = np.isfinite(ordered).sum(axis=-1)
+    pair = np.stack([np.maximum(n - 1, 0) // 2, np.maximum(n, 1) // 2], axis=-1)
+    pair = np.minimum(pair, 2 * middle)
+    medians[missing] = np.take_along_axis(ordered, pair, axis=-1).mean(axis=-1)
+    return medians
+
+
+def _plane_through(values: np.ndarray) -> np.ndarray:
+    """Fit a plane to the finite values of a grid by least squares."""
+    rows, columns = np.nonzero(np.isfinite(values))
+    value = values[rows, columns] - values[rows, columns].mean()
+    y, x = rows - rows.mean(), columns - columns.mean()
+    # The normal equations of two slopes, solved by Cramer's rule.
+    yy, xy, xx = (y * y).sum(), (x * y).sum(), (x * x).sum()
+    vy, vx = (value * y).sum(), (value * x).sum()
+    determinant = yy * xx - xy * xy
+    if determinant <= 1e-12 * yy * xx or determinant == 0:
+        slopes = vy / yy if yy else 0.0, vx / xx if xx and not yy else 0.0
+    else:
+        slopes = (vy * xx - vx * xy) / determinant, (vx * yy - vy * xy) / determinant
+    return np.add.outer(slopes[0] * np.arange(values.shape[0]), slopes[1] * np.arange(values.shape[1]))
+
+
+def fit_group(model: BackgroundModel) -> dict[str, float]:
+    """Compare the bins with the polynomials fitted to them.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background.
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `float`]
+        The metrics, by name within their group, over all Chebyshev layers;
+        empty if there is none.
+    """
+    residuals, pulls, freedom = [], [], 0
+    for layer, surface in zip(model.layers, model.surfaces, strict=True):
+        if isinstance(layer, FieldLayer) or layer.approximation.style is not ApproxStyle.CHEBYSHEV:
+            continue  # there are no bins that a polynomial was fitted to
+        if not surface.is_finite:
+            continue
+        y = layer.bin_centers_y - layer.bbox.y0
+        x = layer.bin_centers_x - layer.bbox.x0
+        residual = layer.values - surface.evaluate(y, x)
+        used = np.isfinite(residual) & np.isfinite(layer.fit_weights)
+        order = layer.approximation.order_x
+        residuals.append(residual[used])
+        freedom += int(used.sum()) - (order + 1) * (order + 2) // 2
+        known = used & np.isfinite(layer.standard_error) & (layer.standard_error > 0)
+        pulls.append(residual[known] / layer.standard_error[known])
+    if not residuals:
+        return {}
+    residual, pull = np.concatenate(residuals), np.concatenate(pulls)
+    metrics = {"residualRms": math.sqrt(np.mean(residual**2)) if len(residual) else math.nan}
+    if len(pull):
+        metrics["reducedChi2"] = float(np.sum(pull**2)) / freedom if freedom > 0 else math.nan
+        metrics["maxPull"] = float(np.max(np.abs(pull)))
+    return metrics
