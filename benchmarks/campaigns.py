@@ -112,7 +112,9 @@ def lsst_camera() -> Camera:
                     y0 = ((raft_y - 2) * 12700 + (y - 1) * 4200 - 2000) * pixel
                     x1, y1 = x0 + 4072 * pixel, y0 + 4000 * pixel
                     # x is to the west, as on the sky.
-                    corners[number] = np.array([[-x0, y0], [-x1, y0], [-x1, y1], [-x0, y1]]) + [150.0, 2.0]
+                    corners[number] = np.array(
+                        [[150 - x0, 2 + y0], [150 - x1, 2 + y0], [150 - x1, 2 + y1], [150 - x0, 2 + y1]]
+                    )
                     number += 1
     return Camera("LSSTCam", 4072, 4000, (8, 2), corners, 0.35)
 
@@ -142,8 +144,10 @@ def _fault(
         scaled = squared / rng.uniform(1.2, 3.2) ** 2
         return (1 - scaled) * np.exp(-scaled / 2)
     if kind == "amp_step":
-        i, j = rng.integers(segments[0]), rng.integers(segments[1])
-        inside = (np.floor((x + 0.5) * segments[0] / nx) == i) & (np.floor((y + 0.5) * segments[1] / ny) == j)
+        column, row = rng.integers(segments[0]), rng.integers(segments[1])
+        inside = (np.floor((x + 0.5) * segments[0] / nx) == column) & (
+            np.floor((y + 0.5) * segments[1] / ny) == row
+        )
         return inside.astype(float)
     if kind == "corner":
         return np.exp(

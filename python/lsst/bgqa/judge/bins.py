@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from ..background import BackgroundModel, Box, FieldLayer, Layer
+from ..background import BackgroundModel, Box
 
 # Side of the cells where a background has no bins (pixels), and how many
 # bins an axis may have; finer grids are averaged.
@@ -83,18 +83,12 @@ class Bins:
             values[~np.isfinite(values)] = np.nan
             errors = np.abs(finest.standard_error.astype(np.float64))
             errors[~np.isfinite(errors)] = 0.0
-        for layer in model.layers:
-            if layer is not finest:
-                values = values + _evaluate(layer, y, x)
+        others = tuple(layer for layer in model.layers if layer is not finest)
+        for surface in BackgroundModel(others).surfaces if others else ():
+            values = values + surface.evaluate(y, x)
         while max(values.shape) > _MAX_BINS:
             values, errors = _halve(values), _halve(errors) / 2
         return cls(values, errors, bbox)
-
-
-def _evaluate(layer: Layer | FieldLayer, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    if isinstance(layer, Layer) and layer.values.size == 1:
-        return np.full((len(y), len(x)), float(layer.values[0, 0]))
-    return layer.surface.evaluate(y, x)
 
 
 def _halve(values: np.ndarray) -> np.ndarray:

@@ -223,7 +223,8 @@ def fit_levels(positions: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """
     if len(levels) < _FEW:
         # The corner of a small focal plane would bend anything to itself.
-        return fit_trend(*positions.T, levels)(*positions.T)
+        x, y = positions.T
+        return fit_trend(x, y, levels)(x, y)
     order, pieces = _plan(len(levels))
     terms = np.concatenate([np.ones((len(levels), 1)), field_terms(positions, order, pieces)], axis=1)
     weights = np.ones(len(levels))
