@@ -63,7 +63,9 @@ def run_pipeline(folder: Path, repo: Path, subsets: str) -> str:
     """
     ingest(str(repo), str(folder / "manifest.json"))
     instrument = json.loads((folder / "manifest.json").read_text())[0]["instrument"]
-    pipeline = f"resource://lsst.bgqa/pipelines/{instrument}/backgroundQa.yaml"
+    # Of other cameras the layout of the amplifiers is not told.
+    camera = "HSC/" if instrument == "HSC" else ""
+    pipeline = f"resource://lsst.bgqa/pipelines/{camera}backgroundQa.yaml"
     command = [
         *(str(Path(sys.executable).with_name("pipetask")), "run", "-b", str(repo), "-i", DEFAULT_RUN),
         *("-o", "power", "--register-dataset-types", "-p", f"{pipeline}#{subsets}"),

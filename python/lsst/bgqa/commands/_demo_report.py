@@ -77,6 +77,12 @@ def print_report(console: Console, repo: Path, collection: str, generation: Demo
     with Butler.from_config(str(repo)) as butler:
         rows = _read(butler, collection, _campaign(generation.visit_metrics, "_visit"))
         patch_rows = _read(butler, collection, _campaign(generation.coadd_metrics, "_tract"))
+        # What coadds before and after have to say, their own quanta know.
+        patch_rows += [
+            row | {"fault": "; ".join(words for words in row["fault"].split("; ") if "pixels" in words)}
+            for row in _read(butler, collection, _campaign(generation.coadd_metrics, ""))
+            if "closure_" in row["failed"]
+        ]
         bad_visits = _read_bad_visits(butler, collection, generation.visit_metrics)
         run = butler.collections.get_info(collection).children[0]
     by_detector = _findings(
