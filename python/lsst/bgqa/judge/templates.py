@@ -255,7 +255,7 @@ def _segment_templates(
                 [Template("segment", 3 * number + 1, -1, i) for i in range(count_x)],
                 whole * columns[:, None, :],
             )
-            yield [Template("segment", 3 * number + 2, 0, -1)], (whole * rows[0][:, None])[None]
+            yield [Template("segment", 3 * number + 2, count_y - 1, -1)], (whole * rows[-1][:, None])[None]
 
 
 def _shares(n: int, count: int) -> np.ndarray:
