@@ -11,7 +11,7 @@ PYTHON = $(shell for python in python3.13 python3.12 python3 "$$HOME"/.pyenv/ver
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
 	echo "$$python"; break; fi; done)
 
-.PHONY: help demo test test-all lint format types bench bench-scale bench-resources scons wheel clean
+.PHONY: help demo test test-all lint format types bench bench-power bench-scale bench-resources scons wheel clean
 
 help:
 	@echo "make demo [DIR=demo]  run the pipeline on a simulated survey, print what is wrong with it"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint types       check style and types"
 	@echo "make format           put the code in style"
 	@echo "make bench            measure how fast it is; ratios are what to look at"
+	@echo "make bench-power      count the faults that are found in campaigns where they are known"
 	@echo "make bench-resources  measure what batch jobs need (half an hour)"
 	@echo "make bench-scale      measure what campaigns cost, up to a million rows (40 minutes)"
 	@echo "make scons            build and test as EUPS packages are"
@@ -49,6 +50,9 @@ types: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BIN)/python benchmarks/bench.py --json bench.json
+
+bench-power: $(INSTALLED)
+	@$(BIN)/python benchmarks/power.py
 
 bench-resources: $(INSTALLED)
 	@$(BIN)/python benchmarks/resources.py --json benchmarks/resources.json

@@ -348,6 +348,7 @@ def synthetic(visits: int, detectors: int = 189) -> pa.Table:
             "verdict": pa.repeat("pass", count),
             "severity": np.zeros(count),
             "failed": pa.repeat("", count),
+            "fault": pa.repeat("", count),
             **{name: rng.normal(size=count) for name in ("level_median", "level_mean", "level_std")},
         }
     )

@@ -235,7 +235,13 @@ def test_metrics_of_bins_come_from_splines_alone() -> None:
     assert {"bumps_peakBump", "shape_roughness", "edges_extrapolationOvershoot"} <= metrics.keys()
     metrics = measure_background(BackgroundModel.from_images(chebyshev()))
     assert metrics["coverage_binCount"].value == 0
-    assert {name.partition("_")[0] for name in metrics} == {"coverage", "level", "shape", "blocks"}
+    assert {name.partition("_")[0] for name in metrics} == {
+        "coverage",
+        "level",
+        "shape",
+        "blocks",
+        "significance",
+    }
     assert not {"bumps_peakBump", "shape_roughness", "edges_extrapolationOvershoot"} & metrics.keys()
 
 

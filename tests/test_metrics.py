@@ -35,12 +35,16 @@ EXPECTED = {
     "bumps": "peakBump bumpCount",
     "blocks": "stepX stepY segmentContrast",
     "fit": "residualRms reducedChi2 maxPull",
+    "significance": "edgeAmplitude edgeSigma cornerAmplitude cornerSigma segmentAmplitude segmentSigma "
+    "stripeAmplitude stripeSigma spotAmplitude spotSigma ringAmplitude ringSigma binAmplitude binSigma "
+    "gradientAmplitude gradientSigma bowlAmplitude bowlSigma reducedChi2 missingFraction holeFraction",
+    "context": "levelDeviation levelSigma levelChange levelChangeSigma",
     "closure": "comparedPixelCount nanMismatchCount maxAbsResidual rmsResidual bitwiseEqualFraction maxUlp "
     "roundingExplainedFraction compressionExplainedFraction edgeUnexplainedCount interiorUnexplainedCount "
     "consistent",
     "comparison": "meanDifference medianDifference rmsDifference maxAbsDifference",
     "visit": "detectorCount levelMedian levelScatter gradientAmplitude gradientAngle radialTerm stepRms "
-    "stepMax outlierDetectorCount missingDetectorCount unreadableDetectorCount",
+    "stepMax outlierDetectorCount missingDetectorCount unreadableDetectorCount failedFraction sharedSigma",
     "stack": "visitCount patternRms patternPeakToValley temporalRms clippedVisitCount unreadableVisitCount",
     "tract": "patchCount seamRms seamMax unreadablePatchCount",
 }
@@ -153,7 +157,7 @@ def test_judge_by_the_catalogue() -> None:
     assert judge("closure_consistent", 1.0) == "pass"
     assert judge("closure_consistent", 0.0) == "fail"
     assert judge("coverage_finiteFraction", 0.5) == "fail"
-    assert judge("bumps_peakBump", -12.0) == judge("bumps_peakBump", 12.0) == "fail"
+    assert judge("significance_spotSigma", -12.0) == judge("significance_spotSigma", 12.0) == "fail"
     assert judge("level_median", 1e9) == "unknown"
     assert judge("parsnip_count", 1.0) == "unknown"
 
@@ -162,7 +166,7 @@ def test_rows_say_what_the_catalogue_says() -> None:
     rows = {row["metric"]: row for row in load_catalogue().rows()}
     assert list(rows) == list(load_catalogue())
     assert rows["shape_gradientX"]["unit"] == "background / kpix"
-    assert (rows["bumps_peakBump"]["low"], rows["bumps_peakBump"]["high"]) == ("-10", "10")
+    assert (rows["significance_spotSigma"]["low"], rows["significance_spotSigma"]["high"]) == ("-6", "6")
     assert rows["level_median"]["low"] == ""
     assert all(row["description"].endswith(".") for row in rows.values())
 
@@ -216,9 +220,12 @@ def test_every_statistic_is_in_the_catalogue_and_every_catalogued_one_is_measure
     rng = np.random.default_rng(1)
     model = make_model(rng.normal(100, 1, (12, 12)))
     measured = set(measure_background(model, StatisticsConfig(segments=(4, 1))))
-    groups = ("coverage", "level", "shape", "edges", "bumps", "blocks")
+    groups = ("coverage", "level", "shape", "edges", "bumps", "blocks", "significance")
     expected = {name for name in load_catalogue() if name.partition("_")[0] in groups}
-    assert measured == expected - {"coverage_inputVisitCount"}
+    of_visits = {
+        f"significance_{name}" for name in EXPECTED["significance"].split() if name[:2] in ("gr", "bo")
+    }
+    assert measured == expected - {"coverage_inputVisitCount"} - of_visits
 
 
 def test_undefined_values_are_left_out() -> None:

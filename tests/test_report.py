@@ -29,7 +29,7 @@ from lsst.bgqa.dashboard.report._sky import align, project, separate, shared_bor
 from lsst.bgqa.dashboard.report._tables import band_order, number, share, slug
 from lsst.bgqa.dashboard.report._views import dump
 from lsst.bgqa.errors import UserError
-from lsst.bgqa.metrics.judging import Thresholds
+from lsst.bgqa.judge import Thresholds
 from lsst.bgqa.standalone._regions import polygon
 
 RUN = "<script>alert('run')</script>"

@@ -615,7 +615,9 @@ def test_few_bins_that_differ_are_like_brute_force(style: InterpStyle) -> None:
     assert metrics["level_negativeFraction"] == pytest.approx((pixels < 0).mean(), abs=RANK_TOLERANCE)
     ordered = np.sort(pixels, axis=None)
     for name, fraction in FRACTIONS.items():
-        assert rank_error(ordered, metrics[f"level_{name}"], fraction, ulp(0.0047)) <= 5 * RANK_TOLERANCE, name
+        assert rank_error(ordered, metrics[f"level_{name}"], fraction, ulp(0.0047)) <= 5 * RANK_TOLERANCE, (
+            name
+        )
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,8 @@ def test_row_is_what_the_patch_task_measures() -> None:
     table = run(backgrounds).table
     for background, row in zip(backgrounds, table, strict=True):
         for name, quantity in measure_background(background.load()).items():
+            if name.startswith("significance_"):
+                continue  # measured in the tract's context
             assert row[name] == quantity.value
             assert u.Unit(table[name].unit or "") == quantity.unit
     assert sorted(table["ra_corners"][0]) == pytest.approx([10, 10, 10.1, 10.1])

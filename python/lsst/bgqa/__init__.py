@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .background import BackgroundModel
     from .errors import BackgroundError
-    from .metrics import measure_background
+    from .judge import measure_background
 
 __all__ = ("BackgroundError", "BackgroundModel", "measure_background")
 
@@ -17,7 +17,7 @@ __all__ = ("BackgroundError", "BackgroundModel", "measure_background")
 _HOMES = {
     "BackgroundError": "errors",
     "BackgroundModel": "background",
-    "measure_background": "metrics",
+    "measure_background": "judge",
 }
 
 

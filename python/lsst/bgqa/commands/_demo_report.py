@@ -9,24 +9,26 @@ import shlex
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import astropy.units as u
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from lsst.daf.butler import Butler
 
-from ..metrics import quantities_of
-from ..metrics.faults import Fault, find_coadd_faults, find_visit_faults
+from ..judge import words_for
+from ..metrics import load_catalogue, quantities_of
 from ..standalone.demo import DemoGeneration
 from ._demo_campaign import print_campaign
 
-Metrics = Mapping[str, u.Quantity]
+# Such a background has no picture.
+_NOTHING_TO_SEE = ("no good pixel", "pixels without a value")
+_WHOLE = ("visit_failedFraction", "visit_sharedSigma")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class _Finding:
 
     place: str
     where: str
-    fault: Fault
+    words: str
+    facts: str
+    severity: float
 
 
 @dataclass(frozen=True)
@@ -74,31 +78,43 @@ def print_report(console: Console, repo: Path, collection: str, generation: Demo
         What deserves a look.
     """
     with Butler.from_config(str(repo)) as butler:
-        visits, names = _read_visits(butler, collection, generation.visit_metrics)
-        coadds = _read_coadds(butler, collection, generation.coadd_metrics)
+        rows = _read(butler, collection, _campaign(generation.visit_metrics, "_visit"))
+        patch_rows = _read(butler, collection, _campaign(generation.coadd_metrics, "_tract"))
+        # What coadds before and after have to say, their own quanta know.
+        patch_rows += [
+            row | {"fault": "; ".join(words for words in row["fault"].split("; ") if "pixels" in words)}
+            for row in _read(butler, collection, _campaign(generation.coadd_metrics, ""))
+            if "closure_" in row["failed"]
+        ]
+        bad_visits = _read_bad_visits(butler, collection, generation.visit_metrics)
         run = butler.collections.get_info(collection).children[0]
-    counts = {visit: len(detectors) for visit, detectors in visits.items()}
-    by_visit, by_detector = _split_shared(
-        {visit: find_visit_faults(detectors) for visit, detectors in visits.items()}, names
+    by_detector = _findings(
+        rows,
+        lambda row: f"{row['detector']} ({row['detector_name']})",
+        lambda row: f"{row['visit']} ({row['physical_filter']})",
     )
-    patches = [
-        _Finding(str(patch), band, fault)
-        for band, table in coadds.items()
-        for patch, faults in find_coadd_faults(table).items()
-        for fault in faults
-    ]
-    if by_visit:
-        table = _table("Visits that are bad as a whole", "visit", "detectors")
-        for finding, number in by_visit:
-            _add_row(table, finding, f"{number} of {counts[finding.place]}", finding.place)
+    patches = _findings(patch_rows, lambda row: str(row["patch"]), lambda row: str(row["band"]))
+    visits = {row["visit"] for row in rows}
+    coadds = {row["band"] for row in patch_rows}
+    if bad_visits:
+        table = Table(
+            "visit",
+            "what is wrong",
+            title="Visits that are bad as a whole",
+            title_justify="left",
+            title_style="bold",
+            header_style="bold",
+        )
+        for visit, words in bad_visits:
+            table.add_row(visit, words)
         console.print(table)
     _print_places(console, "Worst detectors", "detector", "visits", by_detector, len(visits))
     _print_places(console, "Worst patches", "patch", "bands", patches, len(coadds))
     with Butler.from_config(str(repo)) as butler:
         print_campaign(console, butler, collection, generation)
-    detectors = len({detector for table in visits.values() for detector in table})
+    detectors = len({row["detector"] for row in rows})
     bad = len({finding.place for finding in by_detector})
-    all_patches = {patch for table in coadds.values() for patch in table}
+    all_patches = {row["patch"] for row in patch_rows}
     bad_patches = len({finding.place for finding in patches})
     console.print(
         f"Nothing to complain of: {detectors - bad} of {detectors} detectors, "
@@ -127,8 +143,8 @@ def print_report(console: Console, repo: Path, collection: str, generation: Demo
 
 def _worst_of_each_place(findings: list[_Finding]) -> list[_Finding]:
     worst: dict[str, _Finding] = {}
-    for finding in sorted(findings, key=lambda finding: -finding.fault.severity):
-        if finding.fault.severity < float("inf"):
+    for finding in sorted(findings, key=lambda finding: -finding.severity):
+        if finding.words not in _NOTHING_TO_SEE:
             worst.setdefault(finding.place, finding)
     return list(worst.values())
 
@@ -138,51 +154,45 @@ def _number(label: str) -> int:
     return int(label.partition(" ")[0])
 
 
-def _read_visits(
-    butler: Butler, collection: str, dataset_type: str
-) -> tuple[dict[str, dict[int, Metrics]], dict[int, str]]:
-    tables: dict[str, dict[int, Metrics]] = defaultdict(dict)
-    names = {}
-    refs = butler.query_datasets(dataset_type, collection, with_dimension_records=True)
-    for ref in sorted(refs, key=lambda ref: (ref.dataId["visit"], ref.dataId["detector"])):
-        visit = f"{ref.dataId['visit']} ({ref.dataId['physical_filter']})"
-        detector = int(ref.dataId["detector"])
-        tables[visit][detector] = quantities_of(butler.get(ref))
-        record: Any = ref.dataId.records["detector"]
-        names[detector] = record.full_name
-    return tables, names
+def _campaign(metrics: str, kind: str) -> str:
+    return f"{metrics.removesuffix('_metrics')}{kind}_campaign_table"
 
 
-def _read_coadds(butler: Butler, collection: str, dataset_type: str) -> dict[str, dict[int, Metrics]]:
-    tables: dict[str, dict[int, Metrics]] = defaultdict(dict)
-    refs = butler.query_datasets(dataset_type, collection)
-    for ref in sorted(refs, key=lambda ref: (ref.dataId["band"], ref.dataId["patch"])):
-        tables[str(ref.dataId["band"])][int(ref.dataId["patch"])] = quantities_of(butler.get(ref))
-    return tables
+def _read(butler: Butler, collection: str, dataset_type: str) -> list[dict[str, Any]]:
+    """Read the rows of a campaign's table."""
+    rows: list[dict[str, Any]] = []
+    for ref in butler.query_datasets(dataset_type, collection, explain=False):
+        rows += butler.get(ref, storageClass="ArrowTable").to_pylist()
+    return rows
 
 
-def _split_shared(
-    faults: Mapping[str, Mapping[int, list[Fault]]], names: Mapping[int, str]
-) -> tuple[list[tuple[_Finding, int]], list[_Finding]]:
-    """Tell what is wrong with most of a visit from what is wrong with a
-    detector.
-    """
-    by_visit, by_detector = [], []
-    for visit, detectors in faults.items():
-        kinds = defaultdict(list)
-        for detector, found in detectors.items():
-            for fault in found:
-                kinds[fault.kind].append((detector, fault))
-        for found_in in kinds.values():
-            if 2 * len(found_in) > len(detectors):
-                worst = max((fault for _, fault in found_in), key=lambda fault: fault.severity)
-                by_visit.append((_Finding(visit, "", worst), len(found_in)))
-            else:
-                by_detector += [
-                    _Finding(f"{detector} ({names[detector]})", visit, fault) for detector, fault in found_in
-                ]
-    by_visit.sort(key=lambda item: -item[0].fault.severity)
-    return by_visit, by_detector
+def _findings(
+    rows: list[dict[str, Any]], place: Callable[[dict[str, Any]], str], where: Callable[[dict[str, Any]], str]
+) -> list[_Finding]:
+    findings = []
+    for row in rows:
+        for number, fault in enumerate(filter(None, row["fault"].split("; "))):
+            words, _, facts = fault.rpartition(" (") if fault.endswith(")") else (fault, "", "")
+            if words.count("(") != words.count(")"):
+                words, _, more = words.partition(" (")
+                facts = f"{more} ({facts}"
+            severity = row["severity"] if number == 0 else min(1.0, row["severity"])
+            findings.append(_Finding(place(row), where(row), words, facts.removesuffix(")"), severity))
+    return findings
+
+
+def _read_bad_visits(butler: Butler, collection: str, metrics: str) -> list[tuple[str, str]]:
+    """Return the visits that are bad as a whole, and why."""
+    catalogue = load_catalogue()
+    bad = []
+    name = metrics.removesuffix("_metrics") + "_visit_metrics"
+    for ref in sorted(butler.query_datasets(name, collection, explain=False)):
+        for metric, quantity in quantities_of(butler.get(ref)).items():
+            if metric in _WHOLE and catalogue[metric].judge(quantity) == "fail":
+                high = catalogue[metric].high
+                words = words_for(metric, float(quantity.value), np.nan, np.nan if high is None else high)
+                bad.append((str(ref.dataId["visit"]), f"{words} ({quantity.value:.3g})"))
+    return bad
 
 
 def _print_places(
@@ -191,42 +201,24 @@ def _print_places(
     """Print a row for each place and kind of fault, the worst place first."""
     places: dict[str, dict[str, list[_Finding]]] = defaultdict(lambda: defaultdict(list))
     for finding in findings:
-        places[finding.place][finding.fault.kind].append(finding)
-    table = _table(title, place, over)
-
-    def severity(kinds: Mapping[str, list[_Finding]]) -> float:
-        return max(finding.fault.severity for found in kinds.values() for finding in found)
-
-    for name, kinds in sorted(places.items(), key=lambda item: -severity(item[1])):
-        label = name
-        rows = [
-            (max(found, key=lambda finding: finding.fault.severity), len(found)) for found in kinds.values()
-        ]
-        # A fit that misses something is mostly a consequence of the rest.
-        rows.sort(key=lambda row: (row[0].fault.kind == "fit", -row[0].fault.severity))
-        for worst, count in rows:
-            _add_row(table, worst, f"{count} of {number}", label)
-            label = ""
-        table.add_section()
-    console.print(table)
-
-
-def _table(title: str, place: str, over: str) -> Table:
+        places[finding.place][finding.words].append(finding)
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     table.add_column(place, no_wrap=True)
     table.add_column("what is wrong")
     table.add_column(over, no_wrap=True)
-    table.add_column("metric at worst", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("at worst")
     table.add_column("x limit", justify="right", no_wrap=True)
-    return table
 
+    def severity(found: Mapping[str, list[_Finding]]) -> float:
+        return max(finding.severity for each in found.values() for finding in each)
 
-def _add_row(table: Table, finding: _Finding, over: str, label: str) -> None:
-    fault = finding.fault
-    value = ""
-    if fault.value is not None:
-        value = f"{fault.value.value:.4g} {fault.value.unit}".strip()
-    severity = "-" if fault.severity == float("inf") else f"{fault.severity:.1f}"
-    words = f"[red]{escape(fault.words)}[/red]" if fault.severity > 3 else escape(fault.words)
-    table.add_row(escape(label), words, over, fault.metric, value, severity)
+    for name, found in sorted(places.items(), key=lambda item: -severity(item[1])):
+        label = name
+        for words, each in sorted(found.items(), key=lambda item: -max(f.severity for f in item[1])):
+            worst = max(each, key=lambda finding: finding.severity)
+            size = f"{worst.severity:.1f}" if 1 < worst.severity < np.inf else ""
+            style = f"[red]{escape(words)}[/red]" if worst.severity > 3 else escape(words)
+            table.add_row(escape(label), style, f"{len(each)} of {number}", escape(worst.facts), size)
+            label = ""
+        table.add_section()
+    console.print(table)

@@ -37,7 +37,7 @@ def inspect(file: str, as_json: bool, unit: str, plot: Path | None) -> None:
     import astropy.units as u
 
     from ..background import BackgroundModel
-    from ..metrics import measure_background
+    from ..judge import measure_background
 
     try:
         pixel_unit = u.Unit(unit)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _BATCH_ROWS = 8192
-_JUDGED = ("kind", "verdict", "severity", "failed")
+_JUDGED = ("kind", "verdict", "severity", "failed", "fault")
 
 
 def gather_config(butler: Butler, ref: DatasetRef) -> GatherBackgroundMetricsConfig | None:

@@ -25,7 +25,7 @@ from astropy.time import Time
 from lsst.daf.butler import DatasetRef
 
 from ..metrics import load_catalogue
-from ..tasks._campaign import BACKGROUND_GROUPS, NOT_IN_TABLES
+from ..tasks._campaign import NOT_IN_TABLES, TABLE_GROUPS
 from ..tasks._inputs import describe
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class RowKind:
         ]
 
 
-_BACKGROUND = (*BACKGROUND_GROUPS, "comparison")
+_BACKGROUND = (*TABLE_GROUPS, "comparison")
 
 KINDS = (
     RowKind(
@@ -266,6 +266,7 @@ def row_schema(kind: RowKind, units: MetricUnits, metadata: Mapping[str, str]) -
         fields.append(pa.field("visit_begin", pa.timestamp("us", tz="UTC")))
     fields += [pa.field(name, pa.string()) for name in ("run", "dataset_id", "kind", "verdict")]
     fields += [pa.field("severity", pa.float64()), pa.field("failed", pa.string())]
+    fields += [pa.field("fault", pa.string())]
     for name, unit in units.items():
         description = catalogue[name].description if name in catalogue else ""
         about = {"unit": unit, "description": description}

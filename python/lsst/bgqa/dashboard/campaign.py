@@ -19,10 +19,10 @@ import numpy as np
 from lsst.daf.butler import DatasetRef, DatasetType, MissingDatasetTypeError
 
 from ..errors import UserError, fault_of_the_machine
+from ..judge.verdict import Thresholds, judge_rows
 from ..metrics import DEFAULT_PREFIX
-from ..metrics.judging import Thresholds, judge_rows
 from ..repository import dataset_types, find_collections, open_repository
-from ..tasks import GatherBackgroundMetricsConfig
+from ..tasks import GatherBackgroundMetricsConfig, GatherCoaddMetricsConfig
 from ..tasks._inputs import describe
 from ._gathered import GatheredReader, gather_config
 from ._kinds import KINDS, MetricUnits, RowKind, Rows, Unreadable, microseconds, row_schema
@@ -81,7 +81,7 @@ class MetricFamily:
         Columns that say what a row is of: the data ID with what it implies.
     units : `dict` [`str`, `str`]
         Unit of each metric, by full name, in the order of the columns.
-    thresholds : `~lsst.bgqa.metrics.judging.Thresholds`
+    thresholds : `~lsst.bgqa.judge.Thresholds`
         What passes: those that the table was gathered with; of detectors and
         patches that were not gathered, the gather tasks' defaults; otherwise
         the catalogue's.
@@ -216,19 +216,19 @@ class MetricFamily:
         names = rows.keys.get("detector_name", [""] * len(rows))
         kinds = [self._kind_of(name or "") for name in names]
         judgement = judge_rows(self.metrics, rows.values, kinds, self.thresholds)
-        failed: list[dict[str, None]] = [{} for _ in kinds]
-        severity = np.zeros(len(rows))
-        for failure in judgement.failures:
-            failed[failure.row][failure.metric] = None
-            severity[failure.row] = max(severity[failure.row], failure.severity)
+        numbers = range(len(rows))
         columns: dict[str, Any] = {
             **rows.keys,
             "run": rows.runs,
             "dataset_id": rows.ids,
             "kind": kinds,
             "verdict": judgement.verdicts,
-            "severity": severity,
-            "failed": [",".join(names) for names in failed],
+            "severity": [judgement.severity(i) for i in numbers],
+            "failed": [",".join(judgement.failed(i)) for i in numbers],
+            "fault": [
+                judgement.fault(i, dict(zip(self.metrics, rows.values[i].tolist(), strict=True)))
+                for i in numbers
+            ],
             **{name: np.ascontiguousarray(rows.values[:, i]) for i, name in enumerate(self.metrics)},
         }
         if "visit_begin" in self.schema.names:
@@ -438,7 +438,8 @@ class Campaign:
                 families[name, root] = self._family(
                     kind, name, root, (ref.datasetType.name,), table, table.units(), config.thresholds()
                 )
-            thresholds = GatherBackgroundMetricsConfig().thresholds() if kind.gathered else Thresholds()
+            default = GatherCoaddMetricsConfig if kind.root == "skymap" else GatherBackgroundMetricsConfig
+            thresholds = default().thresholds() if kind.gathered else Thresholds()
             for name, bundles, tables in _pieces(kind, types):
                 for root in self._roots(kind, bundles, tables):
                     if family := families.get((name, root)):

@@ -1,7 +1,15 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("Catalogue", "CatalogueError", "MetricDefinition", "MetricGroup", "judge", "load_catalogue")
+__all__ = (
+    "Catalogue",
+    "CatalogueError",
+    "MetricDefinition",
+    "MetricGroup",
+    "Verdict",
+    "judge",
+    "load_catalogue",
+)
 
 import functools
 import math
@@ -224,7 +232,8 @@ class Catalogue(Mapping[str, MetricDefinition]):
             "",
             "A metric's full name is `group_name`; a bundle's keys are the groups. *background* is",
             "the unit of the background's pixels. A value below *low* or above *high* fails; where",
-            "neither is given, it is for comparison alone. A value that is not defined is left out.",
+            "neither is given, it fails nothing by itself ([judging](judging.md) says what does, and",
+            "which values of patches their peers judge). A value that is not defined is left out.",
             "This page is what `bgqa metrics --format markdown` prints.",
             "",
         ]

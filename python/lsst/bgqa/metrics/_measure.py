@@ -1,47 +1,14 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("measure_background", "to_quantities")
+__all__ = ("to_quantities",)
 
 import math
 from collections.abc import Mapping
 
 import astropy.units as u
 
-from ..background import BackgroundModel
-from ..statistics import StatisticsConfig, background_statistics
 from ._catalogue import CatalogueError, load_catalogue
-
-
-def measure_background(
-    model: BackgroundModel, config: StatisticsConfig | None = None
-) -> dict[str, u.Quantity]:
-    """Measure a background.
-
-    Parameters
-    ----------
-    model : `~lsst.bgqa.BackgroundModel`
-        The background.
-    config : `~lsst.bgqa.statistics.StatisticsConfig`, optional
-        What to measure.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `astropy.units.Quantity`]
-        Values by full name, in catalogue order; undefined ones are left out.
-        A background without a finite pixel has a coverage alone.
-
-    Raises
-    ------
-    lsst.bgqa.BackgroundError
-        Raised if a layer cannot be evaluated.
-
-    Examples
-    --------
-    >>> measure_background(background)["level_median"]  # doctest: +SKIP
-    <Quantity 1200.9476 adu>
-    """
-    return to_quantities(background_statistics(model, config), model.unit)
 
 
 def to_quantities(values: Mapping[str, float], unit: u.UnitBase) -> dict[str, u.Quantity]:

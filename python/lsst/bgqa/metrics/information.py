@@ -23,6 +23,8 @@ _GROUPS = {
     "bumps": ("background_qa.py", "{visit}_bumps_plot"),
     "blocks": ("background_qa.py", "{visit}_image_plot"),
     "fit": ("background_qa.py", "{visit}_bumps_plot"),
+    "significance": ("background_qa.py", "{visit}_bumps_plot"),
+    "context": ("visit_background_qa.py", "{visit}_image_plot"),
     "closure": ("coadd_background_qa.py", "{coadd}_closure_plot"),
     "comparison": ("background_qa.py", "{visit}_difference_plot"),
     "visit": ("visit_background_qa.py", "{visit}_image_plot"),
@@ -38,6 +40,14 @@ _DIVERGENT = {
     "bumps_peakBump",
     "blocks_stepX",
     "blocks_stepY",
+    *(
+        f"significance_{name}Sigma"
+        for name in ("edge", "corner", "segment", "stripe", "spot", "ring", "bin", "bowl")
+    ),
+    "context_levelDeviation",
+    "context_levelSigma",
+    "context_levelChange",
+    "context_levelChangeSigma",
     "comparison_meanDifference",
     "comparison_medianDifference",
     "visit_radialTerm",

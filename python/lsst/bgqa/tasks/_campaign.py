@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = (
     "BACKGROUND_GROUPS",
     "NOT_IN_TABLES",
+    "TABLE_GROUPS",
     "LeftOut",
     "NamedBackground",
     "load_each",
@@ -30,8 +31,11 @@ from ..metrics import load_catalogue
 if TYPE_CHECKING:
     from astropy.table import Table
 
-BACKGROUND_GROUPS = ("coverage", "level", "shape", "edges", "bumps", "blocks", "fit")
+BACKGROUND_GROUPS = ("coverage", "level", "shape", "edges", "bumps", "blocks", "fit", "significance")
 """Groups of the metrics that one background has by itself (`tuple`)."""
+
+TABLE_GROUPS = (*BACKGROUND_GROUPS, "context")
+"""Groups of the metrics that a background has among others (`tuple`)."""
 
 NOT_IN_TABLES = ("coverage_inputVisitCount",)
 """Metrics of these groups that come from elsewhere (`tuple`)."""
@@ -150,14 +154,14 @@ def load_each(
 
 
 def metric_names(
-    groups: Collection[str] = BACKGROUND_GROUPS, exclude: Collection[str] = NOT_IN_TABLES
+    groups: Collection[str] = TABLE_GROUPS, exclude: Collection[str] = NOT_IN_TABLES
 ) -> list[str]:
     """Return the full names of the metrics of some groups.
 
     Parameters
     ----------
     groups : `~collections.abc.Collection` [`str`], optional
-        The groups; by default those that one background has by itself.
+        The groups; by default those that a background has among others.
     exclude : `~collections.abc.Collection` [`str`], optional
         Full names to leave out.
 

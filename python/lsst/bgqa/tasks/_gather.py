@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-__all__ = ("CampaignBatch", "CampaignWriter", "Summary", "WorstList")
+__all__ = ("CampaignBatch", "CampaignWriter", "Spool", "Summary", "WorstList")
 
 import contextlib
 import heapq
 import itertools
 import math
 import mmap
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 import numpy as np
 
+from ..judge import Failure, Judgement
 from ..metrics import load_catalogue
-from ..metrics.judging import Failure, Judgement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,11 +40,15 @@ class CampaignBatch:
         Metrics, ``float64``, shape (rows, metrics); NaN where undefined.
     kinds : `~collections.abc.Sequence` [`str`]
         Kind of each row; only rows of one kind are compared.
+    known : `~collections.abc.Sequence` [`tuple` [`str`, `str`]]
+        Metrics by which each row was found to fail before, by commas, and
+        the words for it; empty if that is not known.
     """
 
     keys: Mapping[str, Sequence[Any]]
     values: np.ndarray
     kinds: Sequence[str]
+    known: Sequence[tuple[str, str]] = ()
 
 
 # Rows that are written together. The table has as many chunks, of each column,
@@ -62,6 +67,36 @@ def _naming_its_folder() -> Iterator[None]:
         raise OSError(
             error.errno, f"the table cannot be kept in {tempfile.gettempdir()} (TMPDIR): {reason}"
         ) from error
+
+
+class Spool:
+    """Keeps batches in a temporary file, to run through them again."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()
+
+    def add(self, batch: CampaignBatch) -> None:
+        """Keep a batch.
+
+        Parameters
+        ----------
+        batch : `CampaignBatch`
+            The batch.
+        """
+        with _naming_its_folder():
+            pickle.dump(batch, self._file, pickle.HIGHEST_PROTOCOL)
+
+    def __iter__(self) -> Iterator[CampaignBatch]:
+        with _naming_its_folder():
+            end = self._file.tell()
+            self._file.seek(0)
+        while self._file.tell() < end:
+            yield pickle.load(self._file)
+
+    def close(self) -> None:
+        """Remove the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class CampaignWriter:
@@ -90,6 +125,7 @@ class CampaignWriter:
             pa.field("verdict", pa.string()),
             pa.field("severity", pa.float64()),
             pa.field("failed", pa.string()),
+            pa.field("fault", pa.string()),
             # Of what the row was read from: by it one sees what came later.
             pa.field("dataset_id", pa.string()),
         ]
@@ -119,7 +155,7 @@ class CampaignWriter:
         ----------
         batch : `CampaignBatch`
             The rows.
-        judgement : `~lsst.bgqa.metrics.judging.Judgement`
+        judgement : `~lsst.bgqa.judge.Judgement`
             What they amount to.
 
         Raises
@@ -130,23 +166,28 @@ class CampaignWriter:
         """
         import pyarrow as pa
 
-        failed: list[list[str]] = [[] for _ in judgement.verdicts]
-        severity = np.zeros(len(failed))
-        for failure in judgement.failures:
-            if failure.metric not in failed[failure.row]:
-                failed[failure.row].append(failure.metric)
-            severity[failure.row] = max(severity[failure.row], failure.severity)
+        rows = range(len(judgement.verdicts))
+        known = batch.known or [("", "")] * len(rows)
+        faults = [
+            judgement.fault(
+                row, dict(zip(self._names, batch.values[row].tolist(), strict=True)), None, known[row]
+            )
+            if judgement.verdicts[row] == "fail"
+            else ""
+            for row in rows
+        ]
         columns = [
             *(pa.array(batch.keys[name], self.schema.field(name).type) for name in self._keys),
             pa.array(batch.kinds, pa.string()),
             pa.array(judgement.verdicts, pa.string()),
-            pa.array(severity),
-            pa.array([",".join(metrics) for metrics in failed], pa.string()),
-            pa.array(batch.keys.get("dataset_id", [None] * len(failed)), pa.string()),
+            pa.array([judgement.severity(row) for row in rows], pa.float64()),
+            pa.array([",".join(judgement.failed(row)) for row in rows], pa.string()),
+            pa.array(faults, pa.string()),
+            pa.array(batch.keys.get("dataset_id", [None] * len(rows)), pa.string()),
             *(pa.array(np.ascontiguousarray(batch.values[:, i])) for i in range(len(self._names))),
         ]
         self._waiting.append(pa.record_batch(columns, schema=self.schema))
-        self._waiting_rows += len(failed)
+        self._waiting_rows += len(rows)
         if self._waiting_rows >= _ROWS_PER_CHUNK:
             self._write()
 
@@ -229,7 +270,7 @@ class Summary:
         ----------
         batch : `CampaignBatch`
             The rows, which agree in the columns of the summary.
-        judgement : `~lsst.bgqa.metrics.judging.Judgement`
+        judgement : `~lsst.bgqa.judge.Judgement`
             What they amount to.
         levels : `numpy.ndarray`
             Their levels.
@@ -301,7 +342,7 @@ class WorstList:
         ----------
         batch : `CampaignBatch`
             The rows.
-        judgement : `~lsst.bgqa.metrics.judging.Judgement`
+        judgement : `~lsst.bgqa.judge.Judgement`
             What they amount to.
         """
         for failure in judgement.failures:

@@ -6,6 +6,7 @@ __all__ = (
     "BackgroundQaConnections",
     "BackgroundQaTask",
     "BackgroundStatisticsConfig",
+    "JudgeConfig",
 )
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import ClassVar
 import astropy.units as u
 
 import lsst.pipe.base.connectionTypes as cT
-from lsst.pex.config import Config, ConfigField, Field, ListField
+from lsst.pex.config import Config, ConfigField, DictField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
@@ -27,11 +28,17 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError, BackgroundModel
-from ..metrics import to_quantities
+from ..judge import JudgeSettings, Thresholds, measure_significance
+from ..metrics import load_catalogue, to_quantities
 from ..statistics import StatisticsConfig, background_statistics
 from ..statistics.comparison import comparison_statistics
 from ._bundles import BundleConfig
 from ._inputs import BackgroundInputConfig, describe, follow_component, read_backgrounds
+
+
+def _are_metrics(values: Mapping[str, float]) -> bool:
+    return all(name in load_catalogue() for name in values)
+
 
 _NONE: Mapping[str, BackgroundModel] = MappingProxyType({})
 
@@ -109,12 +116,66 @@ class BackgroundStatisticsConfig(Config):
         )
 
 
+class JudgeConfig(Config):
+    """Configuration of the judge, `lsst.bgqa.judge.JudgeSettings` for
+    pipelines.
+    """
+
+    floor = Field[float](
+        "Least noise of an amplitude, as a fraction of the sky: what is smaller than that times the limit of "
+        "its significance passes, however sure it is.",
+        default=7e-5,
+        check=lambda value: value > 0,
+    )
+    level_floor = Field[float](
+        "Least scatter of the detectors' levels, as a fraction of the sky.",
+        default=5e-3,
+        check=lambda value: value > 0,
+    )
+    low = DictField[str, float](
+        "Least values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        default={},
+        dictCheck=_are_metrics,
+    )
+    high = DictField[str, float](
+        "Greatest values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        default={},
+        dictCheck=_are_metrics,
+    )
+
+    def thresholds(self) -> Thresholds:
+        """Return what values of metrics pass.
+
+        Returns
+        -------
+        thresholds : `~lsst.bgqa.judge.Thresholds`
+            The thresholds.
+        """
+        return Thresholds(dict(self.low), dict(self.high))
+
+
 class BackgroundQaConfig(
     PipelineTaskConfig, BackgroundInputConfig, BundleConfig, pipelineConnections=BackgroundQaConnections
 ):
     """Configuration of `BackgroundQaTask`."""
 
     statistics = ConfigField[BackgroundStatisticsConfig]("What the statistics depend on.")
+    judge = ConfigField[JudgeConfig]("What is judged to be a fault.")
+
+    def judge_settings(self) -> JudgeSettings:
+        """Return what the judge's measurements depend on.
+
+        Returns
+        -------
+        settings : `~lsst.bgqa.judge.JudgeSettings`
+            The settings.
+        """
+        return JudgeSettings(
+            self.statistics.freeze_statistics().segments,
+            self.judge.floor,
+            self.judge.level_floor,
+            dict(self.judge.high),
+        )
 
 
 class BackgroundQaTask(PipelineTask):
@@ -225,6 +286,7 @@ class BackgroundQaTask(PipelineTask):
         """
         try:
             values = background_statistics(background, self.config.statistics.freeze_statistics())
+            values |= measure_significance(background, self.config.judge_settings())
             return values | self.compare(differences)
         except BackgroundError as error:
             raise BackgroundError(f"{identity} cannot be measured: {error}") from error

@@ -18,6 +18,7 @@ __all__ = (
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import astropy.units as u
@@ -37,13 +38,17 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError
+from ..judge import History, Thresholds, judge_rows, level_deviations, soften_by_peers
 from ..metrics import load_catalogue, quantities_of
-from ..metrics.judging import Thresholds, judge_rows
-from ._campaign import BACKGROUND_GROUPS, metric_names
-from ._gather import CampaignBatch, CampaignWriter, Summary, WorstList
+from ..statistics.focal_plane import tangent_plane
+from ._campaign import BACKGROUND_GROUPS, TABLE_GROUPS, metric_names, region_vertices
+from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
 
 _LEVEL = "level_median"
+_DEVIATION = "context_levelDeviation"
+_CHANGES = ("context_levelChange", "context_levelChangeSigma")
+_MIN_LEVELS = 4
 
 
 def _outputs(dimension: str) -> tuple[cT.Output, cT.Output, cT.Output]:
@@ -180,15 +185,20 @@ class GatherBackgroundMetricsConfig(
     )
     max_z = DictField[str, float](
         "Greatest distance that passes from the median of the peers, by full name of the metric (robust "
-        "standard deviations of theirs). Peers are of one visit (tract and band) and one kind.",
-        default={
-            "level_median": 8.0,
-            "shape_residualRms": 12.0,
-            "edges_edgeExcess": 12.0,
-            "blocks_stepX": 12.0,
-            "blocks_stepY": 12.0,
-        },
+        "standard deviations of theirs). Peers are of one visit (tract and band) and one kind. A level is "
+        "judged so where its place on the sky is not known.",
+        default={"level_median": 8.0},
         dictCheck=_are_metrics,
+    )
+    level_floor = Field[float](
+        "Least scatter of the detectors' levels, as a fraction of the sky.",
+        default=5e-3,
+        check=lambda value: value > 0,
+    )
+    history_floor = Field[float](
+        "Least scatter of a detector's level about what is usual for it, as a fraction of the sky.",
+        default=2e-3,
+        check=lambda value: value > 0,
     )
     min_peers = Field[int](
         "How many peers are needed to judge by them.", default=5, check=lambda value: value >= 3
@@ -207,7 +217,7 @@ class GatherBackgroundMetricsConfig(
 
         Returns
         -------
-        thresholds : `~lsst.bgqa.metrics.judging.Thresholds`
+        thresholds : `~lsst.bgqa.judge.Thresholds`
             The thresholds.
         """
         return Thresholds(dict(self.low), dict(self.high), dict(self.max_z), self.min_peers)
@@ -233,7 +243,9 @@ class GatherBackgroundMetricsTask(PipelineTask):
     _row_key: ClassVar[str] = "detector"
     _summary_keys: ClassVar[tuple[str, ...]] = ("band", "day_obs")
     _batch_count: ClassVar[str] = "visitCount"
-    _names: ClassVar[tuple[str, ...]] = tuple(metric_names((*BACKGROUND_GROUPS, "comparison")))
+    _names: ClassVar[tuple[str, ...]] = tuple(metric_names((*TABLE_GROUPS, "comparison")))
+    # What makes a place whose history is compared; none for patches.
+    _place_keys: ClassVar[tuple[str, ...]] = ("physical_filter", "detector")
 
     config: GatherBackgroundMetricsConfig
 
@@ -312,8 +324,18 @@ class GatherBackgroundMetricsTask(PipelineTask):
         worst = WorstList(self.config.worst_count, self._keys, lambda name: catalogue[name].unit_for(unit))
         level = self._names.index(_LEVEL)
         rows = 0
+        spool, history = Spool(), History()
         try:
             for batch in batches:
+                spool.add(batch)
+                if self._place_keys:
+                    history.add(self._places(batch), batch.values[:, self._names.index(_DEVIATION)])
+            for batch in spool:
+                if self._place_keys:
+                    deviations = batch.values[:, self._names.index(_DEVIATION)]
+                    found = history.changes(self._places(batch), deviations, self.config.history_floor)
+                    for name, column in zip(_CHANGES, found, strict=True):
+                        batch.values[:, self._names.index(name)] = column
                 judgement = judge_rows(self._names, batch.values, batch.kinds, thresholds)
                 writer.add(batch, judgement)
                 summary.add(batch, judgement, batch.values[:, level])
@@ -322,6 +344,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
         except BaseException:
             writer.abandon()
             raise
+        finally:
+            spool.close()
         if not rows:
             writer.abandon()
             raise NoWorkFound(f"{identity}: there are no metrics to gather.")
@@ -340,7 +364,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
         ordered = sorted(handles, key=lambda handle: (batch_key(handle), handle.dataId[self._row_key]))
         units = self._units()
         for _, group in itertools.groupby(ordered, key=batch_key):
-            rows, values = [], []
+            rows, values, kept = [], [], []
             for handle in group:
                 try:
                     quantities = quantities_of(handle.get())
@@ -351,8 +375,33 @@ class GatherBackgroundMetricsTask(PipelineTask):
                     unreadable[describe(handle.ref)] = error
                     continue
                 rows.append({**self._key_values(handle), "dataset_id": str(handle.ref.id)})
+                kept.append(handle)
             if rows:
-                yield self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
+                batch = self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
+                self._add_context(batch.values, kept)
+                yield batch
+
+    def _places(self, batch: CampaignBatch) -> list[tuple[Any, ...]]:
+        return list(zip(*(batch.keys[name] for name in self._place_keys), strict=True))
+
+    def _add_context(self, values: np.ndarray, handles: Sequence[Any]) -> None:
+        """Compare detectors that were measured each by itself."""
+        if not self._place_keys:
+            return
+        soften_by_peers(self._names, values)
+        vertices = [region_vertices(getattr(handle.dataId, "region", None)) for handle in handles]
+        levels = values[:, self._names.index(_LEVEL)]
+        known = [i for i, corners in enumerate(vertices) if corners is not None and levels[i] > 0]
+        if len(known) < _MIN_LEVELS:
+            return
+        middles = np.array([corners.sum(axis=0) for corners in vertices if corners is not None])
+        middles = middles[[levels[i] > 0 for i, corners in enumerate(vertices) if corners is not None]]
+        center = middles.sum(axis=0) / np.linalg.norm(middles.sum(axis=0))
+        positions = tangent_plane(middles / np.linalg.norm(middles, axis=1)[:, None], center)
+        positions = positions / (float(np.hypot(*positions.T).max()) or 1.0)
+        found = level_deviations(levels[known], positions, self.config.level_floor)
+        for name, column in zip((_DEVIATION, "context_levelSigma"), found, strict=True):
+            values[known, self._names.index(name)] = column
 
     def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
         names = keys.get("detector_name")
@@ -410,7 +459,11 @@ class _TableReader:
                 unreadable[describe(handle.ref)] = error
                 continue
             if len(values):
-                yield self._batch(keys, values)
+                batch = self._batch(keys, values)
+                if {"failed", "fault"} <= set(table.column_names):
+                    known = zip(table["failed"].to_pylist(), table["fault"].to_pylist(), strict=True)
+                    batch = replace(batch, known=list(known))
+                yield batch
 
 
 def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBase]) -> list[float]:
@@ -448,6 +501,19 @@ class GatherCoaddMetricsConfig(
 ):
     """Configuration of `GatherCoaddMetricsTask`."""
 
+    def setDefaults(self) -> None:
+        """Compare patches with their peers: a coadd's level is about zero."""
+        super().setDefaults()
+        self.max_z = {
+            "level_median": 8.0,
+            "shape_residualRms": 12.0,
+            "edges_edgeExcess": 12.0,
+            "blocks_stepX": 12.0,
+            "blocks_stepY": 12.0,
+        }
+        # Patches at the edge of a survey have bins without a value.
+        self.high = {"significance_holeFraction": float("nan")}
+
 
 class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
     """Make one table of the metrics of a campaign's patches."""
@@ -459,6 +525,7 @@ class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
     _row_key = "patch"
     _summary_keys = ("band", "tract")
     _batch_count = "tractCount"
+    _place_keys = ()
     _names = tuple(metric_names((*BACKGROUND_GROUPS, "closure", "comparison"), ()))
 
     config: GatherCoaddMetricsConfig

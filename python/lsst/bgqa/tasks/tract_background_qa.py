@@ -22,7 +22,9 @@ from lsst.pipe.base import (
     Struct,
 )
 
-from ..background import BackgroundError
+from ..background import BackgroundError, Box
+from ..judge import judge_members, measure_together
+from ..judge.bins import Bins
 from ..metrics import to_quantities
 from ..statistics import background_statistics
 from ..statistics.seams import Seam, TractMosaic, seam_metrics
@@ -189,10 +191,12 @@ class TractBackgroundQaTask(PipelineTask):
         mosaic = TractMosaic(self.config.cell_size)
         done: list[NamedBackground] = []
         rows: list[dict[str, float]] = []
+        grids: list[Bins] = []
         left_out = LeftOut(self.log)
         for background, model in load_each(backgrounds, left_out):
             try:
                 row = background_statistics(model, statistics)
+                bins = Bins.of(model)
                 mosaic.add(background.id, model)
             except BackgroundError as error:
                 left_out.add(background, BackgroundError(f"it cannot be measured: {error}"))
@@ -200,8 +204,18 @@ class TractBackgroundQaTask(PipelineTask):
             unit = model.unit
             done.append(background)
             rows.append(row)
+            grids.append(bins)
         if not done:
             raise left_out.nothing_left(identity, "read")
+        members, _ = measure_together(
+            grids,
+            [_corners(bins.bbox) for bins in grids],
+            [""] * len(grids),
+            self.config.judge_settings(),
+            _reference(grids),
+        )
+        rows = [row | member.values for row, member in zip(rows, members, strict=True)]
+        judged = judge_members(rows, members, metric_names(), self.config.judge.thresholds())
         seams = mosaic.seams()
         values = seam_metrics(seams) | {
             "tract_patchCount": len(done),
@@ -212,7 +226,7 @@ class TractBackgroundQaTask(PipelineTask):
         self.log.info("%s: %d patches, %d pairs that overlap.", identity, len(done), len(seams))
         outputs = Struct(
             table=metric_table(
-                _columns(done, mosaic, seams, unit),
+                _columns(done, mosaic, seams, unit) | judged,
                 rows,
                 metric_names(),
                 unit,
@@ -229,6 +243,21 @@ class TractBackgroundQaTask(PipelineTask):
             boxes = {patch: samples.bbox for patch, samples in mosaic.patches.items()}
             outputs.plot = plot_tract(image, bbox, boxes, title, unit=unit)
         return outputs
+
+
+def _corners(bbox: Box) -> np.ndarray:
+    """Return a patch's corners in the tract's pixels."""
+    return np.array(
+        [[bbox.x0, bbox.y0], [bbox.x1, bbox.y0], [bbox.x1, bbox.y1], [bbox.x0, bbox.y1]], dtype=np.float64
+    )
+
+
+def _reference(grids: list[Bins]) -> float:
+    """Return how much the patches' bins vary, which amplitudes are compared
+    with: a coadd's own level is about zero.
+    """
+    deviations = [np.abs(bins.values - bins.level)[np.isfinite(bins.values)] for bins in grids]
+    return float(np.median(np.concatenate(deviations))) if deviations else 0.0
 
 
 def _columns(

@@ -24,6 +24,8 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError
+from ..judge import Member, judge_members, measure_together, order_corners
+from ..judge.bins import Bins
 from ..metrics import to_quantities
 from ..statistics import background_statistics
 from ..statistics.focal_plane import fit_trend, robust_scale, tangent_plane, trend_terms, z_scores
@@ -203,17 +205,20 @@ class VisitBackgroundQaTask(PipelineTask):
         done: list[NamedBackground] = []
         rows: list[dict[str, float]] = []
         profiles: dict[int, EdgeProfiles] = {}
+        grids: list[Bins] = []
         left_out = LeftOut(self.log)
         for background, model in load_each(backgrounds, left_out):
             try:
                 row = background_statistics(model, statistics)
                 profile = edge_profiles(model)
+                bins = Bins.of(model)
             except BackgroundError as error:
                 left_out.add(background, BackgroundError(f"it cannot be measured: {error}"))
                 continue
             unit = model.unit
             done.append(background)
             rows.append(row)
+            grids.append(bins)
             if profile is not None:
                 profiles[background.id] = profile
         if not done:
@@ -240,6 +245,20 @@ class VisitBackgroundQaTask(PipelineTask):
             )
         )
         steps, mirrored = measure_steps(outlines, profiles, gradients, self.config.mirrored)
+        members, shared = measure_together(
+            grids,
+            [
+                None
+                if (outline := outlines.get(item.id)) is None
+                else order_corners(outline.vertices, mirrored)
+                for item in done
+            ],
+            [""] * len(done),
+            self.config.judge_settings(),
+        )
+        rows = [row | member.values for row, member in zip(rows, members, strict=True)]
+        judged = judge_members(rows, members, metric_names(), self.config.judge.thresholds())
+        values |= _visit_verdict(judged["verdict"], shared)
         if steps:
             sizes = np.array([step.value for step in steps])
             values["visit_stepRms"] = float(np.sqrt(np.mean(sizes**2)))
@@ -257,16 +276,17 @@ class VisitBackgroundQaTask(PipelineTask):
         quantities = to_quantities(values, unit)
         self.metadata["metrics"] = {name: float(quantity.value) for name, quantity in quantities.items()}
         self.log.info(
-            "%s: %d detectors, %d pairs of neighbours, outliers: %s%s.",
+            "%s: %d detectors, %d pairs of neighbours, %d fail, outliers: %s%s.",
             identity,
             len(done),
             len(steps),
+            int(np.count_nonzero(judged["verdict"] == "fail")),
             _list(outliers) or "none",
             f"; no background of detectors {_list(missing)}" if missing else "",
         )
         return Struct(
             table=metric_table(
-                _columns(done, vertices, centers, levels, residuals, z, steps, mirrored, unit),
+                _columns(done, vertices, centers, levels, residuals, z, steps, mirrored, unit) | judged,
                 rows,
                 metric_names(),
                 unit,
@@ -306,6 +326,17 @@ def instrument_detectors(class_name: str) -> list[int] | None:
         for detector in camera
         if getattr(detector.getType(), "name", str(detector.getType())) == "SCIENCE"
     ]
+
+
+def _visit_verdict(verdicts: np.ndarray, shared: list[Member]) -> dict[str, float]:
+    """Return what tells whether the visit is bad as a whole."""
+    sigmas = [
+        abs(value) for member in shared for name, value in member.values.items() if name.endswith("Sigma")
+    ]
+    return {
+        "visit_failedFraction": float(np.mean(verdicts == "fail")),
+        "visit_sharedSigma": max(sigmas, default=0.0),
+    }
 
 
 def _project(
@@ -363,12 +394,10 @@ def _columns(
 ) -> dict[str, Any]:
     """Make the columns before the metrics."""
     ra, dec = np.full((2, len(done), 4), np.nan)
-    # From the polygon's order to that of the pixels' corners.
-    order = [0, 1, 2, 3] if mirrored else [1, 0, 3, 2]
     for i, item in enumerate(done):
         corners = vertices[item.id]
         if corners is not None:
-            x, y, height = corners[order].T
+            x, y, height = order_corners(corners, mirrored).T
             ra[i] = np.degrees(np.arctan2(y, x)) % 360
             dec[i] = np.degrees(np.arctan2(height, np.hypot(x, y)))
     positions = np.array([centers.get(item.id, np.full(2, np.nan)) for item in done])

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics.judging import Judgement, Thresholds, judge_rows
+from ...judge.verdict import Judgement, Thresholds, judge_rows
 from ._sampling import GroupSample, column_quantiles
 
 VERDICTS = ("pass", "fail", "unknown")
@@ -279,7 +279,7 @@ class Aggregate:
         What rows are of.
     metrics : `~collections.abc.Sequence` [`Metric`]
         The metrics, in the order of the columns.
-    thresholds : `~lsst.bgqa.metrics.judging.Thresholds`, optional
+    thresholds : `~lsst.bgqa.judge.Thresholds`, optional
         What passes, to tell how far a value is beyond.
     most_blocks : `int`, optional
         Blocks to keep summaries of, the worst.

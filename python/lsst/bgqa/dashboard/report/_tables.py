@@ -26,7 +26,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ...metrics.faults import words_for
+from ...judge.words import words_for
 from ._aggregate import WorstValue
 
 

@@ -54,7 +54,7 @@ def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.nda
     waves of 0.9 degrees that drift with time. Faults, each in one detector:
     one bank of amplifiers reads 1 % high; edges are dark; a bright star's
     wings were taken for sky; a static pattern that flat fields left; a gain
-    that is 2 % wrong.
+    that is 4 % wrong.
     """
     u, v = detector.to_focal_plane(x, y)
     moon_angle = 0.7 + 0.9 * visit.seq_num
@@ -68,7 +68,7 @@ def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.nda
         edge = np.minimum(
             np.minimum(x + 0.5, detector.width - 0.5 - x), np.minimum(y + 0.5, detector.height - 0.5 - y)
         )
-        sky = sky * (1 - 0.04 * np.exp(-edge / 70))
+        sky = sky * (1 + 0.04 * np.exp(-edge / 70))
     if detector.id == _HALO:
         star_u, star_v = _BRIGHT_STAR[0] - visit.dither[0], _BRIGHT_STAR[1] - visit.dither[1]
         radius = np.hypot(u - star_u, v - star_v) * 3600 / 0.2
@@ -76,7 +76,7 @@ def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.nda
     if detector.id == _PATTERN:
         sky = sky * (1 + 0.006 * np.sin(2 * np.pi * x / 1500) * np.cos(2 * np.pi * y / 1900))
     if detector.id == _LEVEL_STEP:
-        sky = sky * 1.02
+        sky = sky * 1.04
     return sky
 
 
@@ -134,7 +134,7 @@ def coadd_residual(patch: DemoPatch, band: str, x: np.ndarray, y: np.ndarray) ->
         edge = np.minimum(
             np.minimum(x - box.x0 + 0.5, box.x1 - 0.5 - x), np.minimum(y - box.y0 + 0.5, box.y1 - 0.5 - y)
         )
-        sky = sky - scale * 6 * np.exp(-edge / 30)
+        sky = sky + scale * 6 * np.exp(-edge / 30)
     if patch.id == _PATCH_HALO:
         radius = np.hypot(x - box.x0 - 230, y - box.y0 - 180)
         sky = sky + scale * 14 / (1 + (radius / 35) ** 2) ** 1.5

@@ -3,16 +3,25 @@
 
 from __future__ import annotations
 
-__all__ = ("Failure", "Judgement", "Thresholds", "judge_rows")
+__all__ = ("Failure", "Judgement", "Thresholds", "judge_rows", "soften_by_peers")
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from ._catalogue import Verdict, load_catalogue
+from ..metrics import Verdict, load_catalogue
+from .words import describe_failure, kind_of
 
+_IN_CONTEXT = {
+    "level_median": "context_levelSigma",
+    "shape_residualRms": "significance_edgeSigma",
+    "edges_edgeExcess": "significance_edgeSigma",
+    "blocks_stepX": "significance_edgeSigma",
+    "blocks_stepY": "significance_edgeSigma",
+}
 _SIGMA_PER_MAD = 1.482602218505602
 
 
@@ -102,6 +111,109 @@ class Judgement:
     failures: list[Failure]
     judged: np.ndarray = field(compare=False)
 
+    def failed(self, row: int) -> list[str]:
+        """Return the metrics by which a row fails.
+
+        Parameters
+        ----------
+        row : `int`
+            Number of the row.
+
+        Returns
+        -------
+        metrics : `list` [`str`]
+            Full names, each once.
+        """
+        return list(dict.fromkeys(failure.metric for failure in self._by_row.get(row, [])))
+
+    def severity(self, row: int) -> float:
+        """Return how bad a row is.
+
+        Parameters
+        ----------
+        row : `int`
+            Number of the row.
+
+        Returns
+        -------
+        severity : `float`
+            That of its worst value; 0 if none fails.
+        """
+        return max((failure.severity for failure in self._by_row.get(row, [])), default=0.0)
+
+    def fault(
+        self,
+        row: int,
+        values: Mapping[str, float],
+        places: Mapping[str, str] | None = None,
+        known: tuple[str, str] = ("", ""),
+    ) -> str:
+        """Say what is wrong with a row.
+
+        Parameters
+        ----------
+        row : `int`
+            Number of the row.
+        values : `~collections.abc.Mapping` [`str`, `float`]
+            Its metrics by full name.
+        places : `~collections.abc.Mapping` [`str`, `str`], optional
+            Where it is wrong, by full name.
+        known : `tuple` [`str`, `str`], optional
+            Metrics, by commas, and words of faults that were found before;
+            those that still are keep their words.
+
+        Returns
+        -------
+        words : `str`
+            Each fault once, the worst first, separated by semicolons.
+        """
+        said: dict[str, str] = {}
+        failed = self.failed(row)
+        before = [metric for metric in known[0].split(",") if metric]
+        if known[1] and set(before) <= set(failed):
+            said = dict.fromkeys(map(kind_of, before), "")
+            said[kind_of(before[0])] = known[1]
+        for failure in sorted(self._by_row.get(row, []), key=lambda failure: -failure.severity):
+            place = (places or {}).get(failure.metric, "")
+            said.setdefault(
+                kind_of(failure.metric),
+                describe_failure(failure.metric, failure.value, failure.low, failure.high, values, place),
+            )
+        return "; ".join(filter(None, said.values()))
+
+    @cached_property
+    def _by_row(self) -> dict[int, list[Failure]]:
+        rows: dict[int, list[Failure]] = {}
+        for failure in self.failures:
+            rows.setdefault(failure.row, []).append(failure)
+        return rows
+
+
+def soften_by_peers(names: Sequence[str], values: np.ndarray) -> None:
+    """Lower significances that peers have, too.
+
+    Parameters
+    ----------
+    names : `~collections.abc.Sequence` [`str`]
+        Full names of the metrics.
+    values : `numpy.ndarray`
+        Values of peers that were measured each by itself, shape (rows,
+        metrics); those of the group significance are changed.
+
+    Notes
+    -----
+    Where nothing is wrong, the median size is below half of what fails; where
+    it is not, the noise was taken for too small, and is scaled.
+    """
+    catalogue = load_catalogue()
+    for column, name in enumerate(names):
+        limit = catalogue[name].high
+        if name.startswith("significance_") and name.endswith("Sigma") and limit is not None:
+            sizes = np.abs(values[:, column])
+            sizes = sizes[np.isfinite(sizes)]
+            if len(sizes) >= 5:
+                values[:, column] /= max(1.0, float(np.median(sizes)) / (0.55 * limit))
+
 
 def judge_rows(
     names: Sequence[str], values: np.ndarray, kinds: Sequence[str], thresholds: Thresholds
@@ -148,6 +260,9 @@ def judge_rows(
                 failures.append(Failure(int(row), name, value, low, high, _severity(value, low, high)))
         if (max_z := thresholds.max_z.get(name)) is None:
             continue
+        # What is judged in its context is not judged by its raw value.
+        if (better := _IN_CONTEXT.get(name)) in names:
+            finite = finite & ~np.isfinite(values[:, names.index(better)])
         for members in groups.values():
             peers = here[members & finite]
             if len(peers) < thresholds.min_peers:
@@ -172,6 +287,8 @@ def judge_rows(
 
 
 def _severity(value: float, low: float, high: float) -> float:
+    if value < low < 0 or value > high > 0:
+        return value / low if value < low else value / high
     if value < low:
         if 0.5 < low < 1 and value >= 0:
             return (1 - value) / (1 - low)

@@ -1,0 +1,99 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The bins of a background, as the judge looks at them."""
+
+from __future__ import annotations
+
+__all__ = ("Bins",)
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from ..background import BackgroundModel, Box
+
+# Side of the cells where a background has no bins (pixels), and how many
+# bins an axis may have; finer grids are averaged.
+_CELL = 128
+_MAX_BINS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """A background on a grid of bins.
+
+    Attributes
+    ----------
+    values : `numpy.ndarray`
+        All layers' sum at the bins' centres, ``float64``, shape (ny, nx);
+        NaN where the bin has no value.
+    errors : `numpy.ndarray`
+        Standard errors, the same shape; zero where they are not known.
+    bbox : `~lsst.bgqa.background.Box`
+        The pixels that the grid covers.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    bbox: Box
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of bins in y and x (`tuple` [`int`, `int`])."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def level(self) -> float:
+        """Median of the bins; NaN if none has a value (`float`)."""
+        good = self.values[np.isfinite(self.values)]
+        return float(np.median(good)) if good.size else np.nan
+
+    @classmethod
+    def of(cls, model: BackgroundModel) -> Self:
+        """Take the bins of a background.
+
+        Parameters
+        ----------
+        model : `~lsst.bgqa.BackgroundModel`
+            The background.
+
+        Returns
+        -------
+        bins : `Bins`
+            Those of the layer that has most, the other layers' values there
+            added. A field of ``lsst.images`` is sampled in cells of about 128
+            pixels.
+
+        Raises
+        ------
+        lsst.bgqa.BackgroundError
+            Raised if a layer cannot be evaluated.
+        """
+        bbox = model.bbox
+        finest = max(model.grids, key=lambda layer: layer.values.size, default=None)
+        if finest is None or finest.values.size < 4:
+            ny, nx = (max(1, min(_MAX_BINS, round(size / _CELL))) for size in (bbox.height, bbox.width))
+            y, x = (
+                (np.arange(n) + 0.5) * size / n - 0.5 for n, size in ((ny, bbox.height), (nx, bbox.width))
+            )
+            values, errors = np.zeros((ny, nx)), np.zeros((ny, nx))
+        else:
+            y, x = finest.bin_centers_y - bbox.y0, finest.bin_centers_x - bbox.x0
+            values = finest.values.astype(np.float64)
+            values[~np.isfinite(values)] = np.nan
+            errors = np.abs(finest.standard_error.astype(np.float64))
+            errors[~np.isfinite(errors)] = 0.0
+        others = tuple(layer for layer in model.layers if layer is not finest)
+        for surface in BackgroundModel(others).surfaces if others else ():
+            values = values + surface.evaluate(y, x)
+        while max(values.shape) > _MAX_BINS:
+            values, errors = _halve(values), _halve(errors) / 2
+        return cls(values, errors, bbox)
+
+
+def _halve(values: np.ndarray) -> np.ndarray:
+    """Average two by two; what is over at the end is left out."""
+    ny, nx = (max(1, n // 2) for n in values.shape)
+    return (
+        values[: 2 * ny, : 2 * nx].reshape(ny, -1, nx, values.shape[1] // nx)[:, :, :, :2].mean(axis=(1, 3))
+    )

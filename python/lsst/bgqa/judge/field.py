@@ -1,0 +1,239 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""A visit's smooth field on the sky: what all of its detectors follow."""
+
+from __future__ import annotations
+
+__all__ = ("SmoothField", "fit_field", "fit_levels", "neighbours", "robust_scale")
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..statistics.focal_plane import fit_trend
+
+_SIGMA_PER_MAD = 1.482602218505602
+# From where on, as a fraction of the field's radius, the field may depend on
+# the radius alone in any way: vignetting is flat inside and steep at the edge.
+_RADIAL_START = 0.35
+_NEIGHBOURS = 9
+_SMOOTHING = 1e-4
+_FEW = 20
+_TUKEY = 4.685
+_ITERATIONS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothField:
+    """A smooth function of position: a polynomial and radial terms.
+
+    Attributes
+    ----------
+    order : `int`
+        Total order of the polynomial.
+    pieces : `int`
+        Number of pieces of the radial cubic spline; 0 for none.
+    coefficients : `numpy.ndarray`
+        Shape (terms,); without the constant.
+    """
+
+    order: int
+    pieces: int
+    coefficients: np.ndarray
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """Evaluate the field.
+
+        Parameters
+        ----------
+        positions : `numpy.ndarray`
+            Positions in units of the field's radius, shape (..., 2).
+
+        Returns
+        -------
+        values : `numpy.ndarray`
+            Shape (...).
+        """
+        count = (self.order + 1) * (self.order + 2) // 2 - 1
+        values = _powers(positions, self.order) @ self.coefficients[:count]
+        if self.pieces:
+            # Imported late: it takes as long as all the rest of a graph's imports.
+            from scipy.interpolate import BSpline
+
+            radial = np.concatenate([[0.0], self.coefficients[count:]])
+            values += BSpline(_knots(self.pieces), radial, 3)(_radius(positions))
+        return values
+
+
+def _powers(positions: np.ndarray, order: int) -> np.ndarray:
+    x, y = positions[..., 0], positions[..., 1]
+    return np.stack([x ** (n - j) * y**j for n in range(1, order + 1) for j in range(n + 1)], axis=-1)
+
+
+def _radius(positions: np.ndarray) -> np.ndarray:
+    return np.clip(np.hypot(positions[..., 0], positions[..., 1]), _RADIAL_START, None)
+
+
+def _knots(pieces: int) -> np.ndarray:
+    # Rings of one area: detectors are as many in each.
+    inner = np.sqrt(np.linspace(_RADIAL_START**2, 1.0, pieces + 1))
+    return np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+
+
+def robust_scale(values: np.ndarray) -> float:
+    """Return 1.4826 times the median absolute deviation from zero.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`
+        The values; at least one.
+
+    Returns
+    -------
+    scale : `float`
+        A standard deviation about zero.
+    """
+    return _SIGMA_PER_MAD * float(np.median(np.abs(values)))
+
+
+def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
+    """Return the terms of a field, without the constant.
+
+    Parameters
+    ----------
+    positions : `numpy.ndarray`
+        Positions in units of the field's radius, shape (..., 2).
+    order : `int`
+        Total order of the polynomial.
+    pieces : `int`
+        Number of pieces of the radial cubic spline; 0 for none.
+
+    Returns
+    -------
+    terms : `numpy.ndarray`
+        Shape (..., terms).
+    """
+    terms = _powers(positions, order)
+    if not pieces:
+        return terms
+    from scipy.interpolate import BSpline
+
+    radius = _radius(positions)
+    radial = BSpline.design_matrix(np.minimum(radius.ravel(), 1.0), _knots(pieces), 3).toarray()
+    # All of them together are a constant.
+    return np.concatenate([terms, radial[:, 1:].reshape(*radius.shape, -1)], axis=-1)
+
+
+def _plan(count: int) -> tuple[int, int]:
+    """Return order and radial pieces that so many detectors bear."""
+    if count >= _FEW:
+        return 3, min(24, count // 8)
+    return (2 if count >= 7 else 1), 0
+
+
+def neighbours(centers: np.ndarray) -> np.ndarray:
+    """Return the nearest detectors of each, itself the first.
+
+    Parameters
+    ----------
+    centers : `numpy.ndarray`
+        Shape (detectors, 2).
+
+    Returns
+    -------
+    numbers : `numpy.ndarray`
+        Shape (detectors, neighbours).
+    """
+    distances = np.hypot(*(centers[:, None] - centers).transpose(2, 0, 1))
+    return np.argsort(distances, axis=1, kind="stable")[:, :_NEIGHBOURS]
+
+
+def fit_field(positions: np.ndarray, values: np.ndarray) -> SmoothField:
+    """Fit how the sky varies inside of detectors, whatever their levels.
+
+    Parameters
+    ----------
+    positions : `numpy.ndarray`
+        Positions of some cells of each detector, in units of the field's
+        radius, shape (detectors, cells, 2).
+    values : `numpy.ndarray`
+        Their values as fractions of the sky, shape (detectors, cells); NaN
+        where there is none. Each detector's mean is taken off.
+
+    Returns
+    -------
+    field : `SmoothField`
+        The field. Detectors that do not follow the others count less, down
+        to nothing (Tukey's biweight of the detector's root mean square).
+    """
+    order, pieces = _plan(len(values))
+    terms = field_terms(positions, order, pieces)
+    good = np.isfinite(values) & np.isfinite(terms).all(axis=-1)
+    counts = np.maximum(good.sum(axis=1), 1)
+    data = np.where(good, values, 0.0)
+    data = np.where(good, data - (data.sum(axis=1) / counts)[:, None], 0.0)
+    terms = np.where(good[..., None], terms, 0.0)
+    terms = np.where(good[..., None], terms - (terms.sum(axis=1) / counts[:, None])[:, None], 0.0)
+    # Sums of squares of each detector: iterations cost nothing.
+    normal = terms.transpose(0, 2, 1) @ terms
+    right = np.einsum("dci,dc->di", terms, data)
+    total = (data**2).sum(axis=1)
+    weights = np.ones(len(values))
+    near = neighbours(np.nanmean(positions, axis=1))
+    ridge = _ridge(normal.sum(axis=0), order, pieces)
+    coefficients = np.zeros(terms.shape[-1])
+    for _ in range(_ITERATIONS):
+        matrix = np.einsum("d,dij->ij", weights, normal) + ridge
+        coefficients = np.linalg.solve(matrix, weights @ right)
+        squares = (
+            total - 2 * right @ coefficients + np.einsum("i,dij,j->d", coefficients, normal, coefficients)
+        )
+        rms = np.sqrt(np.clip(squares, 0, None) / counts)
+        # Where the field is steep all neighbours follow it less well.
+        usual = np.maximum(np.median(rms[near], axis=1), np.median(rms))
+        weights = np.clip(1 - (rms / np.maximum(3 * usual, 1e-12)) ** 2, 0, 1) ** 2 + 1e-6
+    return SmoothField(order, pieces, coefficients)
+
+
+def _ridge(normal: np.ndarray, order: int, pieces: int) -> np.ndarray:
+    """Return what keeps the radial spline smooth where few detectors are."""
+    ridge = 1e-9 * np.diag(np.diag(normal) + 1e-30)
+    if pieces:
+        first = (order + 1) * (order + 2) // 2 - 1
+        size = len(normal) - first
+        bends = np.diff(np.eye(size + 1), 2, axis=0)[:, 1:]
+        ridge[first:, first:] += _SMOOTHING * np.mean(np.diag(normal)[first:]) * bends.T @ bends
+    return ridge
+
+
+def fit_levels(positions: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Fit a smooth surface of levels that the deviating ones do not bend.
+
+    Parameters
+    ----------
+    positions : `numpy.ndarray`
+        Centres of the detectors, in units of the field's radius, shape
+        (detectors, 2).
+    levels : `numpy.ndarray`
+        Levels as fractions of the visit's, finite, shape (detectors,).
+
+    Returns
+    -------
+    surface : `numpy.ndarray`
+        The surface at the detectors, shape (detectors,).
+    """
+    if len(levels) < _FEW:
+        # The corner of a small focal plane would bend anything to itself.
+        x, y = positions.T
+        return fit_trend(x, y, levels)(x, y)
+    order, pieces = _plan(len(levels))
+    terms = np.concatenate([np.ones((len(levels), 1)), field_terms(positions, order, pieces)], axis=1)
+    weights = np.ones(len(levels))
+    surface = np.full(len(levels), np.median(levels))
+    for _ in range(_ITERATIONS):
+        root = np.sqrt(weights)
+        solution = np.linalg.lstsq(terms * root[:, None], levels * root, rcond=None)[0]
+        surface = terms @ solution
+        residuals = levels - surface
+        scale = robust_scale(residuals)
+        weights = np.clip(1 - (residuals / max(_TUKEY * scale, 1e-12)) ** 2, 0, 1) ** 2 + 1e-6
+    return surface

@@ -1,0 +1,262 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""How significantly templates stand out of detectors' residuals."""
+
+from __future__ import annotations
+
+__all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "project", "sharpen")
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .templates import Template, TemplateBank
+
+_SIGMA_PER_MAD = 1.482602218505602
+# Bins of one sign that are looked at together, and those of them that are
+# credited with what they explain, as a fraction of all.
+_TOP = 8
+_OUTLIERS = 0.02
+_OUTLIER_SIGMAS = 3.5
+# A single bin is one of hundreds, with longer tails than sums of many.
+_SINGLE = 1.7
+_ABOUT = 0.85
+# How far peers are believed, against what the detectors' own bins tell.
+_PRIOR_PEERS = 6.0
+_MIN_PLACES = 40
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What stands out most, of one family of templates.
+
+    Attributes
+    ----------
+    template : `Template`
+        The shape, and where.
+    number : `int`
+        Its number in the bank; -1 for single bins.
+    amplitude : `float`
+        Its peak, as a fraction of the sky, signed.
+    sigma : `float`
+        Its significance, signed.
+    explained : `float`
+        How much of the residuals' sum of squares it explains.
+    """
+
+    template: Template
+    number: int
+    amplitude: float
+    sigma: float
+    explained: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """How much templates scatter where nothing is wrong.
+
+    Attributes
+    ----------
+    amplitudes : `numpy.ndarray`
+        Of each template's amplitude, as a fraction of the sky, shape
+        (templates,).
+    bins : `float`
+        Of a single bin against its neighbours.
+    top : `tuple` [`float`, `float`]
+        Usual mean of the most deviating bins in units of ``bins``, and its
+        scatter.
+    """
+
+    amplitudes: np.ndarray
+    bins: float
+    top: tuple[float, float]
+
+
+def project(bank: TemplateBank, residuals: np.ndarray) -> np.ndarray:
+    """Return how much of each template residuals have.
+
+    Parameters
+    ----------
+    bank : `TemplateBank`
+        The templates.
+    residuals : `numpy.ndarray`
+        Shape (detectors, ny, nx), without missing bins.
+
+    Returns
+    -------
+    projections : `numpy.ndarray`
+        ``float32``, shape (templates, detectors).
+    """
+    flat = residuals.reshape(len(residuals), -1).astype(np.float32)
+    if len(flat) == 1:
+        # Not by BLAS, whose sums depend on the number of threads.
+        return np.einsum("tb,b->t", bank.filters, flat[0])[:, None]
+    return bank.filters @ flat.T
+
+
+def sharpen(residuals: np.ndarray) -> np.ndarray:
+    """Take its neighbours' median off each bin.
+
+    Parameters
+    ----------
+    residuals : `numpy.ndarray`
+        Shape (detectors, ny, nx).
+
+    Returns
+    -------
+    sharp : `numpy.ndarray`
+        ``float32``, the same shape.
+    """
+    padded = np.pad(residuals.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="symmetric")
+    _, ny, nx = residuals.shape
+    # The four that share a side: the nearest tell most of what is smooth.
+    sides = np.stack(
+        [
+            padded[:, :ny, 1:-1],
+            padded[:, 2:, 1:-1],
+            padded[:, 1:-1, :nx],
+            padded[:, 1:-1, 2:],
+        ]
+    )
+    total = sides.sum(axis=0) - sides.max(axis=0) - sides.min(axis=0)
+    return padded[:, 1:-1, 1:-1] - total / 2
+
+
+def fit_scales(
+    bank: TemplateBank, projections: np.ndarray, sharp: np.ndarray, formal: float, floor: float
+) -> Scales:
+    """Measure the noise of templates from peers.
+
+    Parameters
+    ----------
+    bank : `TemplateBank`
+        The templates.
+    projections : `numpy.ndarray`
+        What detectors of one kind have of them, from `project`.
+    sharp : `numpy.ndarray`
+        The same detectors' bins against their neighbours, from `sharpen`.
+    formal : `float`
+        Standard error of a bin, as a fraction of the sky.
+    floor : `float`
+        Least noise of an amplitude, as a fraction of the sky.
+
+    Returns
+    -------
+    scales : `Scales`
+        The noise, robust against deviating detectors.
+    """
+    count = projections.shape[1]
+    sizes = np.abs(projections)
+    medians = {group.start: _SIGMA_PER_MAD * float(np.median(sizes[group])) for group in bank.groups}
+    # Correlated noise: what many places on the same detectors tell.
+    spread = [medians[group.start] for group in bank.groups if group.stop - group.start >= _MIN_PLACES]
+    prior = max([formal, *spread])
+    sigma = np.empty(len(bank.templates))
+    for group in bank.groups:
+        # Places that overlap are not independent.
+        independent = count * (1 + (group.stop - group.start) / 20) - 1
+        weight = independent / (independent + _PRIOR_PEERS)
+        sigma[group] = np.sqrt(weight * medians[group.start] ** 2 + (1 - weight) * prior**2)
+    amplitudes = np.maximum(np.maximum(sigma, formal) / bank.norms, floor)
+    # Exactly flat bins have no noise, and nothing that stands out.
+    bins = max(_SIGMA_PER_MAD * float(np.median(np.abs(sharp))), formal, 1e-12)
+    flat = sharp.reshape(len(sharp), -1) / bins
+    tops = np.concatenate([_top(flat), _top(-flat)])
+    usual = float(np.median(tops))
+    scatter = _SIGMA_PER_MAD * float(np.median(np.abs(tops - usual)))
+    return Scales(amplitudes, max(bins, floor), (max(usual, 2.5), max(scatter, 0.2)))
+
+
+def _top(values: np.ndarray) -> np.ndarray:
+    """Return the mean of the highest values of each row."""
+    count = min(_TOP, values.shape[1])
+    return np.partition(values, values.shape[1] - count, axis=1)[:, -count:].mean(axis=1)
+
+
+def find(
+    bank: TemplateBank,
+    scales: Scales,
+    projections: np.ndarray,
+    sharp: np.ndarray,
+    excess: tuple[float, float] = (1.0, 1.0),
+) -> dict[str, Finding]:
+    """Find the template of each family that stands out most.
+
+    Parameters
+    ----------
+    bank : `TemplateBank`
+        The templates.
+    scales : `Scales`
+        Their noise.
+    projections : `numpy.ndarray`
+        What a detector has of each, shape (templates,).
+    sharp : `numpy.ndarray`
+        Its bins against their neighbours, shape (ny, nx).
+    excess : `tuple` [`float`, `float`], optional
+        How much more gradients, and all else, scatter about the detector's
+        place than elsewhere.
+
+    Returns
+    -------
+    findings : `dict` [`str`, `Finding`]
+        By family; ``bin`` is of single bins. A gradient's significance is
+        that of both directions together.
+    """
+    amplitudes = projections / bank.norms
+    sigmas = amplitudes / scales.amplitudes
+    findings = {}
+    for family, members in bank.families.items():
+        sizes = np.abs(sigmas[members])
+        # Of those that are about as sure, the one that explains most fits.
+        sure = sizes >= _ABOUT * sizes.max()
+        best = members.start + int(np.argmax(np.where(sure, projections[members] ** 2, -1.0)))
+        sigma = float(np.copysign(sizes.max(), projections[best]))
+        explained = float(projections[best]) ** 2
+        if family == "gradient":
+            sigma = float(np.hypot.reduce(sigmas[members]))
+            explained = float((projections[members] ** 2).sum())
+        sigma /= excess[0] if family == "gradient" else excess[1]
+        findings[family] = Finding(bank.templates[best], best, float(amplitudes[best]), sigma, explained)
+    findings["bin"] = _find_bins(scales, sharp)
+    return findings
+
+
+def _find_bins(scales: Scales, sharp: np.ndarray) -> Finding:
+    flat = sharp.ravel() / scales.bins
+    tops = [float(_top(sign * flat[None])[0]) for sign in (1, -1)]
+    sign = 1 if tops[0] >= tops[1] else -1
+    best = int(np.argmax(sign * flat))
+    usual, scatter = scales.top
+    sigma = max((max(tops) - usual) / scatter, abs(float(flat[best])) / _SINGLE, 0.0)
+    most = max(4, int(_OUTLIERS * flat.size))
+    outliers = np.sort(sign * flat)[-most:]
+    outliers = outliers[outliers > _OUTLIER_SIGMAS] * scales.bins
+    row, column = divmod(best, sharp.shape[1])
+    return Finding(
+        Template("bin", 0, float(row), float(column)),
+        -1,
+        float(flat[best]) * scales.bins,
+        sign * sigma,
+        float((outliers**2).sum()),
+    )
+
+
+def largest_hole(missing: np.ndarray) -> int:
+    """Return the size of the largest connected block of missing bins.
+
+    Parameters
+    ----------
+    missing : `numpy.ndarray`
+        Which bins have no value, ``bool``, shape (ny, nx).
+
+    Returns
+    -------
+    size : `int`
+        Number of bins that touch by their sides.
+    """
+    if not missing.any():
+        return 0
+    # Imported late: most backgrounds have no use for it.
+    from scipy import ndimage
+
+    labels, count = ndimage.label(missing)
+    return int(np.bincount(labels.ravel())[1:].max()) if count else 0

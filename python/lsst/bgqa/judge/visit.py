@@ -1,0 +1,501 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Detectors judged in the context of their visit, patches in their tract's."""
+
+from __future__ import annotations
+
+__all__ = (
+    "Member",
+    "judge_members",
+    "level_deviations",
+    "measure_alone",
+    "measure_together",
+    "order_corners",
+)
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .bins import Bins
+from .field import fit_field, fit_levels, neighbours, robust_scale
+from .settings import JudgeSettings
+from .significance import Finding, find, fit_scales, largest_hole, project, sharpen
+from .templates import TemplateBank, make_bank, polynomials
+from .verdict import Thresholds, judge_rows
+
+# Without the context of a visit, what is smooth says nothing.
+_ORDER_ALONE = 3
+# Cells of a detector, a side, that the field is fitted to.
+_CELLS = 8
+_MIN_FIELD = 4
+_MIN_SHARED = 7
+_MAX_CAUSES = 4
+_LEFT = 0.5
+_MIN_SIDE = 5
+_MIN_CONTRAST = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """What is known of one detector or patch.
+
+    Attributes
+    ----------
+    values : `dict` [`str`, `float`]
+        Metrics of the groups significance and context by full name; the
+        amplitudes are in the background's unit.
+    places : `dict` [`str`, `str`]
+        Where a family's template stands out.
+    """
+
+    values: dict[str, float]
+    places: dict[str, str] = field(default_factory=dict)
+
+
+def measure_alone(bins: Bins, settings: JudgeSettings) -> Member:
+    """Measure what stands out of one background, without any other.
+
+    Parameters
+    ----------
+    bins : `Bins`
+        The background's bins.
+    settings : `JudgeSettings`
+        What the measurement depends on.
+
+    Returns
+    -------
+    member : `Member`
+        The metrics.
+    """
+    level = bins.level
+    # What varies as much as its level, a coadd's, has no fractions.
+    if not np.isfinite(level):
+        return Member({})
+    if min(bins.shape) < _MIN_SIDE or not level > _MIN_CONTRAST * float(np.nanstd(bins.values)):
+        return Member(_holes(bins))
+    (member,) = _measure_kind(
+        [bins],
+        [_residual(bins, level, True)],
+        [level],
+        settings.segments,
+        settings.limits,
+        settings.floor,
+        False,
+        np.ones((1, 2)),
+    )
+    return member
+
+
+def measure_together(
+    members: Sequence[Bins],
+    corners: Sequence[np.ndarray | None],
+    kinds: Sequence[str],
+    settings: JudgeSettings,
+    reference: float | None = None,
+) -> tuple[list[Member], list[Member]]:
+    """Measure what stands out of backgrounds that show one sky.
+
+    Parameters
+    ----------
+    members : `~collections.abc.Sequence` [`Bins`]
+        The backgrounds' bins.
+    corners : `~collections.abc.Sequence` [`numpy.ndarray` or `None`]
+        Corners of each in the tangent plane, shape (4, 2), from the first
+        pixel on along x, then y; `None` where not known.
+    kinds : `~collections.abc.Sequence` [`str`]
+        Kind of each; those of one kind are peers.
+    settings : `JudgeSettings`
+        What the measurement depends on.
+    reference : `float`, optional
+        What fractions are of, where it is not the sky's level.
+
+    Returns
+    -------
+    measured : `list` [`Member`]
+        Metrics of each.
+    shared : `list` [`Member`]
+        Metrics of what all members of a kind have in common.
+    """
+    segments, limits, floor = settings.segments, settings.limits, settings.floor
+    levels = np.array([bins.level for bins in members])
+    known = np.isfinite(levels)
+    typical = (
+        reference if reference is not None else abs(float(np.median(levels[known]))) if known.any() else 0.0
+    )
+    measured = [Member(_holes(bins) if ok else {}) for bins, ok in zip(members, known, strict=True)]
+    usable = [i for i, bins in enumerate(members) if known[i] and min(bins.shape) >= _MIN_SIDE]
+    if not usable or not typical > 0:
+        return measured, []
+    # Vignetting and gains are factors: a sky is compared by its logarithm.
+    factors = reference is None and all(levels[i] > 0.05 * typical for i in usable)
+    sizes = [levels[i] if factors else typical for i in usable]
+    residuals = [_residual(members[i], size, factors) for i, size in zip(usable, sizes, strict=True)]
+    placed = [j for j, i in enumerate(usable) if corners[i] is not None]
+    context: dict[int, dict[str, float]] = defaultdict(dict)
+    follows = np.zeros(len(usable), dtype=bool)
+    excess = np.ones((len(usable), 2))
+    if len(placed) >= _MIN_FIELD:
+        outlines = np.array([corners[usable[j]] for j in placed])
+        grids = [_positions(outline, residuals[j].shape) for outline, j in zip(outlines, placed, strict=True)]
+        centers = np.stack([[_cells(grid[..., k]) for grid in grids] for k in (0, 1)], axis=-1)
+        # The unit is the radius within which there are cells to fit.
+        radius = float(np.nanmax(np.hypot(centers[..., 0], centers[..., 1]))) or 1.0
+        outlines, centers, grids = outlines / radius, centers / radius, [grid / radius for grid in grids]
+        cells = [_cells(residuals[j]) for j in placed]
+        sky = fit_field(centers, np.array(cells))
+        left = []
+        for grid, j in zip(grids, placed, strict=True):
+            residuals[j] = residuals[j] - sky(grid)
+            follows[j] = True
+            left.append(_cells(residuals[j]))
+        middles = outlines.mean(axis=1)
+        # Those around it, and those as far from the centre: vignetting is round.
+        distances = np.stack([np.hypot(*middles.T), np.zeros(len(middles))], axis=1)
+        excess[placed] = np.maximum(
+            _excess(np.array(left), neighbours(middles)), _excess(np.array(left), neighbours(distances))
+        )
+        deviations, sigmas = level_deviations(
+            levels[[usable[j] for j in placed]],
+            outlines.mean(axis=1),
+            settings.level_floor,
+            None if factors else typical,
+        )
+        for j, deviation, sigma in zip(placed, deviations, sigmas, strict=True):
+            context[j] = {"context_levelDeviation": float(deviation), "context_levelSigma": float(sigma)}
+    groups: dict[tuple[str, tuple[int, ...], bool], list[int]] = defaultdict(list)
+    for j, i in enumerate(usable):
+        groups[kinds[i], residuals[j].shape, bool(follows[j])].append(j)
+    shared: list[Member] = []
+    for (_, _, has_field), group in groups.items():
+        these = [residuals[j] for j in group]
+        found = _measure_kind(
+            [members[usable[j]] for j in group],
+            these,
+            [sizes[j] for j in group],
+            segments,
+            limits,
+            floor,
+            has_field,
+            excess[group],
+            shared,
+        )
+        for j, member in zip(group, found, strict=True):
+            measured[usable[j]] = Member(member.values | context[j], member.places)
+    return measured, shared
+
+
+def level_deviations(
+    levels: np.ndarray, centers: np.ndarray, floor: float, reference: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare levels with a smooth surface of them.
+
+    Parameters
+    ----------
+    levels : `numpy.ndarray`
+        Levels of the members, finite.
+    centers : `numpy.ndarray`
+        Where they are, in units of the field's radius, shape (members, 2).
+    floor : `float`
+        Least scatter of a deviation.
+    reference : `float`, optional
+        What deviations are fractions of; by default the surface, all levels
+        being positive.
+
+    Returns
+    -------
+    deviations : `numpy.ndarray`
+        Deviations as fractions.
+    sigmas : `numpy.ndarray`
+        The same over their robust scatter.
+    """
+    relative = np.log(levels / np.median(levels)) if reference is None else levels / reference
+    deviations = relative - fit_levels(centers, relative)
+    deviations = np.expm1(deviations) if reference is None else deviations
+    return deviations, deviations / max(robust_scale(deviations), floor)
+
+
+def judge_members(
+    rows: Sequence[Mapping[str, float]],
+    members: Sequence[Member],
+    names: Sequence[str],
+    thresholds: Thresholds,
+) -> dict[str, np.ndarray]:
+    """Judge backgrounds that were measured together.
+
+    Parameters
+    ----------
+    rows : `~collections.abc.Sequence` [`~collections.abc.Mapping`]
+        All metrics of each by full name.
+    members : `~collections.abc.Sequence` [`Member`]
+        What was measured together.
+    names : `~collections.abc.Sequence` [`str`]
+        Metrics that count.
+    thresholds : `Thresholds`
+        What passes.
+
+    Returns
+    -------
+    columns : `dict` [`str`, `numpy.ndarray`]
+        ``verdict``, ``failed`` (metrics, by commas), ``fault`` (words) and
+        ``severity`` of each.
+    """
+    values = np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=np.float64)
+    judgement = judge_rows(names, values, [""] * len(rows), thresholds)
+    numbers = range(len(rows))
+    places = [
+        {f"significance_{family}Sigma": place for family, place in member.places.items()}
+        for member in members
+    ]
+    return {
+        "verdict": np.array(judgement.verdicts, dtype=str),
+        "failed": np.array([",".join(judgement.failed(i)) for i in numbers], dtype=str),
+        "fault": np.array([judgement.fault(i, rows[i], places[i]) for i in numbers], dtype=str),
+        "severity": np.array([judgement.severity(i) for i in numbers], dtype=np.float64),
+    }
+
+
+def order_corners(vertices: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Put a region's corners in the order of the pixels'.
+
+    Parameters
+    ----------
+    vertices : `numpy.ndarray`
+        Corners in the region's order, counterclockwise on the sky, shape (4,
+        ...).
+    mirrored : `bool`
+        Whether x is to the east if y is to the north.
+
+    Returns
+    -------
+    corners : `numpy.ndarray`
+        From the first pixel on along x, then y, of the same shape.
+    """
+    return vertices[[0, 1, 2, 3] if mirrored else [1, 0, 3, 2]]
+
+
+def _holes(bins: Bins) -> dict[str, float]:
+    missing = ~np.isfinite(bins.values)
+    return {
+        "significance_missingFraction": float(missing.mean()),
+        "significance_holeFraction": largest_hole(missing) / missing.size,
+    }
+
+
+def _residual(bins: Bins, size: float, factors: bool) -> np.ndarray:
+    """Return bins less their level, as fractions of the sky."""
+    if factors:
+        return np.log(np.clip(bins.values / size, 0.02, None))
+    return (bins.values - bins.level) / size
+
+
+def _positions(outline: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the bins' positions, shape (ny, nx, 2)."""
+    v, u = ((np.arange(n) + 0.5) / n for n in shape)
+    v = v[:, None]
+    weights = np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v], axis=-1)
+    return weights @ outline
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    """Average over a few cells; NaN where none of the bins has a value."""
+    ny, nx = values.shape
+    rows, columns = (np.minimum(np.arange(n) * _CELLS // n, _CELLS - 1) for n in (ny, nx))
+    cell = (rows[:, None] * _CELLS + columns).ravel()
+    flat = values.ravel()
+    good = np.isfinite(flat)
+    counts = np.bincount(cell[good], minlength=_CELLS**2)
+    sums = np.bincount(cell[good], weights=flat[good], minlength=_CELLS**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(counts > 0, sums / counts, np.nan)
+
+
+def _excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Return how much more the neighbours of each detector deviate from the
+    field than detectors elsewhere, in slope and otherwise; at least one.
+    """
+    basis = polynomials((_CELLS, _CELLS), 1)
+    filled = np.nan_to_num(cells - np.nanmean(cells, axis=1)[:, None])
+    plane = filled @ basis[:, 1:]
+    rest = filled - filled @ basis @ basis.T
+    sizes = np.stack([np.hypot(*plane.T), np.sqrt((rest**2).mean(axis=1))], axis=1)
+    usual = np.maximum(np.median(sizes, axis=0), 1e-12)
+    return np.maximum(np.median(sizes[near], axis=1) / usual / 1.3, 1.0)
+
+
+def _measure_kind(
+    members: Sequence[Bins],
+    residuals: Sequence[np.ndarray],
+    sizes: Sequence[float],
+    segments: tuple[int, int] | None,
+    limits: Mapping[str, float],
+    floor: float,
+    follows: bool,
+    excess: np.ndarray,
+    shared: list[Member] | None = None,
+) -> list[Member]:
+    """Measure peers: the same grid, the same kind."""
+    shape = members[0].shape
+    bank = make_bank(shape, segments, 1 if follows else _ORDER_ALONE)
+    filled = np.stack([_fill(bank, residual) for residual in residuals])
+    formal = _formal(members, sizes)
+    if shared is not None and len(members) >= _MIN_SHARED:
+        flat = filled.reshape(len(filled), -1)
+        plane = bank.basis[:, :3]
+        local = flat - (flat @ plane) @ plane.T
+        pattern = np.median(local, axis=0)
+        flat -= pattern
+        shared += _shared(
+            bank, local, pattern.reshape(shape), members[0], float(np.median(sizes)), limits, floor, segments
+        )
+    projections, sharp = project(bank, filled), sharpen(filled)
+    scales = fit_scales(bank, projections, sharp, formal, floor)
+    measured = []
+    for k, (bins, size) in enumerate(zip(members, sizes, strict=True)):
+        causes: dict[str, Finding] = {}
+        residual, here, edges = filled[k], projections[:, k], sharp[k]
+        while True:
+            findings = find(bank, scales, here, edges, tuple(excess[k]))
+            # No template is quite the fault: some of it is left.
+            left = _LEFT * max((abs(finding.sigma) for finding in causes.values()), default=0.0)
+            cause = _cause(findings, {family: limit + left for family, limit in limits.items()})
+            if cause is None or cause in causes or len(causes) >= _MAX_CAUSES:
+                break
+            causes[cause] = findings[cause]
+            residual = residual - _model(bank, findings[cause], cause, here, edges, scales.bins)
+            here, edges = project(bank, residual[None])[:, 0], sharpen(residual[None])[0]
+        values = _holes(bins)
+        places = {}
+        for family, finding in (findings | causes).items():
+            # What a found cause leaves is part of that cause.
+            limit = limits.get(family, np.inf)
+            sigma = finding.sigma if family in causes else float(np.clip(finding.sigma, -limit, limit))
+            values[f"significance_{family}Amplitude"] = finding.amplitude * size
+            values[f"significance_{family}Sigma"] = sigma
+            places[family] = _place(finding, bins, segments)
+        values["significance_reducedChi2"] = _chi2(filled[k], bank, bins, size)
+        measured.append(
+            Member({name: _rounded(value) for name, value in values.items() if np.isfinite(value)}, places)
+        )
+    return measured
+
+
+def _rounded(value: float) -> float:
+    """Leave the digits that do not depend on the order of sums."""
+    return float(f"{value:.5g}")
+
+
+def _fill(bank: TemplateBank, residual: np.ndarray) -> np.ndarray:
+    """Fill what is missing with a smooth fit, and take the mean off."""
+    flat = residual.ravel()
+    good = np.isfinite(flat)
+    basis = bank.basis
+    if good.all():
+        return residual - residual.mean()
+    solution = np.linalg.lstsq(basis[good], flat[good], rcond=None)[0]
+    filled = np.where(good, flat, basis @ solution)
+    return (filled - filled.mean()).reshape(residual.shape)
+
+
+def _formal(members: Sequence[Bins], sizes: Sequence[float]) -> float:
+    errors = np.concatenate(
+        [bins.errors[bins.errors > 0] / size for bins, size in zip(members, sizes, strict=True)]
+    )
+    return float(np.median(errors)) if len(errors) else 0.0
+
+
+def _cause(findings: Mapping[str, Finding], limits: Mapping[str, float]) -> str | None:
+    """Return the family that explains best what stands out."""
+    beyond = {
+        family: finding
+        for family, finding in findings.items()
+        if abs(finding.sigma) > limits.get(family, np.inf)
+    }
+    # Others have a slope as well, a mere gradient has none of theirs.
+    local = {family: finding for family, finding in beyond.items() if family != "gradient"}
+    candidates = local or beyond
+    if not candidates:
+        return None
+    # The right shape explains the most, and is more significant than its parts.
+    # The right shape explains the most, and is more significant than its parts.
+    return max(
+        candidates, key=lambda family: candidates[family].explained ** 1.5 * abs(candidates[family].sigma)
+    )
+
+
+def _model(
+    bank: TemplateBank,
+    finding: Finding,
+    family: str,
+    projections: np.ndarray,
+    sharp: np.ndarray,
+    noise: float,
+) -> np.ndarray:
+    """Return what a cause adds to the bins."""
+    if family == "bin":
+        return np.where(np.abs(sharp) > 3.5 * noise, sharp, 0.0)
+    if family == "gradient":
+        members = bank.families["gradient"]
+        return (projections[members] @ bank.filters[members]).reshape(bank.shape)
+    return finding.amplitude * bank.draw(finding.number)
+
+
+def _shared(
+    bank: TemplateBank,
+    local: np.ndarray,
+    pattern: np.ndarray,
+    example: Bins,
+    size: float,
+    limits: Mapping[str, float],
+    floor: float,
+    segments: tuple[int, int] | None,
+) -> list[Member]:
+    """Measure what all members have in common."""
+    noise = project(bank, (local - pattern.ravel()).reshape(-1, *bank.shape))
+    sharp = sharpen((local - pattern.ravel()).reshape(-1, *bank.shape))
+    scales = fit_scales(bank, noise, sharp, 0.0, floor)
+    here, edges = project(bank, pattern[None])[:, 0], sharpen(pattern[None])[0]
+    findings = find(bank, scales, here, edges)
+    cause = _cause(findings, limits)
+    if cause is None:
+        return []
+    finding = findings[cause]
+    values = {
+        f"significance_{cause}Amplitude": finding.amplitude * size,
+        f"significance_{cause}Sigma": finding.sigma,
+    }
+    return [Member(values, {cause: _place(finding, example, segments)})]
+
+
+def _chi2(filled: np.ndarray, bank: TemplateBank, bins: Bins, size: float) -> float:
+    """Return the mean square of the residuals in units of their errors."""
+    good = np.isfinite(bins.values) & (bins.errors > 0)
+    if good.sum() < 10:
+        return np.nan
+    flat = filled.ravel()
+    rest = (flat - bank.basis @ (bank.basis.T @ flat)).reshape(filled.shape)
+    return float(np.mean((rest[good] * size / bins.errors[good]) ** 2))
+
+
+def _place(finding: Finding, bins: Bins, segments: tuple[int, int] | None) -> str:
+    """Say where a template is."""
+    template = finding.template
+    ny, nx = bins.shape
+    x = bins.bbox.x0 + (template.column + 0.5) * bins.bbox.width / nx
+    y = bins.bbox.y0 + (template.row + 0.5) * bins.bbox.height / ny
+    if template.family == "corner":
+        vertical = "upper" if template.row > ny / 2 else "lower"
+        return f"{vertical} {'right' if template.column > nx / 2 else 'left'}"
+    if template.family == "segment":
+        if template.row < 0:
+            return f"column {template.column:.0f} of amplifiers"
+        if template.column < 0:
+            return f"row {template.row:.0f} of amplifiers"
+        count = segments[0] if segments else (4 if template.scale < 3 else 8)
+        return f"amplifier {template.row * count + template.column:.0f}"
+    if template.family == "stripe":
+        return f"x = {x:.0f}" if template.row < 0 else f"y = {y:.0f}"
+    if template.family in ("spot", "ring", "bin"):
+        return f"({x:.0f}, {y:.0f})"
+    return ""

@@ -1,0 +1,144 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""What is wrong with a background, in words."""
+
+from __future__ import annotations
+
+__all__ = ("describe_failure", "kind_of", "words_for")
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class _Words(NamedTuple):
+    """Words for values that are too low or too high; none if that is fine."""
+
+    low: str
+    high: str
+
+
+# A background that is too high was over-subtracted, and leaves the image dark.
+_WORDS = {
+    "coverage_pixelCount": _Words("no pixel", ""),
+    "coverage_finiteFraction": _Words("pixels without a value", ""),
+    "significance_edgeSigma": _Words("bright edges", "dark edges"),
+    "significance_cornerSigma": _Words("a bright corner", "a dark corner"),
+    "significance_segmentSigma": _Words("an amplifier step: low", "an amplifier step: high"),
+    "significance_stripeSigma": _Words("a low stripe", "a high stripe"),
+    "significance_spotSigma": _Words("a halo (under-subtracted)", "a halo (over-subtracted)"),
+    "significance_ringSigma": _Words("a ring about a dip", "a ring about a peak"),
+    "significance_binSigma": _Words("outlier bins: low", "outlier bins: high"),
+    "significance_gradientSigma": _Words("", "an extra gradient"),
+    "significance_bowlSigma": _Words("a bowl: the middle is low", "a bowl: the middle is high"),
+    "significance_holeFraction": _Words("", "a dead block: bins without a value"),
+    "context_levelSigma": _Words(
+        "a level offset: below the surroundings", "a level offset: above the surroundings"
+    ),
+    "context_levelChangeSigma": _Words(
+        "a level offset: lower than usual", "a level offset: higher than usual"
+    ),
+    "closure_nanMismatchCount": _Words("", "pixels with a value in one coadd only"),
+    "closure_edgeUnexplainedCount": _Words("", "unexplained pixels at the edge"),
+    "closure_interiorUnexplainedCount": _Words("", "unexplained pixels inside"),
+    "level_median": _Words("a level below the others'", "a level above the others'"),
+    "edges_edgeExcess": _Words("bright edges", "dark edges"),
+    "blocks_stepX": _Words("a step in x at the middle", "a step in x at the middle"),
+    "blocks_stepY": _Words("a step in y at the middle", "a step in y at the middle"),
+    "shape_residualRms": _Words("", "structure beyond a plane"),
+    "visit_failedFraction": _Words("", "most detectors fail"),
+    "visit_sharedSigma": _Words("", "a pattern that all detectors share"),
+}
+# What one cause does to two metrics is said once.
+_KINDS = {
+    "context_levelSigma": "level",
+    "context_levelChangeSigma": "level",
+    "level_median": "level",
+    "edges_edgeExcess": "significance_edgeSigma",
+}
+
+
+def kind_of(metric: str) -> str:
+    """Return what kind of fault a metric tells of.
+
+    Parameters
+    ----------
+    metric : `str`
+        Full name of the metric.
+
+    Returns
+    -------
+    kind : `str`
+        The same for metrics that tell of the same.
+    """
+    return _KINDS.get(metric, metric)
+
+
+def words_for(metric: str, value: float, low: float, high: float) -> str:
+    """Say what a value that does not pass is a sign of.
+
+    Parameters
+    ----------
+    metric : `str`
+        Full name of the metric.
+    value : `float`
+        The value.
+    low, high : `float`
+        Least and greatest value that pass; NaN where a side is open.
+
+    Returns
+    -------
+    words : `str`
+        Such as ``"dark edges"``; empty if there are none for this metric.
+    """
+    if metric == "coverage_finiteFraction" and value == 0:
+        return "no good pixel"
+    words = _WORDS.get(metric)
+    if words is None:
+        return ""
+    return words.low if value < low else words.high if value > high else ""
+
+
+def describe_failure(
+    metric: str, value: float, low: float, high: float, row: Mapping[str, float], place: str = ""
+) -> str:
+    """Say what is wrong, how large it is and how sure.
+
+    Parameters
+    ----------
+    metric : `str`
+        Full name of the metric that fails.
+    value : `float`
+        Its value.
+    low, high : `float`
+        What would pass; NaN where a side is open.
+    row : `~collections.abc.Mapping` [`str`, `float`]
+        The background's other metrics.
+    place : `str`, optional
+        Where it is.
+
+    Returns
+    -------
+    words : `str`
+        Such as ``"dark edges (0.31 % of the sky, 12 sigma)"``; the metric's
+        name where there are no words for it.
+    """
+    words = words_for(metric, value, low, high) or metric
+    facts = []
+    if place:
+        facts.append(place)
+    if metric.endswith("Sigma"):
+        if metric.startswith("context_"):
+            name = "levelDeviation" if metric == "context_levelSigma" else "levelChange"
+            size = row.get(f"context_{name}", math.nan)
+        else:
+            level = abs(row.get("level_median", math.nan))
+            size = (
+                row.get(metric.removesuffix("Sigma") + "Amplitude", math.nan) / level if level else math.nan
+            )
+        # Of a coadd, whose level is about zero, a fraction says nothing.
+        if abs(size) < 1:
+            facts.append(f"{100 * abs(size):.2g} % of the sky")
+        facts.append(f"{abs(value):.0f} sigma")
+    elif metric.endswith("Fraction") and math.isfinite(value):
+        facts.append(f"{100 * value:.3g} %")
+    return f"{words} ({', '.join(facts)})" if facts else words

@@ -1,0 +1,187 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The judge: what it finds in bins, in a visit, and in a campaign."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lsst.bgqa.background import Box
+from lsst.bgqa.judge import (
+    History,
+    JudgeSettings,
+    Thresholds,
+    describe_failure,
+    judge_members,
+    judge_rows,
+    measure_together,
+    soften_by_peers,
+    words_for,
+)
+from lsst.bgqa.judge.bins import Bins
+from lsst.bgqa.judge.significance import largest_hole
+from lsst.bgqa.judge.templates import make_bank
+from lsst.bgqa.tasks._campaign import metric_names
+
+SHAPE = (20, 16)
+LEVEL = 2000.0
+NOISE = 2e-4
+
+
+def shapes() -> dict[str, np.ndarray]:
+    """Return faults by the words for them."""
+    ny, nx = SHAPE
+    y, x = np.mgrid[:ny, :nx].astype(float)
+    v, u = (2 * y + 1 - ny) / ny, (2 * x + 1 - nx) / nx
+    spot = (y - 8) ** 2 + (x - 6) ** 2
+    bins = np.zeros(SHAPE)
+    bins[[2, 5, 9, 12, 17], [3, 12, 7, 1, 9]] = 1
+    hole = np.zeros(SHAPE)
+    hole[3:7, 5:9] = np.nan
+    return {
+        "dark edges": np.exp(-np.minimum(np.minimum(x, nx - 1 - x), np.minimum(y, ny - 1 - y))),
+        "a dark corner": np.exp(-(y + x) / 2),
+        "an amplifier step: high": (x < 4) + 0.0 * y,
+        "a high stripe": (x == 11) + 0.0 * y,
+        "a halo (over-subtracted)": np.exp(-spot / 8),
+        "a ring about a peak": (1 - spot / 4) * np.exp(-spot / 8),
+        "outlier bins: high": bins,
+        "an extra gradient": 0.6 * u + 0.3 * v,
+        "a bowl: the middle is high": -(u**2 + v**2) / 2,
+        "a level offset: above the surroundings": np.full(SHAPE, 4.0),
+        "a dead block: bins without a value": hole,
+    }
+
+
+def visit(faults: dict[int, np.ndarray], seed: int = 1, side: int = 6) -> dict[int, str]:
+    """Return what is said of each detector of a square camera."""
+    rng = np.random.default_rng(seed)
+    bins, corners = [], []
+    for number in range(side**2):
+        x0, y0 = 1.05 * (number % side), 1.05 * (number // side)
+        corner = np.array([[x0, y0], [x0 + 1, y0], [x0 + 1, y0 + 1], [x0, y0 + 1]]) - 0.525 * side
+        # Turned by a half, as some of HSC's are.
+        corner = corner[[2, 3, 0, 1]] if number % 2 else corner
+        v, u = ((np.arange(n) + 0.5) / n for n in SHAPE)
+        v = v[:, None]
+        weights = np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v], axis=-1)
+        x, y = np.moveaxis(weights @ corner, -1, 0)
+        sky = 1 + 0.02 * x - 0.01 * y + 0.004 * (x**2 + y**2)
+        noise = NOISE * rng.normal(size=SHAPE)
+        fault = 0.01 * faults[number] if number in faults else 0.0
+        values = LEVEL * sky * (1 + noise + fault) * (1 + 0.002 * rng.normal())
+        bins.append(Bins(values, np.full(SHAPE, NOISE * LEVEL), Box(0, 0, 2048, 2560)))
+        corners.append(corner)
+    settings = JudgeSettings((4, 1))
+    members, shared = measure_together(bins, corners, [""] * len(bins), settings)
+    assert not shared
+    rows = [member.values | {"level_median": LEVEL} for member in members]
+    columns = judge_members(rows, members, metric_names(), Thresholds())
+    assert [word == "fail" for word in columns["verdict"]] == [bool(words) for words in columns["fault"]]
+    return dict(enumerate(columns["fault"].tolist()))
+
+
+@pytest.mark.parametrize("words", shapes())
+def test_each_fault_is_found_and_named_and_nothing_else(words: str) -> None:
+    said = visit({14: shapes()[words]})
+    assert said.pop(14).startswith(words)
+    assert set(said.values()) == {""}
+
+
+def test_sign_size_and_place_are_told() -> None:
+    said = visit({8: -shapes()["a high stripe"], 21: shapes()["an amplifier step: high"]})
+    assert said[8].startswith("a low stripe (x = 1472, ")
+    assert "% of the sky" in said[8]
+    assert "amplifier 0, 1 % of the sky" in said[21]
+
+
+def test_what_all_detectors_share_is_the_visits() -> None:
+    rng = np.random.default_rng(3)
+    edge = 0.01 * shapes()["dark edges"]
+    bins = [
+        Bins(LEVEL * (1 + edge + NOISE * rng.normal(size=SHAPE)), np.zeros(SHAPE), Box(0, 0, 2048, 2560))
+        for _ in range(12)
+    ]
+    members, shared = measure_together(bins, [None] * 12, [""] * 12, JudgeSettings())
+    assert [list(member.places) for member in shared] == [["edge"]]
+    assert all(abs(member.values["significance_edgeSigma"]) < 5 for member in members)
+
+
+def test_clean_visits_pass() -> None:
+    failing = sum(bool(words) for seed in range(8) for words in visit({}, seed).values())
+    # Of 288 detectors, one in a hundred may.
+    assert failing <= 2
+
+
+def test_templates_have_no_smooth_part() -> None:
+    bank = make_bank(SHAPE, (4, 1), 1)
+    local = [i for i, template in enumerate(bank.templates) if template.family != "gradient"]
+    np.testing.assert_allclose(np.linalg.norm(bank.filters, axis=1), 1, atol=1e-4)
+    assert np.abs(bank.filters[local] @ bank.basis).max() < 1e-4
+    assert make_bank(SHAPE, (4, 1), 1) is bank
+    ring = bank.families["ring"].start
+    assert np.abs(bank.draw(ring)).max() == pytest.approx(1, abs=0.01)
+
+
+def test_largest_hole_is_connected_by_sides() -> None:
+    missing = np.zeros((5, 5), dtype=bool)
+    assert largest_hole(missing) == 0
+    missing[[0, 0, 1, 3, 4], [0, 1, 2, 3, 4]] = True
+    assert largest_hole(missing) == 2
+
+
+def test_history_leaves_the_visit_itself_out() -> None:
+    history = History()
+    usual = np.array([0.004, -0.01, 0.002, 0.0, 0.001, -0.002])
+    visits = [usual + 1e-4 * i for i in range(5)]
+    visits[3] = visits[3] + np.array([0, 0.015, 0, 0, 0, 0])
+    for deviations in visits:
+        history.add(range(6), deviations)
+    changes, sigmas = history.changes(range(6), visits[3], 0.002)
+    assert changes[1] == pytest.approx(0.015, abs=1e-3)
+    assert np.flatnonzero(np.abs(sigmas) > 5).tolist() == [1]
+    for number in (0, 1, 2, 4):
+        assert np.abs(history.changes(range(6), visits[number], 0.002)[1]).max() < 1
+
+
+def test_of_two_others_that_disagree_neither_is_blamed_on_the_third() -> None:
+    history = History()
+    for deviation in (0.0, 0.05, 0.001):
+        history.add(["a", "b", "c"], np.array([deviation, 0.0, 0.0]))
+    assert abs(history.changes("abc", np.array([0.001, 0.0, 0.0]), 0.002)[1][0]) < 1
+    assert history.changes("abc", np.array([0.05, 0.0, 0.0]), 0.002)[1][0] > 5
+    history = History()
+    history.add(["a"], np.array([0.1]))
+    assert np.isnan(history.changes(["a"], np.array([0.1]), 0.002)[0]).all()
+
+
+def test_peers_lower_what_they_share() -> None:
+    names = ["significance_edgeSigma", "level_median"]
+    values = np.column_stack([[10.0, -11.0, 12.0, -10.0, 60.0], np.full(5, 3.0)])
+    soften_by_peers(names, values)
+    failing = judge_rows(names, values, [""] * 5, Thresholds()).failures
+    assert [failure.row for failure in failing] == [4]
+    assert values[:, 1].tolist() == [3.0] * 5
+
+
+def test_words() -> None:
+    assert words_for("significance_edgeSigma", 9, -5, 5) == "dark edges"
+    assert words_for("significance_edgeSigma", -9, -5, 5) == "bright edges"
+    row = {"significance_edgeAmplitude": 6.2, "level_median": 2000.0}
+    assert (
+        describe_failure("significance_edgeSigma", 9, -5, 5, row) == "dark edges (0.31 % of the sky, 9 sigma)"
+    )
+    assert describe_failure("shape_roughness", 9, math.nan, 5, {}) == "shape_roughness"
+
+
+def test_words_from_before_are_kept_and_new_ones_added() -> None:
+    names = ["significance_edgeSigma", "context_levelChangeSigma"]
+    judgement = judge_rows(names, np.array([[9.0, 8.0]]), [""], Thresholds())
+    known = ("significance_edgeSigma", "dark edges (here)")
+    row = {"context_levelChange": 0.02}
+    words = judgement.fault(0, row, None, known)
+    assert words == "dark edges (here); a level offset: higher than usual (2 % of the sky, 8 sigma)"
+    # What was said of another metric does not count any more.
+    assert "(here)" not in judgement.fault(0, row, None, ("significance_spotSigma", "a halo (here)"))
