@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .background import BackgroundModel
     from .errors import BackgroundError
-    from .metrics import measure_background
+    from .metrics import measure_background, measure_residual
 
-__all__ = ("BackgroundError", "BackgroundModel", "measure_background")
+__all__ = ("BackgroundError", "BackgroundModel", "measure_background", "measure_residual")
 
 # Imported when first used: the command line need not wait for astropy.
 _HOMES = {
     "BackgroundError": "errors",
     "BackgroundModel": "background",
     "measure_background": "metrics",
+    "measure_residual": "metrics",
 }
 
 
