@@ -43,6 +43,13 @@ EXPECTED = {
     "stepMax outlierDetectorCount missingDetectorCount unreadableDetectorCount",
     "stack": "visitCount patternRms patternPeakToValley temporalRms clippedVisitCount unreadableVisitCount",
     "tract": "patchCount seamRms seamMax unreadablePatchCount",
+    "residual": "skyFraction median medianUncertainty mean meanUncertainty noise noiseUncertainty "
+    "noiseCorrelation cellRms cellRmsUncertainty cellExcess cellExcessUncertainty cellChi2 backgroundLevel "
+    "skyBrightnessError skyBrightnessErrorUncertainty skyBrightnessScatter skyBrightnessScatterUncertainty "
+    "limitingSurfaceBrightness limitingSurfaceBrightnessUncertainty edgeExcess edgeExcessSignificance "
+    "edgeExtreme edgeExtremeSignificance cornerExcess cornerExcessSignificance stepX stepXSignificance "
+    "stepY stepYSignificance segmentStep segmentStepSignificance haloFootprintCount haloDepth haloRadius "
+    "haloSignificance crowdingSlope crowdingSignificance",
 }
 
 METRIC = {"name": "median", "unit": "{unit}", "description": "Median.", "low": None, "high": None}
@@ -276,7 +283,7 @@ def test_metric_information_names_the_pictures_of_a_generation() -> None:
 def test_every_picture_is_one_of_the_tasks() -> None:
     templates = set()
     for path in TASKS.glob("*.py"):
-        templates |= set(re.findall(r'name="\{backgroundName\}(_\w+_plot)"', path.read_text()))
+        templates |= set(re.findall(r'name="\{(?:background|image)Name\}(_\w+_plot)"', path.read_text()))
     templates |= {"_stack_plot", "_tract_plot"}
-    for entry in yaml.safe_load(metric_information(load_catalogue(), "sky", "sky")).values():
+    for entry in yaml.safe_load(metric_information(load_catalogue(), "sky", "sky", "sky")).values():
         assert entry["plot"].removeprefix("sky") in templates

@@ -105,7 +105,8 @@ class RowKind:
         ]
 
 
-_BACKGROUND = (*BACKGROUND_GROUPS, "comparison")
+# What is left in an image has datasets, and so families, of its own.
+_BACKGROUND = (*BACKGROUND_GROUPS, "comparison", "residual")
 
 KINDS = (
     RowKind(

@@ -43,8 +43,6 @@ from ._campaign import BACKGROUND_GROUPS, metric_names
 from ._gather import CampaignBatch, CampaignWriter, Summary, WorstList
 from ._inputs import describe, is_unit
 
-_LEVEL = "level_median"
-
 
 def _outputs(dimension: str) -> tuple[cT.Output, cT.Output, cT.Output]:
     """Return what every gather task writes: table, summary and worst."""
@@ -234,6 +232,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
     _summary_keys: ClassVar[tuple[str, ...]] = ("band", "day_obs")
     _batch_count: ClassVar[str] = "visitCount"
     _names: ClassVar[tuple[str, ...]] = tuple(metric_names((*BACKGROUND_GROUPS, "comparison")))
+    # The metric whose median the summary has.
+    _level: ClassVar[str] = "level_median"
 
     config: GatherBackgroundMetricsConfig
 
@@ -310,7 +310,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
         writer = CampaignWriter(self._keys, self._names, unit)
         summary = Summary(self._summary_keys, self._batch_count)
         worst = WorstList(self.config.worst_count, self._keys, lambda name: catalogue[name].unit_for(unit))
-        level = self._names.index(_LEVEL)
+        level = self._names.index(self._level)
         rows = 0
         try:
             for batch in batches:
