@@ -19,6 +19,7 @@ from .commands.ingest import ingest
 from .commands.inspect import inspect
 from .commands.metrics import metrics
 from .commands.report import report
+from .commands.requirement import requirement
 from .errors import BackgroundError, UserError, fault_of_the_machine
 
 # What a user should know the commands print, or raise. Without a handler,
@@ -51,5 +52,5 @@ def main() -> None:
     logging.getLogger("lsst").addHandler(_QUIET)
 
 
-for _command in (demo, discover, env, export, ingest, inspect, metrics, report):
+for _command in (demo, discover, env, export, ingest, inspect, metrics, report, requirement):
     main.add_command(_command)

@@ -124,13 +124,14 @@ class SkyImage:
             pixel_scale = _scale_at(sky_projection, bbox)
         return cls(array, PlaneMask.of(mask), bbox, getattr(image, "unit", None), scaling, pixel_scale, name)
 
-    def scaling_from(self, instrumental_unit: u.UnitBase) -> u.Quantity | None:
+    def scaling_from(self, unit: u.UnitBase) -> u.Quantity | None:
         """Return the flux of one instrumental unit.
 
         Parameters
         ----------
-        instrumental_unit : `astropy.units.UnitBase`
-            The unit that a photometric calibration of afw takes.
+        unit : `astropy.units.UnitBase`
+            Unit of the image's pixels, which a photometric calibration of afw
+            takes.
 
         Returns
         -------
@@ -140,9 +141,9 @@ class SkyImage:
         """
         if self.scaling is None or isinstance(self.scaling, u.Quantity):
             return self.scaling
-        if instrumental_unit.is_equivalent(u.nJy) or not math.isfinite(self.scaling):
+        if unit.is_equivalent(u.nJy) or not math.isfinite(self.scaling):
             return None
-        return u.Quantity(self.scaling, u.nJy / instrumental_unit)
+        return u.Quantity(self.scaling, u.nJy / unit)
 
 
 def _at_center(field: Any, bbox: Any) -> u.Quantity | None:

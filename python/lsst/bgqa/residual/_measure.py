@@ -96,7 +96,7 @@ def measure_residual_sky(
     calibration = calibrate(
         unit,
         background.unit,
-        scaling=image.scaling_from(unit if image.unit is None else background.unit),
+        scaling=image.scaling_from(unit),
         pixel_scale=image.pixel_scale,
     )
     grid = measure_cells(image, config)
