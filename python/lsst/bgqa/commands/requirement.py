@@ -1,14 +1,21 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("requirement",)
+__all__ = ("requirement", "requirement_table")
 
 import json
 import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..dashboard.requirement import BandPrecision
 
 
 @click.command
@@ -44,19 +51,35 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([band.row for band in bands], indent=1, allow_nan=False))
         return
+    make_console().print(requirement_table(bands))
+
+
+def requirement_table(bands: Sequence[BandPrecision]) -> Table:
+    """Show how well the sky was determined, band by band.
+
+    Parameters
+    ----------
+    bands : `~collections.abc.Sequence` [`BandPrecision`]
+        The bands, at least one.
+
+    Returns
+    -------
+    table : `rich.table.Table`
+        The table.
+    """
     from rich.table import Table
 
     table = Table(
-        title=f"Sky brightness precision (OSS-REQ-0387: at most {bands[0].limit:.0%})" if bands else None,
+        title=f"Sky brightness precision (OSS-REQ-0387: at most {bands[0].limit:.0%})",
         title_justify="left",
         header_style="bold",
         caption="Median, 95th percentile and greatest of each, as fractions of the sky.",
         caption_justify="left",
     )
     for name in ("images", "band", "verdict"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("known", "met", "unknown", "error", "scatter"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("worst")
     for band in bands:
         style = {"pass": "green", "fail": "red"}.get(band.verdict)
@@ -72,4 +95,4 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
             band.worst,
             style=style,
         )
-    make_console().print(table)
+    return table
