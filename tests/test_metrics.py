@@ -40,7 +40,8 @@ EXPECTED = {
     "consistent",
     "comparison": "meanDifference medianDifference rmsDifference maxAbsDifference",
     "visit": "detectorCount levelMedian levelScatter gradientAmplitude gradientAngle radialTerm stepRms "
-    "stepMax outlierDetectorCount missingDetectorCount unreadableDetectorCount",
+    "stepMax outlierDetectorCount missingDetectorCount unreadableDetectorCount "
+    "residualDetectorCount skyBrightnessError skyBrightnessScatter impreciseDetectorCount",
     "stack": "visitCount patternRms patternPeakToValley temporalRms clippedVisitCount unreadableVisitCount",
     "tract": "patchCount seamRms seamMax unreadablePatchCount",
     "residual": "skyFraction median medianUncertainty mean meanUncertainty noise noiseUncertainty "

@@ -207,7 +207,8 @@ def test_lsstcam_campaigns_have_its_dataset_names() -> None:
         label: {edge.parent_dataset_type_name for edge in tasks[label].iter_all_inputs()}
         for label in ("visitBackgroundQa", "stackBackgrounds", "tractBackgroundQa", "gatherTractBackgroundQa")
     }
-    assert inputs["visitBackgroundQa"] == inputs["stackBackgrounds"] == {"visit_image_background"}
+    assert inputs["stackBackgrounds"] == {"visit_image_background"}
+    assert inputs["visitBackgroundQa"] == {"visit_image_background", "visit_image_residual_metrics"}
     assert inputs["tractBackgroundQa"] == {"deep_coadd_background"}
     assert inputs["gatherTractBackgroundQa"] == {"deep_coadd_background_tract_table"}
 

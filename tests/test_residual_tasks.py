@@ -26,6 +26,7 @@ from lsst.bgqa.tasks import (
     ResidualSkyConfig,
     ResidualSkyTask,
 )
+from lsst.bgqa.tasks._precision import visit_precision
 from lsst.ctrl.mpexec.cli.pipetask import cli as pipetask
 from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
 from lsst.images import BackgroundMap, MaskedImage
@@ -134,6 +135,38 @@ def test_images_of_the_stack_are_measured_and_gathered(legacy: Path) -> None:
         patch = butler.get("deepCoadd_calexp_residual_campaign_table", skymap="map").to_pylist()
         assert [row["patch"] for row in patch] == [1]
         assert patch[0]["residual_haloSignificance"] == pytest.approx(halo["residual_haloSignificance"].value)
+
+
+@standalone_only
+def test_visit_takes_in_what_its_images_say(legacy: Path) -> None:
+    run(legacy, "backgroundQa.yaml#residual")
+    run(legacy, "backgroundQa.yaml#visit")
+    with Butler.from_config(str(legacy), collections="out") as butler:
+        found = quantities_of(butler.get("calexpBackground_visit_metrics", **DETECTOR))
+        detectors = [
+            quantities_of(butler.get("calexp_residual_metrics", detector=i, **DETECTOR)) for i in range(5)
+        ]
+    assert found["visit_residualDetectorCount"].value == 5
+    assert found["visit_impreciseDetectorCount"].value == 0
+    for name in ("Error", "Scatter"):
+        expected = np.median([metrics[f"residual_skyBrightness{name}"].value for metrics in detectors])
+        assert found[f"visit_skyBrightness{name}"].value == pytest.approx(expected)
+
+
+def test_visit_names_the_detectors_that_are_not_precise() -> None:
+    def metrics(error: float, scatter: float) -> dict[str, u.Quantity]:
+        values = {"residual_skyBrightnessError": error, "residual_skyBrightnessScatter": scatter}
+        return {name: u.Quantity(value) for name, value in values.items()}
+
+    assert visit_precision({}) == ({}, {})
+    assert visit_precision({3: {}}) == ({"visit_residualDetectorCount": 1}, {})
+    values, worst = visit_precision(
+        {1: metrics(0.001, 0.02), 2: metrics(0.03, 0.0), 3: metrics(0.002, 0.003), 4: {}}
+    )
+    assert values["visit_residualDetectorCount"] == 4
+    assert values["visit_impreciseDetectorCount"] == 2
+    assert values["visit_skyBrightnessError"] == pytest.approx(0.002)
+    assert worst == {"detector": [2, 1], "size": [0.03, 0.02]}
 
 
 @standalone_only

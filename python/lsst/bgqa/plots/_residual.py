@@ -126,6 +126,7 @@ def plot_rings(residual: ResidualSky, title: str = "") -> Figure | None:
             profile.depths[ring],
             "o",
             color=OKABE_ITO["vermillion"],
+            zorder=3,
             label=f"darkest: {profile.depths[ring] / profile.depth_errors[ring]:+.1f} sigma",
         )
     axes.set(
