@@ -437,6 +437,12 @@ def test_boxes_must_agree() -> None:
         measure_residual(image, flat_background(bbox=Box(20, -30, 512, 500)))
 
 
+def test_image_and_mask_must_agree() -> None:
+    image = SkyImage.of(sky_with(np.random.default_rng(1)))
+    with pytest.raises(BackgroundError, match="image: the mask is of 512x512 pixels, the image of 512x500"):
+        SkyImage(image.array[:500], image.mask, Box(0, 0, 512, 500))
+
+
 @pytest.mark.parametrize("how", ["masked", "nan"])
 def test_image_without_sky_has_its_fraction_alone(how: str) -> None:
     pixels = np.zeros((512, 512))

@@ -36,8 +36,8 @@ from lsst.images.fields import ChebyshevField
 DATA = Path(__file__).parent / "data" / "residual"
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 SCENES = ("plain", "halo", "crowded", "amp_step", "dark_edge")
-DETECTOR = {"instrument": "Cam", "visit": 7}
-PATCH = {"skymap": "map", "tract": 3, "band": "r"}
+DETECTOR: dict[str, Any] = {"instrument": "Cam", "visit": 7}
+PATCH: dict[str, Any] = {"skymap": "map", "tract": 3, "band": "r"}
 
 standalone_only = pytest.mark.skipif(stack.have_stack(), reason="ingests files for the standalone formatters")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 __all__ = ("SkyImage",)
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import astropy.units as u
 import numpy as np
 
-from ..background import Box
+from ..background import BackgroundError, Box
 from ._mask import PlaneMask
 
 
@@ -33,6 +33,13 @@ class SkyImage:
         Where its pixels have no unit, theirs is the instrumental one.
     pixel_scale : `float` or `None`
         Side of a pixel in arcsec, if the image says it.
+    name : `str`
+        What messages call it.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if image and mask have not the same shape.
     """
 
     array: np.ndarray
@@ -41,7 +48,12 @@ class SkyImage:
     unit: u.UnitBase | None = None
     scaling: u.Quantity | float | None = None
     pixel_scale: float | None = None
-    name: str = field(default="image")
+    name: str = "image"
+
+    def __post_init__(self) -> None:
+        if self.mask.array.shape[:2] != self.array.shape:
+            shapes = ("x".join(map(str, a.shape[1::-1])) for a in (self.mask.array, self.array))
+            raise BackgroundError(f"{self.name}: the mask is of {' pixels, the image of '.join(shapes)}")
 
     @classmethod
     def of(cls, image: Any) -> Self:
