@@ -65,6 +65,11 @@ class _Rule:
     fraction: float | None = None
 
 
+def _left(words: str) -> tuple[str, str]:
+    """Return words for what is dark or bright in the sky that is left."""
+    return f"{words.format('dark')} left in the image", f"{words.format('bright')} left in the image"
+
+
 _RULES = (
     _Rule("coverage", "coverage_finiteFraction", "pixels without a value", None),
     _Rule("edges", "edges_edgeExcess", "dark edges", "bright edges", 0.003),
@@ -79,6 +84,16 @@ _RULES = (
     _Rule("closure", "closure_nanMismatchCount", None, "pixels with a value in one coadd only"),
     _Rule("closure", "closure_edgeUnexplainedCount", None, "unexplained pixels at the edge"),
     _Rule("closure", "closure_interiorUnexplainedCount", None, "unexplained pixels inside"),
+    _Rule("precision", "residual_skyBrightnessError", None, "a sky that is wrong by more than 1 %"),
+    _Rule("precision", "residual_skyBrightnessScatter", None, "a sky that is uneven by more than 1 %"),
+    _Rule("image edges", "residual_edgeExcessSignificance", *_left("{} edges")),
+    _Rule("image edges", "residual_edgeExtremeSignificance", *_left("a {} edge")),
+    _Rule("image corner", "residual_cornerExcessSignificance", *_left("a {} corner")),
+    _Rule("image step", "residual_stepXSignificance", *_left("a step in x at the middle")),
+    _Rule("image step", "residual_stepYSignificance", *_left("a step in y at the middle")),
+    _Rule("image step", "residual_segmentStepSignificance", *_left("a step between segments")),
+    _Rule("image halo", "residual_haloSignificance", "a dark halo left in the image", None),
+    _Rule("crowding", "residual_crowdingSignificance", None, "sources taken for sky where they crowd"),
 )
 
 
