@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,10 @@ def test_halo_is_found_with_its_radius() -> None:
     assert found["haloFootprintCount"] == 1
     assert found["haloDepth"] < 0 and found["haloSignificance"] < -5
     assert 100 < found["haloRadius"] < 200
+    words = re.fullmatch(r"about x = (\d+), y = (\d+)", residual.places["residual_haloDepth"])
+    assert words is not None
+    assert abs(int(words[1]) - MANIFEST["halo"]["star_x"]) < 8
+    assert abs(int(words[2]) - MANIFEST["halo"]["star_y"]) < 8
     assert residual.profile is not None and residual.profile.depths[0] > 5  # wings that are not masked
 
 

@@ -87,9 +87,7 @@ def measure_images(console: Console, repo: Path, output: str, generation: DemoGe
                     continue
                 metric = name.removesuffix("Significance")
                 size = next(found[m] for m in (metric, f"{metric}Depth", f"{metric}Slope") if m in found)
-                where = places.get(metric, "")
-                if what == "dark halo":
-                    where = f"{found['residual_haloRadius'].value:.0f} pixels from a star"
+                where = places.get(f"{metric}Depth", places.get(metric, ""))
                 table.add_row(
                     *(str(detector), what, where),
                     *(f"{size.value:+.3g} {size.unit}", f"{found[name].value:+.0f}"),

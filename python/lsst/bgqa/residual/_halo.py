@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("RingProfile", "distance_to_footprints", "ring_profile")
+__all__ = ("Footprints", "RingProfile", "find_footprints", "ring_profile")
 
 import itertools
 from collections.abc import Sequence
@@ -78,8 +78,29 @@ class RingProfile:
         }
 
 
-def distance_to_footprints(grid: CellGrid, area: int) -> tuple[np.ndarray | None, int]:
-    """Measure how far each part of a cell is from large detected sources.
+@dataclass(frozen=True, eq=False)
+class Footprints:
+    """The large detected sources of an image.
+
+    Attributes
+    ----------
+    distance : `numpy.ndarray`
+        Distance of each part's centre from the edge of the nearest one, in
+        pixels.
+    count : `int`
+        Number of them.
+    x, y : `float`
+        Centre of the largest, local pixels.
+    """
+
+    distance: np.ndarray
+    count: int
+    x: float
+    y: float
+
+
+def find_footprints(grid: CellGrid, area: int) -> Footprints | None:
+    """Find large detected sources.
 
     Parameters
     ----------
@@ -90,20 +111,24 @@ def distance_to_footprints(grid: CellGrid, area: int) -> tuple[np.ndarray | None
 
     Returns
     -------
-    distance : `numpy.ndarray` or `None`
-        Distance of each part's centre from the edge of the nearest large
-        footprint, in pixels; `None` if there is none.
-    count : `int`
-        Number of large footprints.
+    footprints : `Footprints` or `None`
+        The large ones; `None` if there is none.
     """
     inside = (grid.pixels > 0) & (grid.detected >= 0.5 * grid.pixels)
     labels, n = ndimage.label(inside, structure=np.ones((3, 3)))
     areas = np.bincount(labels.ravel(), weights=grid.detected.ravel(), minlength=n + 1)
     large = np.flatnonzero(areas[1:] >= area) + 1
     if not len(large):
-        return None, 0
+        return None
     distance = ndimage.distance_transform_edt(~np.isin(labels, large)) * grid.part_size
-    return np.maximum(distance - 0.5 * grid.part_size, 0.0), len(large)
+    largest = large[np.argmax(areas[large])]
+    row, column = ndimage.center_of_mass(grid.detected, labels, largest)
+    return Footprints(
+        np.maximum(distance - 0.5 * grid.part_size, 0.0),
+        len(large),
+        (column + 0.5) * grid.part_size - 0.5,
+        (row + 0.5) * grid.part_size - 0.5,
+    )
 
 
 def ring_profile(grid: CellGrid, distance: np.ndarray, radii: Sequence[float]) -> RingProfile | None:

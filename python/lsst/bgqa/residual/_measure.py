@@ -23,7 +23,7 @@ from ._calibration import Calibration, calibrate
 from ._cells import CellGrid, measure_cells
 from ._config import ResidualConfig
 from ._crowding import crowding_slope
-from ._halo import RingProfile, distance_to_footprints, ring_profile
+from ._halo import RingProfile, find_footprints, ring_profile
 from ._image import SkyImage
 from ._mask import unknown_planes
 
@@ -109,12 +109,14 @@ def measure_residual_sky(
     contrasts = _contrasts(grid, config)
     for name, contrast in contrasts.items():
         metrics |= {name: contrast.value, f"{name}Significance": contrast.significance}
-    distance, count = distance_to_footprints(grid, config.halo_area)
-    metrics["haloFootprintCount"] = count
-    profile = None
-    if distance is not None and (profile := ring_profile(grid, distance, config.halo_radii)):
-        metrics |= profile.metrics()
     places = {name: contrast.place for name, contrast in contrasts.items()}
+    footprints = find_footprints(grid, config.halo_area)
+    metrics["haloFootprintCount"] = 0 if footprints is None else footprints.count
+    profile = None
+    if footprints and (profile := ring_profile(grid, footprints.distance, config.halo_radii)):
+        metrics |= profile.metrics()
+        x, y = footprints.x + image.bbox.x0, footprints.y + image.bbox.y0
+        places["haloDepth"] = f"about x = {x:.0f}, y = {y:.0f}" + (", the largest" * (footprints.count > 1))
     return _named(ResidualSky({}, unit, image.bbox, grid, profile, places), metrics)
 
 
