@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from astropy.stats import sigma_clip
 
 _ZERO_POINT_NJY = 31.4
 
@@ -231,6 +230,8 @@ def limiting_surface_brightness(
     is sigma; the limit is -2.5 log10(3 sigma / (10 arcsec * scale)) plus the
     zero point.
     """
+    from astropy.stats import sigma_clip
+
     if len(apertures) < 2 or not (math.isfinite(nanojansky) and math.isfinite(pixel_scale)):
         return {}
     kept = sigma_clip(apertures.means, sigma=3, maxiters=3, cenfunc="mean", masked=False)

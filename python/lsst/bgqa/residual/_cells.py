@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import chi2
 
 from ..background import Box
 from ._apertures import Apertures, aperture_tiles
@@ -25,6 +24,8 @@ from ._image import SkyImage
 
 _PARTS = 4
 _SIGMA_PER_MAD = 1.482602218505602
+# Median of the square of a normal deviate.
+_MEDIAN_SQUARE = _SIGMA_PER_MAD**-2
 # Every so many pixels of a row, and rows, one is taken for medians.
 _STRIDE = 4
 # With fewer pixels in the sample, a cell's own median is no guide; with
@@ -132,6 +133,8 @@ class CellGrid:
         times the square root of their pixels: that of the pixels where their
         noise is independent, larger where it is not.
         """
+        from scipy.special import chdtri
+
         deviation = np.where(self.counts > 0, self.means - np.kron(self.cell_means, _block()), 0.0)
         squares = self.sum_cells(self.counts * deviation**2)
         freedom = self.sum_cells(self.counts > 0) - 1
@@ -139,7 +142,7 @@ class CellGrid:
         if not used.any():
             return self.noise
         # A median, for in some cells the sky is not even.
-        ratio = squares[used] / chi2.median(freedom[used])
+        ratio = squares[used] / chdtri(freedom[used], 0.5)
         return max(math.sqrt(float(np.median(ratio))), self.noise)
 
     @cached_property
@@ -165,8 +168,7 @@ class CellGrid:
         used = np.isfinite(square)
         if used.sum() < _MIN_DIFFERENCES:
             return 0.0
-        # The median of the square of a normal deviate is 0.4549.
-        excess = float(np.median(square[used] - chi2.median(1) * noise[used])) / chi2.median(1)
+        excess = float(np.median(square[used] - _MEDIAN_SQUARE * noise[used])) / _MEDIAN_SQUARE
         return math.sqrt(max(excess, 0.0) / 6)
 
     def sum_cells(self, parts: np.ndarray) -> np.ndarray:

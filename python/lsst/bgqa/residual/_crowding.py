@@ -8,8 +8,6 @@ __all__ = ("crowding_slope",)
 import math
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
-from scipy.signal import correlate
 
 from ._cells import CellGrid
 
@@ -72,6 +70,8 @@ def crowding_slope(grid: CellGrid, background: np.ndarray) -> dict[str, float]:
 
 
 def _smoothed(detected: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
     above, below = (gaussian_filter(part, _SMOOTHING, mode="constant") for part in (detected, pixels))
     return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 
@@ -84,6 +84,8 @@ def _variance_of_sum(used: np.ndarray, weights: np.ndarray, values: np.ndarray) 
     """Estimate the variance of a weighted sum of values that correlate with
     their neighbours, from their correlation up to a quarter of the grid.
     """
+    from scipy.signal import correlate
+
     maps = np.zeros((3, *used.shape))
     maps[:, used] = np.ones(len(values)), weights, values
     pairs, of_weights, of_values = (correlate(part, part, method="fft") for part in maps)

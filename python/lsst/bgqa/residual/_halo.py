@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from ._cells import CellGrid
 
@@ -114,6 +113,8 @@ def find_footprints(grid: CellGrid, area: int) -> Footprints | None:
     footprints : `Footprints` or `None`
         The large ones; `None` if there is none.
     """
+    from scipy import ndimage
+
     inside = (grid.pixels > 0) & (grid.detected >= 0.5 * grid.pixels)
     labels, n = ndimage.label(inside, structure=np.ones((3, 3)))
     areas = np.bincount(labels.ravel(), weights=grid.detected.ravel(), minlength=n + 1)

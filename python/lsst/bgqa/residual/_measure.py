@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 import astropy.units as u
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from ..background import BackgroundError, BackgroundModel, Box
 from ._apertures import (
@@ -165,6 +164,8 @@ def _brightness(
     grid: CellGrid, background: BackgroundModel, calibration: Calibration, name: str
 ) -> dict[str, float]:
     """Measure what needs the background's brightness, or the image's."""
+    from scipy.ndimage import map_coordinates
+
     level = _in_cells(grid, background)
     metrics = crowding_slope(grid, level * calibration.background_factor)
     if math.isnan(calibration.background_factor):
