@@ -20,6 +20,7 @@ from growth import growth
 from kernel import kernel, render
 from quantum import imports, quantum
 from report import report
+from residual import residual
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +30,7 @@ _PARTS: dict[str, tuple[str, Callable[[int], list[dict[str, Any]]]]] = {
     "growth": ("Growth of measure_background", growth),
     "export": ("Exports of a campaign against reading its table", export),
     "imports": ("What importing the tasks adds to pipetask", imports),
+    "residual": ("An image read, and the sky left in it measured", residual),
     "report": ("A report against reading its rows", report),
     "quantum": ("A quantum under pipetask against one that measures nothing", quantum),
 }

@@ -48,7 +48,7 @@ from lsst.bgqa.background import (
     Layer,
 )
 from lsst.bgqa.standalone._regions import polygon
-from lsst.bgqa.standalone.demo import sky_position
+from lsst.bgqa.standalone.demo import masked_image, sky_position
 from lsst.bgqa.standalone.ingest import ingest
 from lsst.daf.butler import Butler, DatasetType
 
@@ -100,6 +100,7 @@ class Job:
     dp2: bool = False
 
 
+_IMAGES = "instrument='LSSTCam' AND visit = 1 AND detector < 4"
 _ONE_VISIT = "instrument='LSSTCam' AND visit = 1 AND detector < 20"
 JOBS = (
     Job("backgroundQa", _VISIT_QUERY, 4, 16 * 189, 1, "16 visits of 189 detectors", dp2=True),
@@ -133,6 +134,21 @@ JOBS = (
         "1000 tracts in 6 bands",
         "bench/tractBackgroundQa",
     ),
+    Job("residualSky", _IMAGES, 8, 189, 1, "189 detectors", dp2=True),
+    Job("preliminaryResidualSky", _IMAGES, 8, 189, 1, "189 detectors"),
+    Job("coaddResidualSky", _COADD_QUERY, 8, 600, 1, "100 patches in 6 bands", dp2=True),
+    Job("plotResidualSky", _IMAGES, 9, 189, 1, "189 detectors", dp2=True),
+    Job("plotCoaddResidualSky", _COADD_QUERY, 9, 600, 1, "100 patches in 6 bands", dp2=True),
+    Job(
+        "gatherResidualSky",
+        "instrument='LSSTCam'",
+        194,
+        1,
+        1000,
+        "1000 visits of 189 detectors",
+        "bench/residuals",
+    ),
+    Job("gatherCoaddResidualSky", "skymap='bench'", 7, 1, 3000, "6000 patches", "bench/coaddResidualSky"),
 )
 
 
@@ -283,6 +299,16 @@ def make_legacy(repo: Path, folder: Path) -> None:
         _insert_skymap(butler)
         _register(
             butler,
+            ("instrument", "visit", "detector"),
+            visit_image="ExposureF",
+            preliminary_visit_image="ExposureF",
+        )
+        for detector in range(4):
+            image = masked_image(_image_pixels(), {}, 30, u.nJy)
+            for name in ("visit_image", "preliminary_visit_image"):
+                butler.put(image, name, instrument="LSSTCam", visit=1, detector=detector)
+        _register(
+            butler,
             _COADD_DIMENSIONS,
             deep_coadd_background="Background",
             deep_coadd_predetection="ExposureF",
@@ -297,6 +323,10 @@ def make_legacy(repo: Path, folder: Path) -> None:
                 before, after = _coadds(background)
                 butler.put(before, "deep_coadd_predetection", data_id)
                 butler.put(after, "deep_coadd", data_id)
+
+
+def _image_pixels() -> np.ndarray:
+    return np.random.default_rng(1).normal(0, 30, (_HEIGHT, _WIDTH)).astype(np.float32)
 
 
 def _coadds(background: BackgroundModel) -> tuple[Any, Any]:
@@ -333,7 +363,7 @@ def make_dp2(repo: Path, folder: Path) -> None:
         for detector in range(6):
             background = detector_background(detector)
             image = make_visit_image(
-                np.zeros((_HEIGHT, _WIDTH), dtype=np.float32),
+                _image_pixels(),
                 ImageBox.from_shape((_HEIGHT, _WIDTH), start=(0, 0)),
                 BackgroundMap(
                     [Background("subtracted", _field(background, u.electron))], subtracted="subtracted"
@@ -374,6 +404,16 @@ def link_tables(repo: Path) -> None:
         table = butler.get(name, instrument="LSSTCam", visit=1, collections=f"bench/{JOBS[3].label}")
         for visit in range(1, _VISITS + 1):
             butler.put(table, name, instrument="LSSTCam", visit=visit)
+
+
+def link_residuals(repo: Path) -> None:
+    """Give every detector of a visit the metrics that one of them has."""
+    with Butler.from_config(str(repo), writeable=True, run="bench/residuals") as butler:
+        name = "visit_image_residual_metrics"
+        data_id = {"instrument": "LSSTCam", "visit": 1}
+        bundle = butler.get(name, data_id, detector=0, collections="bench/residualSky")
+        for detector in range(_DETECTORS):
+            butler.put(bundle, name, data_id, detector=detector)
 
 
 # --- Measuring -------------------------------------------------------------
@@ -458,6 +498,8 @@ def main(work: Path, output: Path | None) -> None:
     for job in JOBS:
         if job.inputs == "bench/tables":
             link_tables(repos["legacy"] / "repo")
+        if job.inputs == "bench/residuals":
+            link_residuals(repos["legacy"] / "repo")
         measured = {
             name: measure(repos[name] / "repo", pipelines[name], job) for name in repos if getattr(job, name)
         }

@@ -19,6 +19,8 @@ from lsst.bgqa.errors import fault_of_the_machine
 from lsst.bgqa.metrics import load_catalogue
 
 HSC = Path(__file__).parent / "data" / "hsc"
+RESIDUAL = Path(__file__).parent / "data" / "residual"
+PLAIN = str(RESIDUAL / "plain_calexp.fits")
 BACKGROUND = sorted(HSC.glob("*.fits"))[0]
 
 
@@ -44,6 +46,40 @@ def test_inspect_gives_json_to_programs() -> None:
     assert level["unit"] == "electron"
     assert level["value"] == pytest.approx(3121, rel=0.01)
     assert list(document["metrics"]) == [name for name in load_catalogue() if name in document["metrics"]]
+
+
+def test_inspect_measures_the_image_too() -> None:
+    background, image = (str(RESIDUAL / f"amp_step_calexp{what}.fits") for what in ("Background", ""))
+    document = json.loads(run("inspect", "--json", background, "--image", image).stdout)
+    assert document["metrics"]["residual_stepX"]["value"] == pytest.approx(12, abs=2)
+    assert document["places"]["residual_stepX"] == "x = 320"
+    assert document["metrics"]["residual_limitingSurfaceBrightness"]["unit"] == "mag / arcsec2"
+    result = run("inspect", background, "--image", image, "--image-unit", "nJy")
+    assert result.exit_code == 0 and "left edge" in result.output
+    document = json.loads(
+        run("inspect", "--json", background, "--image", image, "--image-unit", "nJy").stdout
+    )
+    assert document["metrics"]["residual_mean"]["unit"] == "nJy"
+    assert "residual_skyBrightnessError" not in document["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--image", "nowhere.fits"), "nowhere.fits: cannot be read as an image"),
+        (("--image", str(BACKGROUND)), "cannot be read as an image of the stack"),
+        (("--image", str(RESIDUAL / "plain_calexp.fits")), "covers 640x640"),
+        (
+            ("--image", str(RESIDUAL / "plain_calexp.fits"), "--image-unit", "parsnip"),
+            "'parsnip' is not a unit",
+        ),
+        (("--image-unit", "nJy"), "--image-unit goes with --image"),
+    ],
+)
+def test_inspect_says_what_is_wrong_with_an_image(arguments: tuple[str, ...], message: str) -> None:
+    result = run("inspect", str(BACKGROUND), *arguments)
+    assert result.exit_code in (1, 2) and message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_inspect_describes_a_background_without_a_finite_bin(tmp_path: Path) -> None:

@@ -282,6 +282,6 @@ def test_plot_tasks_run_without_a_butler(model: BackgroundModel) -> None:
 def test_pipeline_keeps_pictures_apart() -> None:
     graph = Pipeline.fromFile(str(PIPELINE)).to_graph()
     plots = {label for label in graph.tasks if label.startswith("plot")}
-    assert set(graph.task_subsets["plots"]) == plots
-    for label in ("detector", "coadd"):
+    assert set(graph.task_subsets["plots"]) | set(graph.task_subsets["residualPlots"]) == plots
+    for label in ("detector", "coadd", "residual", "coaddResidual"):
         assert not plots & set(graph.task_subsets[label])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -17,15 +18,19 @@ from lsst.bgqa import BackgroundModel
 from lsst.bgqa.background import ApproxStyle
 from lsst.bgqa.cli import main
 from lsst.bgqa.errors import UserError
+from lsst.bgqa.residual import ResidualConfig, SkyImage, measure_residual_sky
 from lsst.bgqa.standalone._regions import polygon
 from lsst.bgqa.standalone.demo import (
     DETECTORS,
+    IMAGE_VISIT,
     PATCHES,
     VISITS,
     DemoCam,
     _repository,
     make_coadd,
     make_repository,
+    make_visit_pixels,
+    masked_image,
     visit_background,
     visit_sky,
 )
@@ -253,3 +258,23 @@ def test_failing_pipetask_is_one_clear_line(tmp_path: Path) -> None:
         run_pipetask(arguments, tmp_path / "pipetask.log", lambda done, total: None)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "pipetask.log").stat().st_size > 0
+
+
+def test_faults_are_found_in_the_images() -> None:
+    found = {}
+    for number in (0, 1, 2, 4):
+        detector = DETECTORS[number]
+        background = visit_background(IMAGE_VISIT, detector)
+        made = make_visit_pixels(IMAGE_VISIT, detector, background)
+        image = SkyImage.of(masked_image(made.pixels, made.planes, made.noise, u.adu))
+        found[number] = measure_residual_sky(image, background, ResidualConfig(segments=(8, 2)))
+    clean, step, crowded, halo = found.values()
+    for name in ("edgeExcess", "cornerExcess", "stepX", "stepY", "segmentStep", "crowding"):
+        assert abs(clean.metrics[f"residual_{name}Significance"]) < 5
+    assert clean.metrics["residual_haloFootprintCount"] == 0
+    assert step.metrics["residual_stepY"] == pytest.approx(6.2, abs=0.5)  # 1 % of the sky
+    assert step.places["residual_stepY"] == "y = 1024"
+    assert step.places["residual_segmentStep"].startswith("y = 1024")
+    assert crowded.metrics["residual_crowdingSignificance"] > 10
+    assert halo.metrics["residual_haloSignificance"] < -10
+    assert 200 < halo.metrics["residual_haloRadius"] < 400

@@ -108,6 +108,9 @@ def legacy_datasets(generation: Generation, rim: int = 0) -> dict[str, Any]:
         name: legacy_background(VISIT_BOX, 800.0 + i, rim)
         for i, name in enumerate(generation.visit_backgrounds)
     }
+    for name in generation.visit_backgrounds:
+        if name in IMAGES:
+            datasets[IMAGES[name]] = exposure(VISIT_BOX, noise(VISIT_BOX))
     background = legacy_background(PATCH_BOX, 3.0)
     after = noise(PATCH_BOX)
     datasets[generation.coadds[0]] = exposure(PATCH_BOX, after + background.render())
@@ -158,6 +161,12 @@ class Generation:
 LSST_COADDS = ("deep_coadd_predetection", "deep_coadd")
 DC2_COADDS = ("deepCoadd", "deepCoadd_calexp")
 PRELIMINARY = "preliminary_visit_image_background"
+# The image that a background was subtracted from.
+IMAGES = {
+    "calexpBackground": "calexp",
+    "visit_image_background": "visit_image",
+    PRELIMINARY: "preliminary_visit_image",
+}
 GENERATIONS = {
     "any": Generation(
         "backgroundQa.yaml",
@@ -253,7 +262,7 @@ def fill(butler: Butler, datasets: dict[str, Any]) -> None:
         butler.registry.insertDimensionData(element, *rows)
     storage_classes = {"VisitImage": "VisitImage", "CellCoadd": "CellCoadd", "MaskedImage": "ExposureF"}
     for name, dataset in datasets.items():
-        of_visit = "visit" in name or name in ("calexpBackground", "skyCorr")
+        of_visit = "visit" in name or name in ("calexpBackground", "calexp", "skyCorr")
         dimensions = ["visit", "detector"] if of_visit else ["tract", "patch", "band"]
         storage_class = storage_classes.get(type(dataset).__name__, "Background")
         butler.registry.registerDatasetType(
@@ -302,7 +311,10 @@ def test_names_units_and_segments(name: str) -> None:
     for label, task in graph.tasks.items():
         config: Any = task.config
         of_coadds = "oadd" in label or "ract" in label
-        assert config.unit == generation.units[of_coadds], label
+        expected = generation.units[of_coadds]
+        if label == "gatherResidualSky" and expected == "electron":
+            expected = "nJy"  # the unit of the images
+        assert config.unit == expected, label
         # LSSTCam's coadds are of cells: what is there before is another coadd.
         if "doClosure" in config:
             assert config.doClosure == (name != "lsstcam")
@@ -318,7 +330,7 @@ def test_names_units_and_segments(name: str) -> None:
         else:
             of_visits[label] = background.name
     assert set(of_visits.values()) == set(generation.visit_backgrounds)
-    for label in ("backgroundQa", "plotBackground", "visitBackgroundQa", "stackBackgrounds"):
+    for label in ("backgroundQa", "plotBackground", "visitBackgroundQa", "stackBackgrounds", "residualSky"):
         assert of_visits[label] == generation.visit_backgrounds[0]
 
 
@@ -346,6 +358,32 @@ def visit_metrics(butler: Butler, name: str) -> dict[str, u.Quantity]:
 
 def coadd_metrics(butler: Butler, name: str) -> dict[str, u.Quantity]:
     return quantities_of(butler.get(f"{name}_metrics", PATCH, collections="out"))
+
+
+@standalone_only
+@pytest.mark.parametrize("name", ["dp02", "dp1", "dp2"])
+def test_residual_sky_end_to_end(name: str, tmp_path: Path) -> None:
+    repository = make(name, tmp_path)
+    pipeline = Pipeline.fromFile(f"{repository.generation.path}#residual,coaddResidual,gatherResidual")
+    if name == "dp02":
+        # Unlike its own, the coadds here say that they are calibrated.
+        pipeline.addConfigOverride("gatherCoaddResidualSky", "unit", "nJy")
+        pipeline.addConfigOverride("gatherResidualSky", "unit", "nJy")
+    butler = repository.run(pipeline)
+    image = "calexp" if name == "dp02" else "visit_image"
+    metrics = quantities_of(butler.get(f"{image}_residual_metrics", VISIT, collections="out"))
+    pixels = noise(VISIT_BOX)
+    assert metrics["residual_mean"].unit == u.nJy
+    assert metrics["residual_mean"].value == pytest.approx(float(pixels.mean(dtype=float)), abs=1e-3)
+    assert metrics["residual_noise"].value == pytest.approx(5, rel=0.01)
+    # Of DP1's images no calibration is left, nor is one of this camera's.
+    assert "residual_skyBrightnessError" not in metrics
+    coadd = repository.generation.coadds[1]
+    metrics = quantities_of(butler.get(f"{coadd}_residual_metrics", PATCH, collections="out"))
+    unit = repository.generation.units[1]
+    assert ("residual_skyBrightnessError" in metrics) == (unit == "nJy")
+    row = butler.get(f"{coadd}_residual_campaign_table", skymap="map", collections="out").to_pylist()[0]
+    assert row["residual_noise"] == pytest.approx(5, rel=0.02)
 
 
 @standalone_only

@@ -21,6 +21,7 @@ from lsst.bgqa.metrics import (
     load_catalogue,
     to_quantities,
 )
+from lsst.bgqa.metrics.faults import words_for
 from lsst.bgqa.metrics.information import metric_information
 from lsst.bgqa.statistics import StatisticsConfig
 
@@ -44,9 +45,17 @@ EXPECTED = {
     "consistent",
     "comparison": "meanDifference medianDifference rmsDifference maxAbsDifference",
     "visit": "detectorCount levelMedian levelScatter gradientAmplitude gradientAngle radialTerm stepRms "
-    "stepMax outlierDetectorCount missingDetectorCount unreadableDetectorCount failedFraction sharedSigma",
+    "stepMax outlierDetectorCount missingDetectorCount unreadableDetectorCount failedFraction sharedSigma "
+    "residualDetectorCount skyBrightnessError skyBrightnessScatter impreciseDetectorCount",
     "stack": "visitCount patternRms patternPeakToValley temporalRms clippedVisitCount unreadableVisitCount",
     "tract": "patchCount seamRms seamMax unreadablePatchCount",
+    "residual": "skyFraction median medianUncertainty mean meanUncertainty noise noiseUncertainty "
+    "noiseCorrelation cellRms cellRmsUncertainty cellExcess cellExcessUncertainty cellChi2 backgroundLevel "
+    "skyBrightnessError skyBrightnessErrorUncertainty skyBrightnessScatter skyBrightnessScatterUncertainty "
+    "limitingSurfaceBrightness limitingSurfaceBrightnessUncertainty edgeExcess edgeExcessSignificance "
+    "edgeExtreme edgeExtremeSignificance cornerExcess cornerExcessSignificance stepX stepXSignificance "
+    "stepY stepYSignificance segmentStep segmentStepSignificance haloFootprintCount haloDepth haloRadius "
+    "haloSignificance crowdingSlope crowdingSignificance",
 }
 
 METRIC = {"name": "median", "unit": "{unit}", "description": "Median.", "low": None, "high": None}
@@ -283,7 +292,18 @@ def test_metric_information_names_the_pictures_of_a_generation() -> None:
 def test_every_picture_is_one_of_the_tasks() -> None:
     templates = set()
     for path in TASKS.glob("*.py"):
-        templates |= set(re.findall(r'name="\{backgroundName\}(_\w+_plot)"', path.read_text()))
+        templates |= set(re.findall(r'name="\{(?:background|image)Name\}(_\w+_plot)"', path.read_text()))
     templates |= {"_stack_plot", "_tract_plot"}
-    for entry in yaml.safe_load(metric_information(load_catalogue(), "sky", "sky")).values():
+    for entry in yaml.safe_load(metric_information(load_catalogue(), "sky", "sky", "sky")).values():
         assert entry["plot"].removeprefix("sky") in templates
+
+
+def test_every_bound_of_the_residual_sky_has_words() -> None:
+    for name, metric in load_catalogue().items():
+        for bound, value in ((metric.low, -1e3), (metric.high, 1e3)):
+            if metric.group == "residual" and bound is not None:
+                low = math.nan if metric.low is None else metric.low
+                high = math.nan if metric.high is None else metric.high
+                assert words_for(name, value, low, high), name
+    assert words_for("residual_edgeExcessSignificance", -9, -5, 5) == "dark edges left in the image"
+    assert words_for("residual_haloSignificance", -9, -5, math.nan) == "a dark halo left in the image"

@@ -68,6 +68,10 @@ def test_subsets_hold_the_tasks() -> None:
         "gatherVisit": {"gatherVisitBackgroundQa"},
         "gatherCoadd": {"gatherCoaddBackgroundQa"},
         "gatherTract": {"gatherTractBackgroundQa"},
+        "residual": {"residualSky"},
+        "coaddResidual": {"coaddResidualSky"},
+        "residualPlots": {"plotResidualSky", "plotCoaddResidualSky"},
+        "gatherResidual": {"gatherResidualSky", "gatherCoaddResidualSky"},
     }
     assert graph.tasks["backgroundQa"].task_class is BackgroundQaTask
     assert graph.tasks["coaddBackgroundQa"].task_class is CoaddBackgroundQaTask
@@ -157,6 +161,10 @@ def test_dimensions_of_the_campaign_tasks() -> None:
         "gatherVisitBackgroundQa": {"instrument"},
         "gatherCoaddBackgroundQa": {"skymap"},
         "gatherTractBackgroundQa": {"skymap"},
+        "residualSky": {"instrument", "visit", "detector"},
+        "coaddResidualSky": {"skymap", "tract", "patch", "band"},
+        "gatherResidualSky": {"instrument"},
+        "gatherCoaddResidualSky": {"skymap"},
     }
     for label, dimensions in expected.items():
         connections = tasks[label].get_connections()
@@ -173,6 +181,8 @@ def test_dimensions_of_the_campaign_tasks() -> None:
         ("gatherBackgroundQa", "unit"),
         ("gatherCoaddBackgroundQa", "unit"),
         ("gatherTractBackgroundQa", "unit"),
+        ("residualSky", "unit"),
+        ("coaddResidualSky", "unit"),
     ],
 )
 def test_units_must_agree(label: str, field: str) -> None:
@@ -199,6 +209,31 @@ def test_lsstcam_campaigns_have_its_dataset_names() -> None:
         label: {edge.parent_dataset_type_name for edge in tasks[label].iter_all_inputs()}
         for label in ("visitBackgroundQa", "stackBackgrounds", "tractBackgroundQa", "gatherTractBackgroundQa")
     }
-    assert inputs["visitBackgroundQa"] == inputs["stackBackgrounds"] == {"visit_image_background"}
+    assert inputs["stackBackgrounds"] == {"visit_image_background"}
+    assert inputs["visitBackgroundQa"] == {"visit_image_background", "visit_image_residual_metrics"}
     assert inputs["tractBackgroundQa"] == {"deep_coadd_background"}
     assert inputs["gatherTractBackgroundQa"] == {"deep_coadd_background_tract_table"}
+
+
+def test_images_of_each_generation() -> None:
+    expected = {
+        "backgroundQa.yaml": ("calexp", "calexpBackground", "ExposureF"),
+        "HSC/backgroundQa.yaml": ("calexp", "calexpBackground", "ExposureF"),
+        "LSSTComCam/backgroundQa.yaml": ("visit_image", "visit_image_background", "ExposureF"),
+        "LSSTCam/backgroundQa.yaml": ("visit_image", "visit_image_background", "ExposureF"),
+        "LSSTCam/DP2.yaml": ("visit_image", "visit_image.backgrounds", "VisitImage"),
+    }
+    for name, (image, background, storage_class) in expected.items():
+        tasks = load(f"{RESOURCE}/{name}").tasks
+        task = tasks["residualSky"]
+        assert task.inputs["image"].parent_dataset_type_name == image
+        assert task.inputs["image"].storage_class_name == storage_class
+        assert task.inputs["background"].dataset_type_name == background
+        assert task.outputs["metrics"].parent_dataset_type_name == f"{image}_residual_metrics"
+        gather = tasks["gatherResidualSky"]
+        assert gather.inputs["metrics"].parent_dataset_type_name == f"{image}_residual_metrics"
+        coadd = tasks["coaddResidualSky"].inputs["image"]
+        assert coadd.parent_dataset_type_name in ("deepCoadd_calexp", "deep_coadd")
+        assert coadd.storage_class_name == ("CellCoadd" if "DP2" in name else "ExposureF")
+    preliminary = load(f"{RESOURCE}/LSSTComCam/backgroundQa.yaml").tasks["preliminaryResidualSky"]
+    assert preliminary.inputs["image"].parent_dataset_type_name == "preliminary_visit_image"

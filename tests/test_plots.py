@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import astropy.units as u
@@ -24,14 +25,20 @@ from lsst.bgqa.plots import (
     plot_closure,
     plot_differences,
     plot_histogram,
+    plot_notebook_row,
     plot_overview,
+    plot_residual_map,
+    plot_rings,
     plot_subtracted,
 )
 from lsst.bgqa.plots._sampling import average_image, sample_background
+from lsst.bgqa.residual import ResidualSky, SkyImage, measure_residual_sky
+from lsst.bgqa.standalone._exposure import read_exposure
 from lsst.bgqa.statistics.closure import ClosureClass, compare_coadds
 from lsst.images import Box as ImageBox
 from lsst.images.fields import ChebyshevField
 
+RESIDUAL = Path(__file__).parent / "data" / "residual"
 BBOX = Box(3900, 23900, 4200, 4100)
 
 
@@ -294,3 +301,46 @@ def test_inspect_draws_a_file(model: BackgroundModel, tmp_path: Path) -> None:
         assert run.exit_code == 1
         assert reason in run.stderr
         assert len(run.stderr.splitlines()) == 1
+
+
+# --- The sky that is left --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def halo() -> tuple[SkyImage, BackgroundModel, ResidualSky]:
+    image = SkyImage.of(read_exposure(str(RESIDUAL / "halo_calexp.fits")))
+    background = BackgroundModel.read_fits(RESIDUAL / "halo_calexpBackground.fits")
+    return image, background, measure_residual_sky(image, background)
+
+
+def test_notebook_row_shows_image_background_and_histogram(
+    halo: tuple[SkyImage, BackgroundModel, ResidualSky],
+) -> None:
+    image, background, _ = halo
+    figure = plot_notebook_row(image, background, "detector 1", unit=u.adu)
+    titles = texts_of(figure)
+    for text in ("Background-subtracted image", "Histogram of the background", "detector 1", "adu"):
+        assert text in titles
+    images = [artist for artist in figure.findobj(AxesImage) if isinstance(artist, AxesImage)]
+    shown = [artist.get_array() for artist in images]
+    assert sum(array is not None and array.shape == (640, 640) for array in shown) == 2
+    assert pixels_of(figure).std() > 0.05
+
+
+def test_residual_map_is_that_of_the_cells(halo: tuple[SkyImage, BackgroundModel, ResidualSky]) -> None:
+    residual = halo[2]
+    figure = plot_residual_map(residual, "detector 1")
+    (drawn,) = [artist for artist in figure.axes[0].images if isinstance(artist, AxesImage)]
+    np.testing.assert_array_equal(drawn.get_array(), residual.grid.cell_means)
+    low, high = drawn.get_clim()
+    assert low == -high
+    assert "cells of 64 pixels" in texts_of(figure)
+
+
+def test_rings_show_the_darkest(halo: tuple[SkyImage, BackgroundModel, ResidualSky]) -> None:
+    residual = halo[2]
+    figure = plot_rings(residual, "detector 1")
+    assert figure is not None
+    sigma = residual.metrics["residual_haloSignificance"]
+    assert f"darkest: {sigma:+.1f} sigma" in texts_of(figure)
+    assert plot_rings(replace(residual, profile=None)) is None

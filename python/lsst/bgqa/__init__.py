@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from .background import BackgroundModel
     from .errors import BackgroundError
     from .judge import measure_background
+    from .metrics import measure_residual
 
-__all__ = ("BackgroundError", "BackgroundModel", "measure_background")
+__all__ = ("BackgroundError", "BackgroundModel", "measure_background", "measure_residual")
 
 # Imported when first used: the command line need not wait for astropy.
 _HOMES = {
     "BackgroundError": "errors",
     "BackgroundModel": "background",
     "measure_background": "judge",
+    "measure_residual": "metrics",
 }
 
 

@@ -22,6 +22,7 @@ from .commands.ingest import ingest
 from .commands.inspect import inspect
 from .commands.metrics import metrics
 from .commands.report import report
+from .commands.requirement import requirement
 from .errors import BackgroundError, UserError, fault_of_the_machine, one_line, plain
 
 # Without a handler, Python would print the libraries' warnings besides ours.
@@ -74,5 +75,5 @@ def _end_in_order() -> None:
             signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
 
 
-for _command in (demo, discover, env, export, ingest, inspect, metrics, report):
+for _command in (demo, discover, env, export, ingest, inspect, metrics, report, requirement):
     main.add_command(_command)

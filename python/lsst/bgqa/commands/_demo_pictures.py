@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = ("draw_worst",)
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.markup import escape
 
 from lsst.daf.butler import Butler, DataCoordinate
 
-from ..standalone.demo import INPUT_RUN, SKYMAP, TRACT, DemoCam, DemoGeneration
+from ..standalone.demo import IMAGE_VISIT, INPUT_RUN, SKYMAP, TRACT, DemoCam, DemoGeneration
 from ._console import track
 from ._demo_report import WorstPlaces
 from ._pipetask import print_command, run_pipetask
@@ -22,7 +23,13 @@ _OUTPUT = "demo/plots"
 _MOST_PLACES = 3
 
 
-def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: DemoGeneration) -> str:
+def draw_worst(
+    console: Console,
+    repo: Path,
+    worst: WorstPlaces,
+    generation: DemoGeneration,
+    images: Sequence[int] = (),
+) -> str:
     """Draw the worst detectors and patches, and print where the pictures are.
 
     Parameters
@@ -35,6 +42,8 @@ def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: Dem
         What to draw; of each kind only the first few.
     generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
         What the datasets are called.
+    images : `~collections.abc.Sequence` [`int`], optional
+        Detectors whose images to draw, of the visit that has some.
 
     Returns
     -------
@@ -50,7 +59,8 @@ def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: Dem
         f"(visit={visit} AND detector={detector})" for visit, detector in worst.detectors[:_MOST_PLACES]
     ]
     patches = [f"(patch={patch} AND band='{band}')" for patch, band in worst.patches[:_MOST_PLACES]]
-    if not detectors and not patches:
+    exposed = [f"(visit={IMAGE_VISIT.id} AND detector={detector})" for detector in images]
+    if not detectors and not patches and not exposed:
         return ""
     for label, where, places, config in (
         ("plotBackground", f"instrument='{DemoCam.getName()}'", detectors, ()),
@@ -60,6 +70,7 @@ def draw_worst(console: Console, repo: Path, worst: WorstPlaces, generation: Dem
             patches,
             ("-c", "plotCoaddBackground:unit=nJy") if generation.name == "dp02" else (),
         ),
+        ("plotResidualSky", f"instrument='{DemoCam.getName()}'", exposed, ()),
     ):
         if not places:
             continue
@@ -92,7 +103,9 @@ def _collect(repo: Path, folder: Path) -> list[Path]:
                 if not refs or newest.setdefault(dataset_type.name, run) != run:
                     continue
                 for ref in refs:
-                    what = dataset_type.name.removesuffix("_plot").rpartition("_")[2]
+                    name, _, what = dataset_type.name.removesuffix("_plot").rpartition("_")
+                    if name.endswith("_residual"):
+                        what = f"residual-{what}"
                     paths.append(folder / f"{_place(ref.dataId)}-{what}.png")
                     with butler.getURI(ref).as_local() as local:
                         shutil.copyfile(local.ospath, paths[-1])

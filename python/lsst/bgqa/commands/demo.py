@@ -14,12 +14,13 @@ from ._paths import LocalPath
 if TYPE_CHECKING:
     from rich.console import Console
 
-_SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "gather")
+_SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "coaddResidual", "gather")
 _COADD_TASKS = (
     "coaddBackgroundQa",
     "tractBackgroundQa",
     "gatherCoaddBackgroundQa",
     "gatherTractBackgroundQa",
+    "coaddResidualSky",
 )
 
 
@@ -44,6 +45,7 @@ def demo(folder: Path, generation: str) -> None:
     from ._console import make_console, track
     from ._demo_pictures import draw_worst
     from ._demo_report import print_report
+    from ._demo_residual import measure_images
     from ._pipetask import print_command, run_pipetask
 
     form = GENERATIONS[generation]
@@ -72,7 +74,9 @@ def demo(folder: Path, generation: str) -> None:
     console.print()
     worst = print_report(console, folder, output, form)
     console.print()
-    pictures = draw_worst(console, folder, worst, form)
+    faulty = measure_images(console, folder, output, form)
+    console.print()
+    pictures = draw_worst(console, folder, worst, form, faulty)
     console.print()
     _make_report(console, folder, [output, *filter(None, [pictures])])
 

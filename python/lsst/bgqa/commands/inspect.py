@@ -4,10 +4,13 @@ from __future__ import annotations
 __all__ = ("inspect",)
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from lsst.resources import ResourcePath
 
 from ..errors import UserError
 from ._paths import LocalPath
@@ -16,11 +19,21 @@ if TYPE_CHECKING:
     import astropy.units as u
 
     from ..background import BackgroundModel, Layer
+    from ..residual import SkyImage
 
 
 @click.command
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option(
+    "--image",
+    "image_file",
+    metavar="CALEXP",
+    help="The image that the background was subtracted from; measure the sky that is left in it, too.",
+)
+@click.option(
+    "--image-unit", help="Unit of the image's pixels, if its file does not say it: by default that of FILE."
+)
 @click.option("--unit", default="adu", show_default=True, help="Unit of the pixels; files do not say it.")
 @click.option(
     "--plot",
@@ -28,32 +41,68 @@ if TYPE_CHECKING:
     type=LocalPath(dir_okay=False),
     help="Draw the background, its histogram and its bumps into a file: PNG, or PDF or SVG by its name.",
 )
-def inspect(file: str, as_json: bool, unit: str, plot: Path | None) -> None:
+def inspect(
+    file: str, as_json: bool, image_file: str | None, image_unit: str | None, unit: str, plot: Path | None
+) -> None:
     """Print the layers and the metrics of a background FILE.
 
     FILE is a path or URI of a file that lsst.afw.math.BackgroundList wrote,
-    as every Background dataset of a Butler is.
+    as every Background dataset of a Butler is; CALEXP one of an ExposureF.
     """
-    import astropy.units as u
-
     from ..background import BackgroundModel
     from ..judge import measure_background
+    from ..metrics import to_quantities
+    from ..residual import measure_residual_sky
 
-    try:
-        pixel_unit = u.Unit(unit)
-    except ValueError:
-        raise UserError(f"--unit: {unit!r} is not a unit that astropy knows") from None
+    if image_unit is not None and image_file is None:
+        raise click.UsageError("--image-unit goes with --image")
     # In a URI, a # begins a fragment; in the name of a file, it is nothing.
     path = Path(file)
     uri = path.absolute().as_uri() if "#" in file and path.is_file() else file
-    background = BackgroundModel.read_fits(uri, unit=pixel_unit)
+    background = BackgroundModel.read_fits(uri, unit=_unit("--unit", unit))
     quantities = measure_background(background)
+    places = {}
+    if image_file is not None:
+        image = _read_image(image_file, None if image_unit is None else _unit("--image-unit", image_unit))
+        residual = measure_residual_sky(image, background)
+        quantities |= to_quantities(residual.metrics, residual.unit)
+        places = residual.places
     if plot is not None:
         _draw(background, file, plot)
     if as_json:
-        click.echo(json.dumps(_document(file, background, quantities), indent=1, allow_nan=False))
+        document = _document(file, background, quantities)
+        if image_file is not None:
+            document |= {"image": image_file, "places": places}
+        click.echo(json.dumps(document, indent=1, allow_nan=False))
     else:
-        _print(file, background, quantities)
+        _print(file, background, quantities, places)
+
+
+def _unit(option: str, text: str) -> u.UnitBase:
+    import astropy.units as u
+
+    try:
+        return u.Unit(text)
+    except ValueError:
+        raise UserError(f"{option}: {text!r} is not a unit that astropy knows") from None
+
+
+def _read_image(file: str, unit: u.UnitBase | None) -> SkyImage:
+    """Read an image with what its file says of its calibration."""
+    from ..residual import SkyImage
+    from ..standalone._exposure import read_exposure, read_photo_calib, read_wcs
+
+    try:
+        with ResourcePath(file, forceAbsolute=False).as_local() as local:
+            path = local.ospath
+            pixels = read_exposure(path)
+            calibration = {"photo_calib": read_photo_calib(path), "wcs": read_wcs(path)}
+            image = SkyImage.assemble(pixels.image, pixels.mask, name=file, **calibration)
+    except Exception as error:
+        # Each kind of store, and of broken file, has errors of its own.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{file}: cannot be read as an image of the stack: {reason}") from error
+    return image if image.unit is not None or unit is None else replace(image, unit=unit)
 
 
 def _draw(background: BackgroundModel, file: str, plot: Path) -> None:
@@ -102,7 +151,9 @@ def _document(file: str, background: BackgroundModel, quantities: dict[str, u.Qu
     }
 
 
-def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quantity]) -> None:
+def _print(
+    file: str, background: BackgroundModel, quantities: dict[str, u.Quantity], places: dict[str, str]
+) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -133,7 +184,8 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
     print_table(console, layers)
     console.print()
     catalogue = load_catalogue()
-    table = Table("metric", "value", "unit", "verdict", header_style="bold", box=None)
+    where = ["where"] if places else []
+    table = Table("metric", "value", "unit", "verdict", *where, header_style="bold", box=None)
     table.columns[1].justify = "right"
     for name, quantity in quantities.items():
         verdict = catalogue[name].judge(quantity)
@@ -143,6 +195,7 @@ def _print(file: str, background: BackgroundModel, quantities: dict[str, u.Quant
             f"{quantity.value:.7g}",
             str(quantity.unit),
             "" if verdict == "unknown" else verdict,
+            *([places.get(name, "")] if places else []),
             style=style,
         )
     for column in table.columns:

@@ -29,7 +29,10 @@ import click
     show_default=True,
     help="For metricInformation: the coadds' background.",
 )
-def metrics(form: str, visit_background: str, coadd_background: str) -> None:
+@click.option(
+    "--visit-image", default="calexp", show_default=True, help="For metricInformation: the visits' image."
+)
+def metrics(form: str, visit_background: str, coadd_background: str, visit_image: str) -> None:
     """List the metrics: names, units, thresholds and meanings."""
     from ..metrics import load_catalogue
     from ..metrics.information import metric_information
@@ -44,7 +47,7 @@ def metrics(form: str, visit_background: str, coadd_background: str) -> None:
         ]
         click.echo(json.dumps(rows, indent=1))
     elif form == "metricInformation":
-        click.echo(metric_information(catalogue, visit_background, coadd_background), nl=False)
+        click.echo(metric_information(catalogue, visit_background, coadd_background, visit_image), nl=False)
     else:
         from rich.table import Table
 

@@ -15,7 +15,7 @@ __all__ = (
 )
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -90,22 +90,33 @@ class RowKind:
         """Whether a row is of a visit, which has a beginning (`bool`)."""
         return "visit" in self.keys
 
-    def metric_names(self) -> list[str]:
+    def metric_names(self, seen: Collection[str] = ()) -> list[str]:
         """Return the metrics that a row may have.
+
+        Parameters
+        ----------
+        seen : `~collections.abc.Collection` [`str`], optional
+            Full names of metrics that some have. Bundles of the sky that is
+            left in images have no others.
 
         Returns
         -------
         names : `list` [`str`]
             Full names, in the catalogue's order.
         """
+        catalogue = load_catalogue()
+        is_residual = any(catalogue[name].group == _RESIDUAL for name in seen)
+        groups = (_RESIDUAL,) if is_residual else self.groups
         return [
             name
-            for name, metric in load_catalogue().items()
-            if metric.group in self.groups and (name not in NOT_IN_TABLES or "closure" in self.groups)
+            for name, metric in catalogue.items()
+            if metric.group in groups and (name not in NOT_IN_TABLES or "closure" in groups)
         ]
 
 
 _BACKGROUND = (*TABLE_GROUPS, "comparison")
+# What is left in an image has datasets, and so families, of its own.
+_RESIDUAL = "residual"
 
 KINDS = (
     RowKind(

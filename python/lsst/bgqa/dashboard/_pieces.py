@@ -144,7 +144,7 @@ class PieceReader:
         catalogue = load_catalogue()
         return {
             name: seen.get(name, catalogue[name].unit_for(unit).to_string())
-            for name in self._kind.metric_names()
+            for name in self._kind.metric_names(seen)
         }
 
     def groups(

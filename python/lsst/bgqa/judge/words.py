@@ -17,6 +17,11 @@ class _Words(NamedTuple):
     high: str
 
 
+def _left(words: str) -> _Words:
+    """Return words for what is dark or bright in the sky that is left."""
+    return _Words(f"{words.format('dark')} left in the image", f"{words.format('bright')} left in the image")
+
+
 # A background that is too high was over-subtracted, and leaves the image dark.
 _WORDS = {
     "coverage_pixelCount": _Words("no pixel", ""),
@@ -45,6 +50,16 @@ _WORDS = {
     "blocks_stepX": _Words("a step in x at the middle", "a step in x at the middle"),
     "blocks_stepY": _Words("a step in y at the middle", "a step in y at the middle"),
     "shape_residualRms": _Words("", "structure beyond a plane"),
+    "residual_skyBrightnessError": _Words("", "a sky that is wrong by more than 1 %"),
+    "residual_skyBrightnessScatter": _Words("", "a sky that is uneven by more than 1 %"),
+    "residual_edgeExcessSignificance": _left("{} edges"),
+    "residual_edgeExtremeSignificance": _left("a {} edge"),
+    "residual_cornerExcessSignificance": _left("a {} corner"),
+    "residual_stepXSignificance": _left("a step in x at the middle"),
+    "residual_stepYSignificance": _left("a step in y at the middle"),
+    "residual_segmentStepSignificance": _left("a step between segments"),
+    "residual_haloSignificance": _Words("a dark halo left in the image", ""),
+    "residual_crowdingSignificance": _Words("", "sources taken for sky where they crowd"),
     "visit_failedFraction": _Words("", "most detectors fail"),
     "visit_sharedSigma": _Words("", "a pattern that all detectors share"),
 }
@@ -54,6 +69,13 @@ _KINDS = {
     "context_levelChangeSigma": "level",
     "level_median": "level",
     "edges_edgeExcess": "significance_edgeSigma",
+    "residual_skyBrightnessError": "residual precision",
+    "residual_skyBrightnessScatter": "residual precision",
+    "residual_edgeExcessSignificance": "residual edges",
+    "residual_edgeExtremeSignificance": "residual edges",
+    "residual_stepXSignificance": "residual step",
+    "residual_stepYSignificance": "residual step",
+    "residual_segmentStepSignificance": "residual step",
 }
 
 

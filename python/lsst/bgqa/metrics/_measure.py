@@ -1,14 +1,56 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("to_quantities",)
+__all__ = ("measure_residual", "to_quantities")
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import astropy.units as u
 
+from ..background import BackgroundModel
+from ..residual import ResidualConfig, SkyImage, measure_residual_sky
 from ._catalogue import CatalogueError, load_catalogue
+
+
+def measure_residual(
+    image: Any, background: BackgroundModel, config: ResidualConfig | None = None
+) -> dict[str, u.Quantity]:
+    """Measure the sky that is left in an image.
+
+    Parameters
+    ----------
+    image : `lsst.images.MaskedImage`, ``lsst.afw.image.ExposureF`` or \
+            `~lsst.bgqa.residual.SkyImage`
+        The image, its background subtracted, with its mask. One that does
+        not say its unit has that of the background.
+    background : `~lsst.bgqa.BackgroundModel`
+        The background that was subtracted.
+    config : `~lsst.bgqa.residual.ResidualConfig`, optional
+        What to measure.
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `astropy.units.Quantity`]
+        Values by full name, in catalogue order and the image's unit;
+        undefined ones are left out. An image without a pixel of sky has a
+        ``residual_skyFraction`` alone.
+
+    Raises
+    ------
+    lsst.bgqa.BackgroundError
+        Raised if image and background do not cover the same pixels, or the
+        background cannot be evaluated.
+
+    Examples
+    --------
+    >>> measure_residual(image, background)["residual_median"]  # doctest: +SKIP
+    <Quantity 0.0648 adu>
+    """
+    sky_image = image if isinstance(image, SkyImage) else SkyImage.of(image)
+    residual = measure_residual_sky(sky_image, background, config)
+    return to_quantities(residual.metrics, residual.unit)
 
 
 def to_quantities(values: Mapping[str, float], unit: u.UnitBase) -> dict[str, u.Quantity]:

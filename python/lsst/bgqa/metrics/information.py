@@ -30,6 +30,7 @@ _GROUPS = {
     "visit": ("visit_background_qa.py", "{visit}_image_plot"),
     "stack": ("stack_backgrounds.py", "{visit}_stack_plot"),
     "tract": ("tract_background_qa.py", "{coadd}_tract_plot"),
+    "residual": ("residual_sky.py", "{image}_residual_map_plot"),
 }
 # Of either sign, with nothing wrong at zero.
 _DIVERGENT = {
@@ -51,6 +52,16 @@ _DIVERGENT = {
     "comparison_meanDifference",
     "comparison_medianDifference",
     "visit_radialTerm",
+    "residual_mean",
+    "residual_median",
+    "residual_edgeExcess",
+    "residual_edgeExtreme",
+    "residual_cornerExcess",
+    "residual_stepX",
+    "residual_stepY",
+    "residual_segmentStep",
+    "residual_haloDepth",
+    "residual_crowdingSlope",
 }
 
 
@@ -58,6 +69,7 @@ def metric_information(
     catalogue: Catalogue,
     visit_background: str = "calexpBackground",
     coadd_background: str = "deepCoadd_calexp_background",
+    visit_image: str = "calexp",
 ) -> str:
     """Write a catalogue as ``metricInformation.yaml``.
 
@@ -68,6 +80,8 @@ def metric_information(
     visit_background, coadd_background : `str`, optional
         Dataset types of the backgrounds, for the names of pictures; in a
         component's name, an underscore takes the place of the dot.
+    visit_image : `str`, optional
+        Dataset type of the visits' images.
 
     Returns
     -------
@@ -86,6 +100,7 @@ def metric_information(
     names = {
         "visit": visit_background.replace(".", "_"),
         "coadd": coadd_background.replace(".", "_"),
+        "image": visit_image,
     }
     entries: dict[str, dict[str, Any]] = {}
     for full_name, metric in catalogue.items():

@@ -14,5 +14,6 @@ from ._closure import *
 from ._difference import *
 from ._histogram import *
 from ._overview import *
+from ._residual import *
 from ._style import MAX_CELLS as MAX_CELLS
 from ._subtracted import *

@@ -1,14 +1,19 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""The pixels of an afw exposure's FITS file, as `lsst.images` types."""
+"""An afw exposure's FITS file: its pixels as `lsst.images` types, and what of
+its calibration headers and small tables say.
+"""
 
 from __future__ import annotations
 
-__all__ = ("read_exposure", "write_exposure")
+__all__ = ("PhotoCalib", "read_exposure", "read_photo_calib", "read_wcs", "write_exposure")
 
+import warnings
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
 from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
 
 from lsst.images import Image, Mask, MaskedImage, MaskPlane
 
@@ -43,6 +48,74 @@ def read_exposure(path: str, component: str | None = None) -> Any:
         plane_map=planes,
         component=cast(Literal["image", "mask", "variance"] | None, component),
     )
+
+
+@dataclass(frozen=True)
+class PhotoCalib:
+    """The photometric calibration of an image, as far as it is constant.
+
+    Attributes
+    ----------
+    calibration_mean : `float`
+        Flux in nJy of one unit of the image, the mean over it.
+    """
+
+    calibration_mean: float
+
+    def getCalibrationMean(self) -> float:
+        """Return the mean calibration, by afw's name for it.
+
+        Returns
+        -------
+        mean : `float`
+            Flux in nJy of one unit of the image.
+        """
+        return self.calibration_mean
+
+
+def read_photo_calib(path: str) -> PhotoCalib | None:
+    """Read the photometric calibration of a file that ``ExposureF`` wrote.
+
+    Parameters
+    ----------
+    path : `str`
+        The file.
+
+    Returns
+    -------
+    photo_calib : `PhotoCalib` or `None`
+        The calibration; `None` if the file has none.
+    """
+    with fits.open(path) as hdus:
+        primary = hdus[0].header
+        if not primary.get("PHOTOCALIB_ID") or not primary.get("AR_HDU"):
+            return None
+        archive = hdus[primary["AR_HDU"] - 1 :]
+        for row in archive[0].data:
+            if row["id"] == primary["PHOTOCALIB_ID"] and row["name"].strip() == "PhotoCalib":
+                table = next(hdu for hdu in archive if hdu.header.get("AR_CATN") == row["cat.archive"])
+                return PhotoCalib(float(table.data["calibrationMean"][row["row0"]]))
+    return None
+
+
+def read_wcs(path: str) -> WCS | None:
+    """Read the sky coordinates of a file that ``ExposureF`` wrote.
+
+    Parameters
+    ----------
+    path : `str`
+        The file.
+
+    Returns
+    -------
+    wcs : `astropy.wcs.WCS` or `None`
+        The coordinates that the image's header has, which are exact or an
+        approximation; `None` if it has none.
+    """
+    with fits.open(path) as hdus, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        wcs = WCS(hdus[1].header)
+    return wcs if wcs.has_celestial else None
 
 
 def write_exposure(masked_image: MaskedImage, path: str) -> None:

@@ -74,8 +74,9 @@ class BackgroundFormatter(FormatterV2):
 class ExposureFormatter(FormatterV2):
     """Read and write the pixels of an ``ExposureF``: afw's FITS file.
 
-    What else an afw exposure may hold (PSF, photometric calibration, sky
-    coordinates) is neither read nor written.
+    Its components ``photoCalib`` and ``wcs`` are read as far as the file's
+    headers and small tables have them, and not written; what else an afw
+    exposure may hold, such as a PSF, is neither.
     """
 
     default_extension = ".fits"
@@ -90,23 +91,29 @@ class ExposureFormatter(FormatterV2):
         path : `str`
             The file.
         component : `str`, optional
-            ``image``, ``mask`` or ``variance``.
+            ``image``, ``mask``, ``variance``, ``photoCalib`` or ``wcs``.
         expected_size : `int`, optional
             Size of the file in bytes; not used.
 
         Returns
         -------
-        image : `lsst.images.MaskedImage`, `lsst.images.Image` or `lsst.images.Mask`
-            The pixels, or the part that the ``bbox`` parameter asks for.
+        image : `lsst.images.MaskedImage`, `lsst.images.Image`, `lsst.images.Mask`, `PhotoCalib` or \
+                `astropy.wcs.WCS`
+            The pixels, or the part that the ``bbox`` parameter asks for, or
+            what the file says of their calibration (`None` if nothing).
 
         Raises
         ------
         NotImplementedError
             Raised for a component that needs lsst.afw.
         """
-        from ._exposure import read_exposure
+        from ._exposure import read_exposure, read_photo_calib, read_wcs
         from .delegates import subimage
 
+        if component == "photoCalib":
+            return read_photo_calib(path)
+        if component == "wcs":
+            return read_wcs(path)
         if component not in (None, "image", "mask", "variance"):
             raise NotImplementedError(
                 f"component {component!r} of an exposure needs lsst.afw, which is not installed"

@@ -5,9 +5,13 @@ from .. import standalone
 from ._coadds import CoaddImage as CoaddImage
 from .background_qa import *
 from .coadd_background_qa import *
+from .coadd_residual_sky import *
 from .gather_background_metrics import *
+from .gather_residual_sky import *
 from .plot_background import *
 from .plot_coadd_background import *
+from .plot_residual_sky import *
+from .residual_sky import *
 from .stack_backgrounds import *
 from .tract_background_qa import *
 from .visit_background_qa import *

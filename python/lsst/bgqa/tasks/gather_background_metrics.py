@@ -45,7 +45,6 @@ from ._campaign import BACKGROUND_GROUPS, TABLE_GROUPS, metric_names, region_ver
 from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
 
-_LEVEL = "level_median"
 _DEVIATION = "context_levelDeviation"
 _CHANGES = ("context_levelChange", "context_levelChangeSigma")
 _MIN_LEVELS = 4
@@ -246,6 +245,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
     _names: ClassVar[tuple[str, ...]] = tuple(metric_names((*TABLE_GROUPS, "comparison")))
     # What makes a place whose history is compared; none for patches.
     _place_keys: ClassVar[tuple[str, ...]] = ("physical_filter", "detector")
+    # The metric whose median the summary has.
+    _level: ClassVar[str] = "level_median"
 
     config: GatherBackgroundMetricsConfig
 
@@ -322,7 +323,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
         writer = CampaignWriter(self._keys, self._names, unit)
         summary = Summary(self._summary_keys, self._batch_count)
         worst = WorstList(self.config.worst_count, self._keys, lambda name: catalogue[name].unit_for(unit))
-        level = self._names.index(_LEVEL)
+        level = self._names.index(self._level)
         rows = 0
         spool, history = Spool(), History()
         try:
@@ -390,7 +391,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
             return
         soften_by_peers(self._names, values)
         vertices = [region_vertices(getattr(handle.dataId, "region", None)) for handle in handles]
-        levels = values[:, self._names.index(_LEVEL)]
+        levels = values[:, self._names.index(self._level)]
         known = [i for i, corners in enumerate(vertices) if corners is not None and levels[i] > 0]
         if len(known) < _MIN_LEVELS:
             return

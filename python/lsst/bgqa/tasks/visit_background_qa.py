@@ -5,6 +5,7 @@ __all__ = ("VisitBackgroundQaConfig", "VisitBackgroundQaConnections", "VisitBack
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import astropy.units as u
@@ -39,13 +40,16 @@ from ._campaign import (
     region_vertices,
 )
 from ._inputs import describe, follow_component, read_background
+from ._precision import read_residuals, visit_precision
 from .background_qa import BackgroundQaConfig
+
+_NONE: Mapping[int, Mapping[str, u.Quantity]] = MappingProxyType({})
 
 
 class VisitBackgroundQaConnections(
     PipelineTaskConnections,
     dimensions=("instrument", "visit"),
-    defaultTemplates={"backgroundName": "calexpBackground"},
+    defaultTemplates={"backgroundName": "calexpBackground", "imageName": "calexp"},
 ):
     """What `VisitBackgroundQaTask` reads and writes."""
 
@@ -56,6 +60,16 @@ class VisitBackgroundQaConnections(
         dimensions=("instrument", "visit", "detector"),
         multiple=True,
         deferLoad=True,
+    )
+    residuals = cT.Input(
+        doc="Metrics of the sky that is left in the images, where they are there; no image is read.",
+        name="{imageName}_residual_metrics",
+        storageClass="MetricMeasurementBundle",
+        dimensions=("instrument", "visit", "detector"),
+        multiple=True,
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
     )
     table = cT.Output(
         doc="Metrics of the background of each detector, a row a detector.",
@@ -156,7 +170,13 @@ class VisitBackgroundQaTask(PipelineTask):
         if expected is None:
             expected = instrument_detectors(record.class_name)
         butlerQC.put(
-            self.run(backgrounds, expected=expected, identity=describe(outputRefs.metrics)), outputRefs
+            self.run(
+                backgrounds,
+                expected=expected,
+                images=read_residuals(butlerQC.get(inputRefs.residuals)),
+                identity=describe(outputRefs.metrics),
+            ),
+            outputRefs,
         )
 
     def run(
@@ -164,6 +184,7 @@ class VisitBackgroundQaTask(PipelineTask):
         backgrounds: Iterable[NamedBackground],
         *,
         expected: Collection[int] | None = None,
+        images: Mapping[int, Mapping[str, u.Quantity]] = _NONE,
         identity: str = "visit",
     ) -> Struct:
         """Measure the backgrounds of a visit.
@@ -175,6 +196,9 @@ class VisitBackgroundQaTask(PipelineTask):
         expected : `~collections.abc.Collection` [`int`], optional
             Detectors that there should be; if `None`, missing ones are not
             counted.
+        images : `~collections.abc.Mapping`, optional
+            Metrics of the sky that is left in the images, by full name, by
+            detector.
         identity : `str`, optional
             What is measured, for messages and the metrics' identifiers.
 
@@ -273,6 +297,10 @@ class VisitBackgroundQaTask(PipelineTask):
         if expected is not None:
             missing = sorted(set(expected) - present - set(left_out.ids))
             values["visit_missingDetectorCount"] = len(missing)
+        precision, imprecise = visit_precision(images)
+        values |= precision
+        if imprecise:
+            self.metadata["imprecise"] = imprecise
         quantities = to_quantities(values, unit)
         self.metadata["metrics"] = {name: float(quantity.value) for name, quantity in quantities.items()}
         self.log.info(

@@ -9,3 +9,4 @@ from ._measure import *
 from ._repository import *
 from ._sky import *
 from ._survey import *
+from ._visit_images import *

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-__all__ = ("DemoCoadd", "make_coadd")
+__all__ = ("DemoCoadd", "make_coadd", "masked_image")
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import astropy.units as u
@@ -27,6 +28,7 @@ _PLANES = {
     "DETECTED": "Part of a source.",
     "EDGE": "Near the edge of the patch.",
     "NO_DATA": "No input covers the pixel.",
+    "SAT": "Saturated.",
 }
 
 
@@ -100,19 +102,47 @@ def make_coadd(patch: DemoPatch, band: str) -> DemoCoadd:
         after[:2, 100:130] += np.float32(0.5)
 
     planes = {"DETECTED": sources > 5 * _PIXEL_NOISE, "NO_DATA": no_data}
-    return DemoCoadd(_image(before, planes, patch), _image(after, planes, patch), background)
+    origin = box.x0, box.y0
+    return DemoCoadd(
+        masked_image(before, planes, _PIXEL_NOISE, u.nJy, origin),
+        masked_image(after, planes, _PIXEL_NOISE, u.nJy, origin),
+        background,
+    )
 
 
-def _image(pixels: np.ndarray, planes: dict[str, np.ndarray], patch: DemoPatch) -> MaskedImage:
-    box = patch.bbox
-    bbox = ImageBox.from_shape(pixels.shape, start=(box.y0, box.x0))
+def masked_image(
+    pixels: np.ndarray,
+    planes: Mapping[str, np.ndarray],
+    noise: float,
+    unit: u.UnitBase,
+    origin: tuple[int, int] = (0, 0),
+) -> MaskedImage:
+    """Make an image of pixels and mask planes.
+
+    Parameters
+    ----------
+    pixels : `numpy.ndarray`
+        The pixels, shape (height, width).
+    planes : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+        Pixels of each plane, ``bool``, of that shape.
+    noise : `float`
+        Standard deviation of a pixel.
+    unit : `astropy.units.UnitBase`
+        Unit of the pixels.
+    origin : `tuple` [`int`, `int`], optional
+        Column and row of the first pixel.
+
+    Returns
+    -------
+    image : `lsst.images.MaskedImage`
+        The image.
+    """
+    bbox = ImageBox.from_shape(pixels.shape, start=(origin[1], origin[0]))
     schema = MaskSchema([MaskPlane(name, description) for name, description in _PLANES.items()])
     mask = Mask(0, schema=schema, bbox=bbox)
-    for name, pixels_set in planes.items():
-        mask.set(name, pixels_set)
-    variance = np.full(pixels.shape, _PIXEL_NOISE**2, dtype=np.float32)
+    for name, flagged in planes.items():
+        mask.set(name, flagged)
+    variance = np.full(pixels.shape, noise**2, dtype=np.float32)
     return MaskedImage(
-        Image(pixels, bbox=bbox, unit=u.nJy),
-        mask=mask,
-        variance=Image(variance, bbox=bbox, unit=u.nJy**2),
+        Image(pixels, bbox=bbox, unit=unit), mask=mask, variance=Image(variance, bbox=bbox, unit=unit**2)
     )

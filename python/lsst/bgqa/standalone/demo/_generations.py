@@ -13,14 +13,19 @@ import numpy as np
 
 from ...background import BackgroundModel, ChebyshevSurface
 from ._camera import FILTERS, DemoCam, DemoDetector
-from ._coadds import DemoCoadd
+from ._coadds import DemoCoadd, masked_image
 from ._survey import SKYMAP, TRACT, DemoPatch, DemoVisit
+from ._visit_images import IMAGE_VISIT, make_visit_pixels
 
 if TYPE_CHECKING:
     from lsst.images.fields import Field
 
-# A visit's image is a cut-out: what counts is the background of the detector.
+# But for one visit, an image is a cut-out: what counts is the background.
 _CUTOUT = 64
+# Flux of one electron.
+_NANOJANSKY = 2.0
+# What lsst.images calls the planes of afw.
+_NAMES = {"SAT": "SATURATED"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class DemoGeneration:
     coadd, subtracted_coadd : `str`
         Dataset types of the coadds; ``coadd`` is empty if there is none
         before subtraction.
+    visit_image : `str`
+        Dataset type of the background-subtracted images of visits.
     """
 
     name: str
@@ -46,6 +53,7 @@ class DemoGeneration:
     coadd_background: str
     coadd: str
     subtracted_coadd: str
+    visit_image: str
 
     @property
     def has_fields(self) -> bool:
@@ -73,6 +81,13 @@ class DemoGeneration:
         if self.has_fields:
             return {self.visit_background.partition(".")[0]: "VisitImage"}
         return {self.visit_background: "Background"}
+
+    @property
+    def image_types(self) -> dict[str, str]:
+        """Storage class of each dataset type of images that one visit has,
+        if they do not hold the backgrounds (`dict`).
+        """
+        return {} if self.has_fields else {self.visit_image: "ExposureF"}
 
     @property
     def coadd_types(self) -> dict[str, str]:
@@ -108,6 +123,7 @@ class DemoGeneration:
             return {self.visit_background: background}
         from lsst.images import BackgroundMap
         from lsst.images import Box as ImageBox
+        from lsst.images.fields import ChebyshevField
 
         from ._images import make_visit_image
 
@@ -116,9 +132,15 @@ class DemoGeneration:
         plane = _plane_field(background, u.electron)
         if plane is not None:
             backgrounds.add("skyCorr", plane)
+        pixels: np.ndarray = np.zeros((_CUTOUT, _CUTOUT), dtype=np.float32)
+        planes: dict[str, np.ndarray] = {}
+        if visit == IMAGE_VISIT:
+            made = make_visit_pixels(visit, detector, background)
+            pixels, planes = np.float32(_NANOJANSKY) * made.pixels, made.planes
+        bounds = ImageBox.from_shape((detector.height, detector.width), start=(0, 0))
         image = make_visit_image(
-            np.zeros((_CUTOUT, _CUTOUT), dtype=np.float32),
-            ImageBox.from_shape((_CUTOUT, _CUTOUT), start=(0, 0)),
+            pixels,
+            ImageBox.from_shape(pixels.shape, start=(0, 0)),
             backgrounds,
             instrument=DemoCam.getName(),
             visit=visit.id,
@@ -127,7 +149,37 @@ class DemoGeneration:
             band=FILTERS[visit.physical_filter],
             center=visit.boresight,
         )
+        scaling = np.array([[_NANOJANSKY]])
+        image.photometric_scaling = ChebyshevField(bounds, scaling, unit=u.nJy / u.electron)
+        for name, flagged in planes.items():
+            image.mask.set(_NAMES.get(name, name), flagged)
         return dict.fromkeys(self.visit_types, image)
+
+    def image_datasets(
+        self, visit: DemoVisit, detector: DemoDetector, background: BackgroundModel
+    ) -> dict[str, Any]:
+        """Give a detector's image the release's form.
+
+        Parameters
+        ----------
+        visit : `DemoVisit`
+            The visit.
+        detector : `DemoDetector`
+            The detector.
+        background : `~lsst.bgqa.BackgroundModel`
+            The background.
+
+        Returns
+        -------
+        datasets : `dict`
+            Datasets by dataset type.
+        """
+        made = make_visit_pixels(visit, detector, background)
+        if self.name == "dp1":
+            # Calibrated, as they are there.
+            pixels = np.float32(_NANOJANSKY) * made.pixels
+            return {self.visit_image: masked_image(pixels, made.planes, _NANOJANSKY * made.noise, u.nJy)}
+        return {self.visit_image: masked_image(made.pixels, made.planes, made.noise, u.adu)}
 
     def coadd_datasets(self, patch: DemoPatch, band: str, coadd: DemoCoadd) -> dict[str, Any]:
         """Give a patch's coadd the release's form.
@@ -224,6 +276,7 @@ GENERATIONS = {
             "deepCoadd_calexp_background",
             "deepCoadd",
             "deepCoadd_calexp",
+            "calexp",
         ),
         DemoGeneration(
             "dp1",
@@ -232,9 +285,16 @@ GENERATIONS = {
             "deep_coadd_background",
             "deep_coadd_predetection",
             "deep_coadd",
+            "visit_image",
         ),
         DemoGeneration(
-            "dp2", "LSSTCam/DP2.yaml", "visit_image.backgrounds", "deep_coadd.backgrounds", "", "deep_coadd"
+            "dp2",
+            "LSSTCam/DP2.yaml",
+            "visit_image.backgrounds",
+            "deep_coadd.backgrounds",
+            "",
+            "deep_coadd",
+            "visit_image",
         ),
     )
 }

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from lsst.images.cameras import Detector
 
 _PIXEL_SCALE = 0.2 / 3600
-_PLANES = (MaskPlane("BAD", "Bad pixel."), MaskPlane("DETECTED", "Part of a source."))
+_PLANES = (
+    MaskPlane("BAD", "Bad pixel."),
+    MaskPlane("DETECTED", "Part of a source."),
+    MaskPlane("SATURATED", "Saturated."),
+)
 # A camera of one detector, in AST's own notation: the focal plane in mm, the
 # field angle in radian, pixels of 10 micron.
 _CAMERA = """ Begin FrameSet

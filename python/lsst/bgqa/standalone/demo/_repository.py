@@ -25,6 +25,7 @@ from ._coadds import make_coadd
 from ._generations import GENERATIONS, DemoGeneration
 from ._measure import visit_background
 from ._survey import PATCHES, SKYMAP, TRACT, VISITS, DemoVisit, sky_position
+from ._visit_images import IMAGE_VISIT
 
 INPUT_RUN = "demo/inputs"
 """The RUN collection that the demo's datasets are in (`str`)."""
@@ -98,6 +99,7 @@ def _fill(butler: Butler, generation: DemoGeneration, progress: Callable[[int, i
     types: dict[str, tuple[tuple[str, ...], str]] = {
         name: (_VISIT_DIMENSIONS, kind) for name, kind in generation.visit_types.items()
     }
+    types |= {name: (_VISIT_DIMENSIONS, kind) for name, kind in generation.image_types.items()}
     types |= {name: (_COADD_DIMENSIONS, kind) for name, kind in generation.coadd_types.items()}
     for name, (dimensions, storage_class) in types.items():
         butler.registry.registerDatasetType(
@@ -109,6 +111,7 @@ def _fill(butler: Butler, generation: DemoGeneration, progress: Callable[[int, i
         for ref in butler.query_datasets(name, INPUT_RUN, limit=None, explain=False)
     }
     total = len(VISITS) * len(DETECTORS) * len(generation.visit_types)
+    total += len(DETECTORS) * len(generation.image_types)
     total += len(PATCHES) * len(FILTERS) * len(generation.coadd_types)
     if len(present) >= total:
         return False
@@ -160,6 +163,14 @@ def _datasets(
                     visit, detector, visit_background(visit, detector)
                 ),
             )
+    for detector in DETECTORS if generation.image_types else ():
+        yield (
+            list(generation.image_types),
+            {"instrument": DemoCam.getName(), "visit": IMAGE_VISIT.id, "detector": detector.id},
+            lambda detector=detector: generation.image_datasets(  # type: ignore[misc]
+                IMAGE_VISIT, detector, visit_background(IMAGE_VISIT, detector)
+            ),
+        )
     for band in FILTERS.values():
         for patch in PATCHES:
             yield (

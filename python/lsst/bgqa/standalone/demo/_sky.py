@@ -8,7 +8,17 @@ size that real cameras show; every number is a choice made for the demo.
 
 from __future__ import annotations
 
-__all__ = ("DARK_SKY", "GAIN", "coadd_residual", "has_good_pixels", "visit_sky")
+__all__ = (
+    "DARK_SKY",
+    "GAIN",
+    "bright_star",
+    "coadd_residual",
+    "crowding",
+    "has_good_pixels",
+    "visit_sky",
+)
+
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +37,7 @@ _DARK_EDGES = 3
 _HALO = 4
 _PATTERN = 5
 _LEVEL_STEP = 6
+_CROWDED = 2
 _NO_GOOD_PIXEL = 8
 _BRIGHT_STAR = (0.01, 0.02)
 
@@ -54,7 +65,7 @@ def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.nda
     waves of 0.9 degrees that drift with time. Faults, each in one detector:
     one bank of amplifiers reads 1 % high; edges are dark; a bright star's
     wings were taken for sky; a static pattern that flat fields left; a gain
-    that is 4 % wrong.
+    that is 4 % wrong; faint stars that crowd in a corner.
     """
     u, v = detector.to_focal_plane(x, y)
     moon_angle = 0.7 + 0.9 * visit.seq_num
@@ -77,7 +88,53 @@ def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.nda
         sky = sky * (1 + 0.006 * np.sin(2 * np.pi * x / 1500) * np.cos(2 * np.pi * y / 1900))
     if detector.id == _LEVEL_STEP:
         sky = sky * 1.04
-    return sky
+    return sky + crowding(detector, x, y)
+
+
+def crowding(detector: DemoDetector, x: Any, y: Any) -> Any:
+    """Compute the light of stars too faint to be detected.
+
+    Parameters
+    ----------
+    detector : `DemoDetector`
+        The detector.
+    x, y : `float` or `numpy.ndarray`
+        Pixel coordinates.
+
+    Returns
+    -------
+    light : `float` or `numpy.ndarray`
+        Brightness in adu; zero but in one detector, towards the corner at
+        the origin.
+    """
+    if detector.id != _CROWDED:
+        return 0.0 * x
+    return 5.0 * np.exp(-(x + y) / (0.24 * detector.width))
+
+
+def bright_star(visit: DemoVisit, detector: DemoDetector) -> tuple[float, float] | None:
+    """Locate the bright star.
+
+    Parameters
+    ----------
+    visit : `DemoVisit`
+        The visit.
+    detector : `DemoDetector`
+        The detector.
+
+    Returns
+    -------
+    x, y : `float`
+        Its pixel coordinates; `None` if it is in another detector.
+    """
+    if detector.id != _HALO:
+        return None
+    u, v = detector.to_focal_plane(0.0, 0.0)
+    scale = detector.to_focal_plane(1.0, 0.0)[0] - u
+    return (
+        float((_BRIGHT_STAR[0] - visit.dither[0] - u) / scale),
+        float((_BRIGHT_STAR[1] - visit.dither[1] - v) / scale),
+    )
 
 
 def has_good_pixels(visit: DemoVisit, detector: DemoDetector) -> bool:

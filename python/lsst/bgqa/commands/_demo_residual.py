@@ -1,0 +1,114 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""The demo's images of one visit: what is left of the sky in them."""
+
+from __future__ import annotations
+
+__all__ = ("measure_images",)
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lsst.daf.butler import Butler
+
+from ..metrics import load_catalogue, quantities_of
+from ..standalone.demo import IMAGE_VISIT, INPUT_RUN, DemoCam, DemoGeneration
+from ._console import track
+from ._pipetask import print_command, run_pipetask
+from .requirement import requirement_table
+
+_WHAT = {
+    "residual_edgeExtremeSignificance": "edge",
+    "residual_cornerExcessSignificance": "corner",
+    "residual_stepXSignificance": "step",
+    "residual_stepYSignificance": "step",
+    "residual_haloSignificance": "dark halo",
+    "residual_crowdingSignificance": "crowding",
+}
+_MOST_IMAGES = 3
+
+
+def measure_images(console: Console, repo: Path, output: str, generation: DemoGeneration) -> list[int]:
+    """Measure the sky that is left in images, and print what is wrong.
+
+    Parameters
+    ----------
+    console : `rich.console.Console`
+        Where to print.
+    repo : `pathlib.Path`
+        The repository.
+    output : `str`
+        The output collection.
+    generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
+        What the datasets are called.
+
+    Returns
+    -------
+    detectors : `list` [`int`]
+        The detectors with the surest finds, for pictures.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if pipetask fails.
+    """
+    arguments = [
+        *("run", "-b", str(repo), "-p", f"{generation.location}#residual,gatherResidualSky"),
+        *("-i", INPUT_RUN, "-o", output, "--register-dataset-types"),
+        *("-d", f"instrument='{DemoCam.getName()}' AND visit={IMAGE_VISIT.id}"),
+    ]
+    print_command(console, arguments)
+    with track(console, "Reading images") as progress:
+        console.print(run_pipetask(arguments, repo / "residual.log", progress))
+    console.print()
+    catalogue = load_catalogue()
+    table = Table(
+        title=f"Sky left in the images of visit {IMAGE_VISIT.id}",
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+    )
+    for name in ("detector", "what", "where"):
+        table.add_column(name, no_wrap=True)
+    for name in ("size", "sigma"):
+        table.add_column(name, justify="right")
+    surest: dict[int, float] = {}
+    with Butler.from_config(str(repo), collections=output) as butler:
+        for ref in sorted(
+            butler.query_datasets(f"{generation.visit_image}_residual_metrics"),
+            key=lambda ref: ref.dataId["detector"],
+        ):
+            found = quantities_of(butler.get(ref))
+            places = butler.get("residualSky_metadata", ref.dataId)["residualSky"]["places"]
+            detector = int(ref.dataId["detector"])
+            for name, what in _WHAT.items():
+                if name not in found or catalogue[name].judge(found[name]) != "fail":
+                    continue
+                metric = name.removesuffix("Significance")
+                size = next(found[m] for m in (metric, f"{metric}Depth", f"{metric}Slope") if m in found)
+                where = places.get(f"{metric}Depth", places.get(metric, ""))
+                table.add_row(
+                    *(str(detector), what, where),
+                    *(f"{size.value:+.3g} {size.unit}", f"{found[name].value:+.0f}"),
+                )
+                surest[detector] = max(surest.get(detector, 0.0), abs(float(found[name].value)))
+    console.print(table)
+    _print_requirement(console, repo, output)
+    return sorted(sorted(surest, key=lambda detector: -surest[detector])[:_MOST_IMAGES])
+
+
+def _print_requirement(console: Console, repo: Path, output: str) -> None:
+    from ..dashboard import Campaign
+    from ..dashboard.requirement import has_precision, sky_brightness_precision
+
+    console.print(f"$ bgqa requirement {repo} {output}", soft_wrap=True, markup=False)
+    with Campaign(str(repo), output) as campaign:
+        bands = [
+            band
+            for family in campaign.families
+            if has_precision(family) and family.kind == "detector"
+            for band in sky_brightness_precision(family)
+        ]
+    if bands:
+        console.print(requirement_table(bands))

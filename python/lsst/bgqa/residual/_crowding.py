@@ -1,0 +1,95 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Whether the background is high where there are many sources."""
+
+from __future__ import annotations
+
+__all__ = ("crowding_slope",)
+
+import math
+
+import numpy as np
+
+from ._cells import CellGrid
+
+# Fractions of detected pixels that scatter less tell of no slope.
+_MIN_SCATTER = 1e-3
+# A background does not follow the sources of a cell but those of its bins:
+# the fraction is averaged like this, in cells (64 pixels; bins have 128).
+_SMOOTHING = 1.0
+# The curvature of the sky over so many pixels is small beside its gradient.
+_FLAT_SIZE = 1024
+
+
+def crowding_slope(grid: CellGrid, background: np.ndarray) -> dict[str, float]:
+    """Fit the background against the fraction of detected pixels.
+
+    Parameters
+    ----------
+    grid : `CellGrid`
+        The image's sky.
+    background : `numpy.ndarray`
+        The background in the middle of each cell, shape (cells in y, x).
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `float`]
+        ``crowdingSlope``, in the background's unit from no to all pixels
+        detected, and ``crowdingSignificance``, in its standard error; empty
+        where the detected fraction does not vary.
+
+    Notes
+    -----
+    A plane is fitted with the slope, or for an image of more than 1024
+    pixels a surface of second order, for the sky itself is not even. Where
+    sources crowd as smoothly as the sky may curve, no one can tell them
+    apart. What the fit leaves is not independent from cell to cell: the variance of the
+    slope is that of Clifford, Richardson and Hemon (1989, Biometrics 45,
+    123), from the correlations of the fraction and of what is left, but no
+    less than the noise of the pixels gives.
+    """
+    pixels = grid.sum_cells(grid.pixels)
+    fraction = _smoothed(grid.sum_cells(grid.detected), pixels)
+    used = (pixels >= 0.25 * grid.cell_size**2) & np.isfinite(background)
+    if used.sum() < 12 or fraction[used].std() < _MIN_SCATTER:
+        return {}
+    y, x = np.indices(background.shape)[:, used].astype(np.float64)
+    x, y = x - x.mean(), y - y.mean()
+    terms = [np.ones_like(x), x, y]
+    if max(background.shape) * grid.cell_size > _FLAT_SIZE:
+        terms += [x * x, y * y, x * y]
+    surface = np.stack(terms, axis=1)
+    predictor = _less_surface(fraction[used], surface)
+    square = float(predictor @ predictor)
+    if square <= used.sum() * _MIN_SCATTER**2:
+        return {}
+    level = _less_surface(background[used], surface)
+    slope = float(predictor @ level) / square
+    noise = grid.error_noise / grid.cell_size
+    variance = max(noise**2 * square, _variance_of_sum(used, predictor, level - slope * predictor))
+    return {"crowdingSlope": slope, "crowdingSignificance": slope * square / math.sqrt(variance)}
+
+
+def _smoothed(detected: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    above, below = (gaussian_filter(part, _SMOOTHING, mode="constant") for part in (detected, pixels))
+    return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
+
+
+def _less_surface(values: np.ndarray, surface: np.ndarray) -> np.ndarray:
+    return np.asarray(values - surface @ np.linalg.lstsq(surface, values, rcond=None)[0])
+
+
+def _variance_of_sum(used: np.ndarray, weights: np.ndarray, values: np.ndarray) -> float:
+    """Estimate the variance of a weighted sum of values that correlate with
+    their neighbours, from their correlation up to a quarter of the grid.
+    """
+    from scipy.signal import correlate
+
+    maps = np.zeros((3, *used.shape))
+    maps[:, used] = np.ones(len(values)), weights, values
+    pairs, of_weights, of_values = (correlate(part, part, method="fft") for part in maps)
+    middle = np.array(used.shape)[:, np.newaxis, np.newaxis] - 1
+    lags = np.abs(np.indices(pairs.shape) - middle)
+    near = (lags <= middle // 4).all(axis=0) & (pairs > 0.5)
+    return float(np.sum(of_weights[near] * of_values[near] / pairs[near]))

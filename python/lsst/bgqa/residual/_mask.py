@@ -1,0 +1,123 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+from __future__ import annotations
+
+__all__ = ("PlaneMask", "unknown_planes")
+
+import functools
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+# Planes that releases have besides those in the tables of lsst.images.
+_OTHERS = frozenset(
+    ("DETECTED_NEGATIVE", "STREAK", "SPIKE", "HIGH_VARIANCE", "SENSOR_EDGE", "CELL_EDGE", "BRIGHT_OBJECT")
+)
+
+
+@functools.cache
+def _synonyms() -> dict[str, frozenset[str]]:
+    """Return what afw and lsst.images call a plane, by either name."""
+    import lsst.images
+
+    tables = (
+        lsst.images.get_legacy_visit_image_mask_planes(),
+        lsst.images.get_legacy_difference_image_mask_planes(),
+        lsst.images.get_legacy_deep_coadd_mask_planes(),
+        lsst.images.get_legacy_non_cell_coadd_mask_planes(),
+        lsst.images.get_legacy_optional_mask_planes(),
+    )
+    names = {name: frozenset((name,)) for name in _OTHERS}
+    for table in tables:
+        for legacy, plane in table.items():
+            both = frozenset((legacy, plane.name))
+            names |= dict.fromkeys(both, both)
+    return names
+
+
+def unknown_planes(names: Iterable[str], mask: Collection[str] = ()) -> list[str]:
+    """Return the names of planes that no release knows.
+
+    Parameters
+    ----------
+    names : `~collections.abc.Iterable` [`str`]
+        Names of mask planes.
+    mask : `~collections.abc.Collection` [`str`], optional
+        Planes that a mask has, which are known.
+
+    Returns
+    -------
+    unknown : `list` [`str`]
+        Those that neither the mask nor a release has.
+    """
+    return [name for name in names if name not in mask and name not in _synonyms()]
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneMask:
+    """A mask whose planes are known by name.
+
+    Attributes
+    ----------
+    array : `numpy.ndarray`
+        The bits, integers, shape (height, width) or (height, width, bytes).
+    bits : `dict` [`str`, `numpy.ndarray`]
+        Bits of each plane: integers of the array's type, shape () or
+        (bytes,).
+    """
+
+    array: np.ndarray
+    bits: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, mask: Any) -> Self:
+        """Take over a mask of `lsst.images` or of ``lsst.afw.image``.
+
+        Parameters
+        ----------
+        mask : `lsst.images.Mask` or ``lsst.afw.image.Mask``
+            The mask; its pixels are shared.
+
+        Returns
+        -------
+        mask : `PlaneMask`
+            The mask.
+        """
+        array = mask.array
+        if hasattr(mask, "getMaskPlaneDict"):
+            unsigned = array.view(np.uint32)
+            planes = mask.getMaskPlaneDict()
+            return cls(unsigned, {name: np.uint32(1 << bit) for name, bit in planes.items()})  # type: ignore[misc]
+        return cls(array, {name: mask.schema.bitmask(name) for name in mask.schema.names})
+
+    def flagged(self, rows: slice, planes: Iterable[str]) -> np.ndarray:
+        """Tell which pixels have any of some planes.
+
+        Parameters
+        ----------
+        rows : `slice`
+            The rows wanted.
+        planes : `~collections.abc.Iterable` [`str`]
+            Names of planes, as afw or `lsst.images` has them; those that
+            this mask lacks flag nothing.
+
+        Returns
+        -------
+        flagged : `numpy.ndarray`
+            ``bool``, shape (rows, width).
+        """
+        array = self.array[rows]
+        found = [bits for name, bits in self.bits.items() if name in _either(tuple(planes))]
+        wanted = np.bitwise_or.reduce(found) if found else np.zeros((), dtype=array.dtype)
+        if array.ndim == 2:
+            return np.asarray((array & wanted) != 0)
+        result = np.zeros(array.shape[:2], dtype=bool)
+        for byte in np.flatnonzero(wanted):
+            result |= (array[..., byte] & wanted[byte]) != 0
+        return result
+
+
+@functools.cache
+def _either(planes: tuple[str, ...]) -> frozenset[str]:
+    return frozenset().union(*(_synonyms().get(name, {name}) for name in planes))
