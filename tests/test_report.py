@@ -551,7 +551,7 @@ def test_aggregate_finds_the_worst_and_keeps_nights_apart() -> None:
     cell = nights["20260101", "20260101", "r"]
     assert (cell.count, cell.failing) == (4, 1)
     assert (cell.quantiles[0, 0], cell.quantiles[-1, 0]) == (1, 9)
-    assert aggregate.group_counts["bumps", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
+    assert aggregate.group_counts["significance", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
     assert aggregate.group_counts["level", "r"] == {"pass": 0, "fail": 0, "unknown": 6}
 
 
