@@ -524,12 +524,12 @@ def block(visit: int, night: int, band: str, values: list[list[float]], fails: C
     }
     verdicts = ["fail" if i in fails else "pass" for i in range(count)]
     severity = np.array([2.0 + visit if i in fails else 0.0 for i in range(count)])
-    failed = [("bumps_peakBump",) if i in fails else () for i in range(count)]
+    failed = [("significance_spotSigma",) if i in fails else () for i in range(count)]
     return Block(keys, np.array(values, dtype=float), verdicts, severity, failed)
 
 
 def test_aggregate_finds_the_worst_and_keeps_nights_apart() -> None:
-    metrics = (Metric("level_median", "adu"), Metric("bumps_peakBump"))
+    metrics = (Metric("level_median", "adu"), Metric("significance_spotSigma"))
     aggregate = Aggregate(FORM, metrics, Thresholds(), most_blocks=2)
     aggregate.add(block(1, 20260101, "r", [[1, 0], [3, 50]], {1}))
     aggregate.add(block(2, 20260102, "r", [[2, 0], [5, 70]], {1}))
@@ -541,7 +541,7 @@ def test_aggregate_finds_the_worst_and_keeps_nights_apart() -> None:
     place = aggregate.places[1,]
     assert place.where == (2,)
     assert place.worst is not None
-    assert (place.worst.metric, place.worst.value, place.worst.high) == ("bumps_peakBump", 70, 10)
+    assert (place.worst.metric, place.worst.value, place.worst.high) == ("significance_spotSigma", 70, 6)
     assert place.worst.severity == 4
     medians = aggregate.place_medians()
     assert medians[0,][0] == 2
@@ -551,7 +551,7 @@ def test_aggregate_finds_the_worst_and_keeps_nights_apart() -> None:
     cell = nights["20260101", "20260101", "r"]
     assert (cell.count, cell.failing) == (4, 1)
     assert (cell.quantiles[0, 0], cell.quantiles[-1, 0]) == (1, 9)
-    assert aggregate.group_counts["bumps", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
+    assert aggregate.group_counts["significance", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
     assert aggregate.group_counts["level", "r"] == {"pass": 0, "fail": 0, "unknown": 6}
 
 
@@ -573,7 +573,7 @@ def test_many_nights_are_put_together() -> None:
 
 
 def test_constant_and_empty_metrics_have_histograms_or_none() -> None:
-    aggregate = Aggregate(FORM, (Metric("level_median"), Metric("bumps_peakBump")), Thresholds())
+    aggregate = Aggregate(FORM, (Metric("level_median"), Metric("significance_spotSigma")), Thresholds())
     aggregate.add(block(1, 20260101, "r", [[7, math.nan], [7, math.nan]]))
     histograms = aggregate.histograms()
     assert list(histograms) == ["level_median"]
