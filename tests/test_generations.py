@@ -419,7 +419,7 @@ def test_dp2_end_to_end(dp2: Repository) -> None:
             "median": np.median(pixels),
             "p95": np.percentile(pixels, 95),
         }.items():
-            assert metrics[f"level_{metric}"].value == pytest.approx(float(expected), abs=1e-3 * spread)
+            assert metrics[f"level_{metric}"].value == pytest.approx(float(expected), abs=5e-3 * spread)
         assert metrics["level_std"].value == pytest.approx(spread, rel=1e-3)
         assert metrics["level_median"].unit == unit
         # The other model less this one: a plane about -2 units.

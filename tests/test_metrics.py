@@ -13,6 +13,7 @@ import yaml
 
 from lsst.bgqa import BackgroundModel, measure_background
 from lsst.bgqa.background import Box, Layer
+from lsst.bgqa.judge import words_for
 from lsst.bgqa.metrics import (
     Catalogue,
     CatalogueError,
@@ -21,7 +22,6 @@ from lsst.bgqa.metrics import (
     load_catalogue,
     to_quantities,
 )
-from lsst.bgqa.metrics.faults import words_for
 from lsst.bgqa.metrics.information import metric_information
 from lsst.bgqa.statistics import StatisticsConfig
 

@@ -484,7 +484,7 @@ def test_units_convert_where_the_calibration_is_known(caplog: pytest.LogCaptureF
     assert math.isnan(calibrate(u.nJy, u.adu).background_factor)
     image = make_image(np.random.default_rng(1).normal(8, 10, (512, 512)), unit=u.nJy)
     electrons = flat_background(500.0).with_unit(u.electron)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="lsst.bgqa"):
         found = measure_residual(image, electrons)
     assert "residual_skyBrightnessError" not in found and found["residual_mean"].unit == u.nJy
     assert "how its background converts to its unit is not known" in caplog.text
