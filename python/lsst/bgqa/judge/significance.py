@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "project", "sharpen")
+__all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "sharpen")
 
 from dataclasses import dataclass
 
@@ -71,28 +71,6 @@ class Scales:
     top: tuple[float, float]
 
 
-def project(bank: TemplateBank, residuals: np.ndarray) -> np.ndarray:
-    """Return how much of each template residuals have.
-
-    Parameters
-    ----------
-    bank : `TemplateBank`
-        The templates.
-    residuals : `numpy.ndarray`
-        Shape (detectors, ny, nx), without missing bins.
-
-    Returns
-    -------
-    projections : `numpy.ndarray`
-        ``float32``, shape (templates, detectors).
-    """
-    flat = residuals.reshape(len(residuals), -1).astype(np.float32)
-    if len(flat) == 1:
-        # Not by BLAS, whose sums depend on the number of threads.
-        return np.einsum("tb,b->t", bank.filters, flat[0])[:, None]
-    return bank.filters @ flat.T
-
-
 def sharpen(residuals: np.ndarray) -> np.ndarray:
     """Take its neighbours' median off each bin.
 
@@ -131,7 +109,7 @@ def fit_scales(
     bank : `TemplateBank`
         The templates.
     projections : `numpy.ndarray`
-        What detectors of one kind have of them, from `project`.
+        What detectors of one kind have of them, from `TemplateBank.project`.
     sharp : `numpy.ndarray`
         The same detectors' bins against their neighbours, from `sharpen`.
     formal : `float`

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-__all__ = ("Template", "TemplateBank", "make_bank", "polynomials")
+__all__ = ("Profiles", "Template", "TemplateBank", "make_bank", "polynomials")
 
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,139 @@ class Template(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Profiles:
+    """Spots, or rings, of one size at many places: products of profiles in y
+    and in x, or sums of such.
+
+    Attributes
+    ----------
+    y, x : `numpy.ndarray`
+        A Gaussian about each row and column of places, shape (places, bins).
+    curved_y, curved_x : `numpy.ndarray`
+        These times the squared distance, in units of the size.
+    is_ring : `bool`
+        Whether these are rings: a Gaussian less that times the squared
+        distance.
+    places : `numpy.ndarray`
+        Which of the places in y times those in x are taken, as flat indices.
+    """
+
+    y: np.ndarray
+    x: np.ndarray
+    curved_y: np.ndarray
+    curved_x: np.ndarray
+    is_ring: bool
+    places: np.ndarray
+
+    @classmethod
+    def of(
+        cls, shape: tuple[int, int], size: float, is_ring: bool
+    ) -> tuple[Profiles, list[tuple[float, float]]]:
+        """Choose places on a grid that are dense enough for none to be missed.
+
+        Parameters
+        ----------
+        shape : `tuple` [`int`, `int`]
+            Number of bins in y and x.
+        size : `float`
+            The Gaussian's width in bins.
+        is_ring : `bool`
+            Whether rings are wanted.
+
+        Returns
+        -------
+        profiles : `Profiles`
+            The profiles.
+        places : `list` [`tuple` [`float`, `float`]]
+            Row and column of each place.
+        """
+        rows, columns = (_places(n, size) for n in shape)
+        squares = [
+            ((np.arange(n) - at[:, None]) / size) ** 2 for n, at in zip(shape, (rows, columns), strict=True)
+        ]
+        y, x = (np.exp(-square / 2) for square in squares)
+        places = list(itertools.product(rows.tolist(), columns.tolist()))
+        # A spot in a corner is a corner.
+        kept = [i for i, (j, k) in enumerate(places) if not (_at_end(j, shape[0]) and _at_end(k, shape[1]))]
+        profiles = cls(y, x, y * squares[0], x * squares[1], is_ring, np.array(kept, dtype=np.int64))
+        return profiles, [places[i] for i in kept]
+
+    def take(self, kept: np.ndarray) -> Profiles:
+        """Return some of the places.
+
+        Parameters
+        ----------
+        kept : `numpy.ndarray`
+            Which, ``bool``, shape (places,).
+
+        Returns
+        -------
+        profiles : `Profiles`
+            The profiles at these.
+        """
+        return replace(self, places=self.places[kept])
+
+    def draw(self, number: int) -> np.ndarray:
+        """Return one of the shapes.
+
+        Parameters
+        ----------
+        number : `int`
+            Number of the place.
+
+        Returns
+        -------
+        values : `numpy.ndarray`
+            Its peak is one, shape (ny, nx).
+        """
+        j, i = divmod(int(self.places[number]), len(self.x))
+        values = np.multiply.outer(self.y[j], self.x[i])
+        if self.is_ring:
+            values -= np.multiply.outer(self.curved_y[j], self.x[i])
+            values -= np.multiply.outer(self.y[j], self.curved_x[i])
+        return values
+
+    def products(self, images: np.ndarray) -> np.ndarray:
+        """Sum images times each shape.
+
+        Parameters
+        ----------
+        images : `numpy.ndarray`
+            The images, shape (k, ny, nx).
+
+        Returns
+        -------
+        sums : `numpy.ndarray`
+            The sums, shape (places, k).
+        """
+        part = np.einsum("jy,kyx->kjx", self.y, images)
+        first = part
+        if self.is_ring:
+            first = part - np.einsum("jy,kyx->kjx", self.curved_y, images)
+        sums = np.einsum("ix,kjx->kji", self.x, first)
+        if self.is_ring:
+            sums -= np.einsum("ix,kjx->kji", self.curved_x, part)
+        return sums.reshape(len(images), -1)[:, self.places].T
+
+    def squares(self) -> np.ndarray:
+        """Sum the squares of each shape.
+
+        Returns
+        -------
+        sums : `numpy.ndarray`
+            The sums, shape (places,).
+        """
+        gaussian_y, gaussian_x = (self.y**2).sum(axis=1), (self.x**2).sum(axis=1)
+        sums = np.multiply.outer(gaussian_y, gaussian_x)
+        if self.is_ring:
+            flat_y = self.y - self.curved_y
+            sums = np.multiply.outer((flat_y**2).sum(axis=1), gaussian_x)
+            sums -= 2 * np.multiply.outer((flat_y * self.y).sum(axis=1), (self.x * self.curved_x).sum(axis=1))
+            sums += np.multiply.outer(gaussian_y, (self.curved_x**2).sum(axis=1))
+        return sums.ravel()[self.places]
+
+
+@dataclass(frozen=True, eq=False)
 class TemplateBank:
     """Templates for one shape of grid, with what is smooth taken off.
 
@@ -53,14 +186,16 @@ class TemplateBank:
     templates : `tuple` [`Template`, ...]
         What each is.
     filters : `numpy.ndarray`
-        Templates with the nuisance projected out, of norm one, ``float32``,
-        shape (templates, bins).
+        The first templates, all but spots and rings, with the nuisance
+        projected out and of norm one, ``float32``, shape (filters, bins).
+    profiles : `tuple` [`Profiles`, ...]
+        The others: spots and rings, size by size.
     norms : `numpy.ndarray`
         Norms before that, of a template whose peak is one, ``float64``,
         shape (templates,).
     smooth : `numpy.ndarray`
-        What was projected out, in terms of ``basis``, shape (templates,
-        terms).
+        What was projected out of ``filters``, in terms of ``basis``, shape
+        (filters, terms).
     groups : `tuple` [`slice`, ...]
         Templates that differ in nothing but their place.
     families : `dict` [`str`, `slice`]
@@ -72,6 +207,7 @@ class TemplateBank:
     shape: tuple[int, int]
     templates: tuple[Template, ...]
     filters: np.ndarray
+    profiles: tuple[Profiles, ...]
     norms: np.ndarray
     smooth: np.ndarray
     groups: tuple[slice, ...]
@@ -91,8 +227,38 @@ class TemplateBank:
         values : `numpy.ndarray`
             Its peak is one, shape (ny, nx).
         """
-        values = self.norms[number] * self.filters[number] + self.basis @ self.smooth[number]
-        return values.reshape(self.shape)
+        if number < len(self.filters):
+            values = self.norms[number] * self.filters[number] + self.basis @ self.smooth[number]
+            return values.reshape(self.shape)
+        number -= len(self.filters)
+        for profiles in self.profiles:
+            if number < len(profiles.places):
+                return profiles.draw(number)
+            number -= len(profiles.places)
+        raise IndexError(f"there are {len(self.templates)} templates")
+
+    def project(self, residuals: np.ndarray) -> np.ndarray:
+        """Return how much of each template residuals have.
+
+        Parameters
+        ----------
+        residuals : `numpy.ndarray`
+            Shape (detectors, ny, nx), without missing bins.
+
+        Returns
+        -------
+        projections : `numpy.ndarray`
+            Shape (templates, detectors).
+        """
+        flat = residuals.reshape(len(residuals), -1)
+        # Not matrix products: BLAS rounds by the number of threads.
+        parts = [np.einsum("tb,db->td", self.filters, flat)]
+        smooth = np.einsum("db,bt->dt", flat, self.basis)
+        rough = (flat - np.einsum("dt,bt->db", smooth, self.basis)).reshape(residuals.shape)
+        parts += [profiles.products(rough) for profiles in self.profiles]
+        projections = np.concatenate(parts)
+        projections[len(self.filters) :] /= self.norms[len(self.filters) :, np.newaxis]
+        return projections
 
 
 def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
@@ -141,7 +307,7 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
     basis = polynomials(shape, order)
     templates: list[Template] = []
     filters, norms, smooth = [], [], []
-    for labels, values in _all_templates(shape, segments, order):
+    for labels, values in _dense_templates(shape, segments, order):
         if not labels:
             continue
         flat = values.reshape(len(labels), -1)
@@ -149,22 +315,38 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
         part = flat @ nuisance
         projected = flat - part @ nuisance.T
         norm = np.linalg.norm(projected, axis=1)
-        # What is smooth itself, on a small grid, tells of nothing.
-        kept = norm > np.maximum(0.1 * np.linalg.norm(flat, axis=1), 1e-6)
+        kept = _tells(norm, np.linalg.norm(flat, axis=1))
         templates += itertools.compress(labels, kept)
         filters.append(np.round(projected[kept] / norm[kept, None], 6).astype(np.float32))
         norms.append(norm[kept])
         smooth.append(np.pad(part[kept], ((0, 0), (0, basis.shape[1] - part.shape[1]))))
+    images = basis.T.reshape(-1, *shape)
+    chosen = []
+    for family, sizes in (("spot", _SPOT_SIZES), ("ring", _RING_SIZES)):
+        for size in sizes:
+            profiles, places = Profiles.of(shape, size, family == "ring")
+            whole = profiles.squares()
+            norm = np.sqrt(np.maximum(whole - (profiles.products(images) ** 2).sum(axis=1), 0.0))
+            kept = _tells(norm, np.sqrt(whole))
+            templates += [Template(family, size, *place) for place in itertools.compress(places, kept)]
+            norms.append(norm[kept])
+            chosen.append(profiles.take(kept))
     return TemplateBank(
         shape,
         tuple(templates),
         np.concatenate(filters),
+        tuple(chosen),
         np.concatenate(norms),
         np.concatenate(smooth),
         tuple(_runs([(template.family, template.scale) for template in templates]).values()),
         _runs([template.family for template in templates]),
         basis,
     )
+
+
+def _tells(norm: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Tell which templates are not smooth themselves, as on a small grid."""
+    return np.asarray(norm > np.maximum(0.1 * whole, 1e-6))
 
 
 def _runs[K](keys: list[K]) -> dict[K, slice]:
@@ -182,10 +364,10 @@ def _coordinates(n: int) -> np.ndarray:
     return (2 * np.arange(n) + 1 - n) / n
 
 
-def _all_templates(
+def _dense_templates(
     shape: tuple[int, int], segments: tuple[int, int] | None, order: int
 ) -> Iterator[tuple[list[Template], np.ndarray]]:
-    """Yield templates of one family and scale, their peaks one."""
+    """Yield all but spots and rings, by family and scale, their peaks one."""
     ny, nx = shape
     y, x = np.arange(ny)[:, None], np.arange(nx)[None, :]
     v, u = _coordinates(ny)[:, None], _coordinates(nx)[None, :]
@@ -212,17 +394,6 @@ def _all_templates(
         inside = (y >= rows) & (y < rows + width) & (x >= 0)
         middle = rows.ravel() + (width - 1) / 2
         yield [Template("stripe", -width, float(j), -1) for j in middle], inside.astype(float)
-    for family, sizes in (("spot", _SPOT_SIZES), ("ring", _RING_SIZES)):
-        for size in sizes:
-            places_y, places_x = _places(ny, size), _places(nx, size)
-            squared_y = ((np.arange(ny) - places_y[:, None]) / size) ** 2
-            squared_x = ((np.arange(nx) - places_x[:, None]) / size) ** 2
-            squared = squared_y[:, None, :, None] + squared_x[None, :, None, :]
-            spots = np.exp(-squared / 2) * ((1 - squared) if family == "ring" else 1)
-            labels = [Template(family, size, float(j), float(i)) for j in places_y for i in places_x]
-            # A spot in a corner is a corner.
-            kept = np.array([not (_at_end(t.row, ny) and _at_end(t.column, nx)) for t in labels])
-            yield list(itertools.compress(labels, kept)), spots.reshape(-1, ny, nx)[kept]
 
 
 def _at_end(place: float, n: int) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from .bins import Bins
 from .field import fit_field, fit_levels, neighbours, robust_scale
 from .settings import JudgeSettings
-from .significance import Finding, find, fit_scales, largest_hole, project, sharpen
+from .significance import Finding, find, fit_scales, largest_hole, sharpen
 from .templates import TemplateBank, make_bank, polynomials
 from .verdict import Thresholds, judge_rows
 
@@ -349,7 +349,7 @@ def _measure_kind(
         shared += _shared(
             bank, local, pattern.reshape(shape), members[0], float(np.median(sizes)), limits, floor, segments
         )
-    projections, sharp = project(bank, filled), sharpen(filled)
+    projections, sharp = bank.project(filled), sharpen(filled)
     scales = fit_scales(bank, projections, sharp, formal, floor)
     measured = []
     for k, (bins, size) in enumerate(zip(members, sizes, strict=True)):
@@ -364,7 +364,7 @@ def _measure_kind(
                 break
             causes[cause] = findings[cause]
             residual = residual - _model(bank, findings[cause], cause, here, edges, scales.bins)
-            here, edges = project(bank, residual[None])[:, 0], sharpen(residual[None])[0]
+            here, edges = bank.project(residual[None])[:, 0], sharpen(residual[None])[0]
         values = _holes(bins)
         places = {}
         for family, finding in (findings | causes).items():
@@ -452,10 +452,10 @@ def _shared(
     segments: tuple[int, int] | None,
 ) -> list[Member]:
     """Measure what all members have in common."""
-    noise = project(bank, (local - pattern.ravel()).reshape(-1, *bank.shape))
+    noise = bank.project((local - pattern.ravel()).reshape(-1, *bank.shape))
     sharp = sharpen((local - pattern.ravel()).reshape(-1, *bank.shape))
     scales = fit_scales(bank, noise, sharp, 0.0, floor)
-    here, edges = project(bank, pattern[None])[:, 0], sharpen(pattern[None])[0]
+    here, edges = bank.project(pattern[None])[:, 0], sharpen(pattern[None])[0]
     findings = find(bank, scales, here, edges)
     cause = _cause(findings, limits)
     if cause is None:
