@@ -1006,3 +1006,44 @@ def test_bins_beyond_any_sky_are_refused(wild: float) -> None:
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"must be"):
         StatisticsConfig(**wrong)
+
+
+# What many pixels have alike
+
+
+def test_plateau_at_the_top_is_counted() -> None:
+    values = np.zeros((20, 20))
+    values[:3] = -1
+    model = make_model(values, Box(0, 0, 1000, 1000), InterpStyle.LINEAR)
+    distribution = pixel_distribution(model)
+    assert distribution is not None
+    edges = np.linspace(-1, 0, 5)
+    counts = distribution.histogram(edges)
+    assert counts.sum() == 1_000_000
+    assert np.abs(counts - np.histogram(model.render(), edges)[0]).max() <= HISTOGRAM_TOLERANCE * 1_000_000
+    assert distribution.median == 0
+
+
+def test_pixels_of_few_values_are_counted() -> None:
+    box = Box(0, 0, 1100, 1100)
+    grid = make_layer(1e-3 * np.random.default_rng(4).normal(0, 1, (12, 12)), box)
+    model = BackgroundModel((grid, make_layer([[40000]], box)))
+    pixels = model.render().astype(np.float64)
+    distribution = pixel_distribution(model)
+    assert distribution is not None
+    edges = np.linspace(pixels.min() - 0.001, pixels.max() + 0.001, 21)
+    off = np.abs(distribution.histogram(edges) - np.histogram(pixels, edges)[0])
+    assert off.max() <= 5 * HISTOGRAM_TOLERANCE * pixels.size
+
+
+def test_ranks_are_those_of_rounded_pixels_where_layers_cancel() -> None:
+    rng = np.random.default_rng(7)
+    box = Box(0, 0, 1300, 1100)
+    large = 1e4 * rng.normal(0, 1, (12, 13))
+    model = BackgroundModel(
+        (make_layer(large, box), make_layer(-large + 0.01 * rng.normal(0, 1, (12, 13)), box))
+    )
+    pixels = np.sort(model.render(), axis=None).astype(np.float64)
+    metrics = background_statistics(model)
+    for name, fraction in FRACTIONS.items():
+        assert rank_error(pixels, metrics[f"level_{name}"], fraction, ulp(1e4)) <= 2e-3, name

@@ -104,16 +104,14 @@ class BackgroundModel:
     @cached_property
     def rounding(self) -> float:
         """By how much pixels may be off for being rounded layer by layer
-        (`float`); zero for ``float64``.
+        (`float`).
         """
-        if self.dtype is np.float64:
-            return 0.0
         # A spline passes its bins, but hardly by as much again.
         sizes = [
             2 * float(np.abs(layer.values).max(initial=0.0, where=np.isfinite(layer.values)))
             for layer in self.layers
         ]
-        return 0.5 * float(sum(np.spacing(np.float32(size)) for size in [*sizes, sum(sizes)]))
+        return 0.5 * float(sum(np.spacing(self.dtype(size)) for size in [*sizes, sum(sizes)]))
 
     def with_unit(self, unit: u.UnitBase | str) -> BackgroundModel:
         """Return the same background in the unit that its pixels have.

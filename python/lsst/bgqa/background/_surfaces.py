@@ -120,7 +120,8 @@ class SplineSurface:
 
     @property
     def constant(self) -> float | None:
-        return float(self.values[0, 0]) if self.values.size == 1 else None
+        first = float(self.values[0, 0])
+        return first if (self.values == first).all() else None
 
     @cached_property
     def x_breaks(self) -> np.ndarray:

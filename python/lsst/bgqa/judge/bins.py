@@ -93,7 +93,6 @@ class Bins:
 
 def _halve(values: np.ndarray) -> np.ndarray:
     """Average two by two; what is over at the end is left out."""
-    ny, nx = (max(1, n // 2) for n in values.shape)
-    return (
-        values[: 2 * ny, : 2 * nx].reshape(ny, -1, nx, values.shape[1] // nx)[:, :, :, :2].mean(axis=(1, 3))
-    )
+    my, mx = (min(n, 2) for n in values.shape)
+    ny, nx = values.shape[0] // my, values.shape[1] // mx
+    return np.asarray(values[: my * ny, : mx * nx].reshape(ny, my, nx, mx).mean(axis=(1, 3)))

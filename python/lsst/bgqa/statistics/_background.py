@@ -15,6 +15,7 @@ from ._lattice import Lattice
 
 # Beyond any sky, and yet float32 holds its square.
 _MAX_VALUE = 1e18
+_MAX_SUM = 1e24
 
 
 def background_statistics(model: BackgroundModel, config: StatisticsConfig | None = None) -> dict[str, float]:
@@ -45,6 +46,8 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
     groups: dict[str, dict[str, float]] = {"coverage": coverage_group(model, finite)}
     if finite:
         lattice = Lattice.of(model, *_cuts(model, config))
+        if not np.abs(lattice.values).max() <= _MAX_SUM:
+            raise BackgroundError(f"it has pixels beyond {_MAX_SUM:g} in size")
         distribution, plane = Distribution.of(lattice), Plane.of(lattice)
         all_pixels, inside = extremes(lattice, _inner(model))
         groups["level"] = level_group(lattice, distribution, all_pixels, plane)

@@ -14,10 +14,10 @@ from ._lattice import Lattice
 # A distance is sought among so many, so many times: 30 bits in all.
 _POINTS = 65
 _BISECTIONS = 5
-# What is told apart: a share of the range, and half the distance of neighbouring
-# numbers, as a share of a number. And what does not divide by zero.
+# What is told apart: a share of the range, and a small part of the distance of
+# neighbouring numbers, as a share of a number. And what does not divide by zero.
 _RESOLUTION = 1e-9
-_FLOAT32, _FLOAT64 = 2.0**-26, 2.0**-55
+_FLOAT32, _FLOAT64 = 2.0**-32, 2.0**-50
 _TINY = 1e-200
 
 
@@ -71,11 +71,18 @@ class Distribution:
             values = np.concatenate([lattice.pixels[part].ravel() for part in parts])
             values = np.sort(values).astype(np.float64)
             return cls(values, np.arange(len(values)), len(values), True, is_float32)
-        every = 2 if lattice.pairs else 1
-        shares = [tuple(slice(one.start // every, one.stop // every) for one in part) for part in parts]
-        middle, spread, number = (
-            np.concatenate([of_all[share].ravel() for share in shares]) for of_all in lattice.shares
-        )
+        if lattice.is_coarse:
+            middle, number = (
+                np.concatenate([of_all[part].ravel() for part in parts]).astype(np.float64)
+                for of_all in (lattice.pixels, lattice.weights)
+            )
+            spread = np.zeros(len(middle))
+        else:
+            every = 2 if lattice.pairs else 1
+            shares = [tuple(slice(one.start // every, one.stop // every) for one in part) for part in parts]
+            middle, spread, number = (
+                np.concatenate([of_all[share].ravel() for share in shares]) for of_all in lattice.shares
+            )
         # What is the same everywhere still rises from none to all.
         spread = np.maximum(spread, np.abs(middle) * (_FLOAT32 if is_float32 else _FLOAT64))
         spread = np.maximum(spread, _RESOLUTION * np.ptp(middle) + _TINY)
@@ -86,6 +93,8 @@ class Distribution:
         density = np.cumsum(np.concatenate([rise, -rise])[order])
         below = np.zeros(len(values))
         np.cumsum(density[:-1] * np.diff(values), out=below[1:])
+        # Steps are so narrow that sums of them are off in the last digits.
+        below *= number.sum() / below[-1]
         # No pixel is beyond those of the sample, but by next to nothing.
         some = [lattice.pixels[part] for part in parts]
         values = np.clip(values, min(map(np.min, some)), max(map(np.max, some)))
@@ -107,6 +116,8 @@ class Distribution:
         if self.is_exact:
             return [float(v) for v in np.quantile(self.values, fractions)]
         values = np.interp(np.multiply(fractions, self.count), self.below, self.values)
+        # Zero, which many pixels may have, is spread like all values.
+        values[np.abs(values) <= 2 * self._resolution] = 0.0
         return [float(v) for v in (values.astype(np.float32) if self.is_float32 else values)]
 
     @property
@@ -134,6 +145,15 @@ class Distribution:
             low, high = float(distances[at - 1]), float(distances[at])
         return high
 
+    @property
+    def _resolution(self) -> float:
+        return _RESOLUTION * float(np.ptp(self.values))
+
+    def _slack(self, values: np.ndarray) -> np.ndarray:
+        """Return by how much what has a value itself is spread at most."""
+        share = _FLOAT32 if self.is_float32 else _FLOAT64
+        return np.asarray(2 * np.maximum(share * np.abs(values), self._resolution))
+
     def _below(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         return np.interp(values, self.values, self.below)
 
@@ -159,9 +179,9 @@ class Distribution:
             above = values.astype(np.float32)
             above = np.where(above < values, np.nextafter(above, np.float32(np.inf)), above)
             lower = np.nextafter(above, np.float32(-np.inf))
-            values = 0.5 * (above.astype(np.float64) + lower)
-        # What has the value itself is spread by so much.
-        values = values - 2 * _RESOLUTION * np.ptp(self.values)
+            values = np.minimum(0.5 * (above.astype(np.float64) + lower), values - 2 * self._resolution)
+        else:
+            values = values - self._slack(values)
         return self._below(values) / self.count
 
     def histogram(self, edges: np.ndarray) -> np.ndarray:
@@ -178,6 +198,11 @@ class Distribution:
         counts : `numpy.ndarray`
             Pixels in each bin, ``int64``, shape (n,).
         """
-        last = np.nextafter(edges[-1], np.inf)
-        below = self.fractions_below([*edges[:-1], last]) * self.count
+        below = self.fractions_below(edges) * self.count
+        # Up to and with the last edge.
+        last = np.asarray(edges[-1:], dtype=np.float64)
+        if self.is_exact:
+            below[-1] = np.searchsorted(self.values, last, "right")[0]
+        else:
+            below[-1] = self._below(last + self._slack(last))[0]
         return np.diff(np.rint(below)).astype(np.int64)

@@ -26,6 +26,8 @@ _MAX_CELL = 1 << 15
 _PARTS = 4
 # Where layers cancel to the last bits, more would be looked at than is worth.
 _MAX_LOOKED_AT = 1 << 22
+# What looking at a cell costs, in pixels.
+_LEAST_COST = 1 << 12
 # Between two columns a row is a cubic, whose slope at either is a mean of the
 # slopes beside it, with weights that follow no polynomial in y. From one row to
 # another they can do 2 / 27 of the change of slope; between two rows of a sample
@@ -168,7 +170,7 @@ class _Search:
             cells = Cells(lattice)
             self.best_of(cells, np.ones(cells.high.shape, dtype=bool))
         else:
-            self.left -= area
+            self.left -= max(area, _LEAST_COST)
             pixels = self.model.sample(*(np.arange(*part, dtype=np.float64) for part in (rows, columns)))[0]
             self.best = max(self.best, float(pixels.max() if self.sign > 0 else -pixels.min()))
 

@@ -36,6 +36,8 @@ np.empty(1 << 24, dtype=np.uint8)
 # Images of up to so many pixels are looked at more closely: their bins may be
 # but a few pixels wide.
 _LARGE = 1 << 21
+# From so many standard deviations on, rounding is no small thing.
+_COARSE = 0.03
 # How many pixels from the nodes of the Gauss rule others are tried.
 _SHIFT = 1
 _MAX_TRIED = 4096
@@ -338,6 +340,13 @@ class Lattice:
         distribution (`bool`): in large images.
         """
         return self.model.bbox.area > _LARGE
+
+    @cached_property
+    def is_coarse(self) -> bool:
+        """Whether pixels scatter for being rounded about as much as for what
+        they are (`bool`), as where layers cancel.
+        """
+        return self.model.rounding > _COARSE * float(self.values.std())
 
     @cached_property
     def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
