@@ -4,6 +4,7 @@ from __future__ import annotations
 __all__ = ("inspect",)
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,13 +70,27 @@ def inspect(
         places = residual.places
     if plot is not None:
         _draw(background, file, plot)
+    verdict, fault = _judge(quantities, places)
     if as_json:
-        document = _document(file, background, quantities)
+        document = _document(file, background, quantities) | {"verdict": verdict, "fault": fault}
         if image_file is not None:
             document |= {"image": image_file, "places": places}
         click.echo(json.dumps(document, indent=1, allow_nan=False))
     else:
         _print(file, background, quantities, places)
+        click.echo(f"\n{verdict}: {fault}" if fault else f"\n{verdict}")
+
+
+def _judge(quantities: Mapping[str, u.Quantity], places: Mapping[str, str]) -> tuple[str, str]:
+    """Return the verdict on the background alone, and what is wrong."""
+    import numpy as np
+
+    from ..judge import Thresholds, judge_rows
+
+    values = {name: float(quantity.value) for name, quantity in quantities.items()}
+    judgement = judge_rows(list(values), np.array([list(values.values())]), [""], Thresholds())
+    verdict = judgement.verdicts[0]
+    return verdict, judgement.fault(0, values, places) if verdict == "fail" else ""
 
 
 def _unit(option: str, text: str) -> u.UnitBase:
