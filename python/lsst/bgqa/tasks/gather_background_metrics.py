@@ -48,6 +48,8 @@ from ._inputs import describe, is_unit, night_of
 _DEVIATION = "context_levelDeviation"
 _CHANGES = ("context_levelChange", "context_levelChangeSigma")
 _MIN_LEVELS = 4
+# What is known of a background among others.
+_JUDGED = ("significance", "context")
 
 
 def _outputs(dimension: str) -> tuple[cT.Output, cT.Output, cT.Output]:
@@ -92,6 +94,16 @@ class GatherBackgroundMetricsConnections(
         multiple=True,
         deferLoad=True,
     )
+    tables = cT.Input(
+        doc="Tables that say what a detector is beside the others of its visit, where they are there.",
+        name="{backgroundName}_visit_table",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument", "visit"),
+        multiple=True,
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
     table, summary, worst = _outputs("instrument")
 
 
@@ -133,6 +145,16 @@ class GatherCoaddMetricsConnections(
         dimensions=("tract", "patch", "band"),
         multiple=True,
         deferLoad=True,
+    )
+    tables = cT.Input(
+        doc="Tables that say what a patch is beside the others of its tract, where they are there.",
+        name="{backgroundName}_tract_table",
+        storageClass="ArrowAstropy",
+        dimensions=("tract", "band"),
+        multiple=True,
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
     )
     table, summary, worst = _outputs("skymap")
 
@@ -278,7 +300,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
         unreadable: dict[str, Exception] = {}
         identity = describe(outputRefs.table)
         try:
-            outputs = self.run(self._read(handles, unreadable), identity=identity)
+            tables = butlerQC.get(getattr(inputRefs, "tables", []))
+            outputs = self.run(self._read(handles, unreadable, tables), identity=identity)
         except NoWorkFound:
             if not unreadable:
                 raise
@@ -353,18 +376,22 @@ class GatherBackgroundMetricsTask(PipelineTask):
         self.log.info("%s: gathered %d rows.", identity, rows)
         return Struct(table=writer.finish(), summary=summary.finish(unit), worst=worst.finish())
 
-    def _read(self, handles: Sequence[Any], unreadable: dict[str, Exception]) -> Iterator[CampaignBatch]:
+    def _read(
+        self, handles: Sequence[Any], unreadable: dict[str, Exception], tables: Sequence[Any] = ()
+    ) -> Iterator[CampaignBatch]:
         """Read the metrics, the rows of each batch in order.
 
-        What cannot be read goes into ``unreadable``, by its name.
+        What cannot be read goes into ``unreadable``, by its name. What
+        ``tables`` say of a row among others counts.
         """
 
         def batch_key(handle: Any) -> tuple[Any, ...]:
             return tuple(handle.dataId[name] for name in self._batch_keys)
 
+        table_of = {batch_key(handle): handle for handle in tables}
         ordered = sorted(handles, key=lambda handle: (batch_key(handle), handle.dataId[self._row_key]))
         units = self._units()
-        for _, group in itertools.groupby(ordered, key=batch_key):
+        for key, group in itertools.groupby(ordered, key=batch_key):
             rows, values, kept = [], [], []
             for handle in group:
                 try:
@@ -380,7 +407,36 @@ class GatherBackgroundMetricsTask(PipelineTask):
             if rows:
                 batch = self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
                 self._add_context(batch.values, kept)
-                yield batch
+                yield self._take_judged(batch, table_of.get(key), units)
+
+    def _take_judged(
+        self, batch: CampaignBatch, handle: Any, units: Mapping[str, u.UnitBase]
+    ) -> CampaignBatch:
+        """Take what a visit's (tract's) table says of the rows that it has."""
+        if handle is None:
+            return batch
+        try:
+            table = handle.get(storageClass="ArrowTable")
+            values = _table_values(table, units)
+            rows = {number: i for i, number in enumerate(table[self._row_key].to_pylist())}
+            said = _known(table)
+        except Exception as error:
+            # The datastore and the formatter have errors of their own.
+            self.log.warning("%s is not used: %s", describe(handle.ref), error)
+            return batch
+        level = self._names.index(self._level)
+        catalogue = load_catalogue()
+        judged = [i for i, name in enumerate(self._names) if catalogue[name].group in _JUDGED]
+        known = [("", "")] * len(batch.values)
+        for i, number in enumerate(batch.keys[self._row_key]):
+            row = rows.get(number)
+            # A table may be of backgrounds that were made again since.
+            if row is not None and np.isclose(
+                values[row, level], batch.values[i, level], rtol=1e-6, equal_nan=True
+            ):
+                batch.values[i, judged] = values[row, judged]
+                known[i] = said[row] if said else ("", "")
+        return replace(batch, known=known)
 
     def _places(self, batch: CampaignBatch) -> list[tuple[Any, ...]]:
         return list(zip(*(batch.keys[name] for name in self._place_keys), strict=True))
@@ -435,16 +491,15 @@ class _TableReader:
 
     _table_keys: ClassVar[tuple[str, ...]]
 
-    def _read(self: Any, handles: Sequence[Any], unreadable: dict[str, Exception]) -> Iterator[CampaignBatch]:
+    def _read(
+        self: Any, handles: Sequence[Any], unreadable: dict[str, Exception], tables: Sequence[Any] = ()
+    ) -> Iterator[CampaignBatch]:
         units = self._units()
         for handle in sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys)):
             try:
                 # To make an astropy table of it would take twice as long.
                 table = handle.get(storageClass="ArrowTable")
-                values = np.full((table.num_rows, len(self._names)), np.nan)
-                for i, (name, wanted) in enumerate(units.items()):
-                    if name in table.column_names:
-                        values[:, i] = table[name].to_numpy() * _factor(table.schema.field(name), wanted)
+                values = _table_values(table, units)
                 keys: dict[str, Any] = {
                     name: table[name].to_pylist()
                     if name in self._table_keys
@@ -460,11 +515,7 @@ class _TableReader:
                 unreadable[describe(handle.ref)] = error
                 continue
             if len(values):
-                batch = self._batch(keys, values)
-                if {"failed", "fault"} <= set(table.column_names):
-                    known = zip(table["failed"].to_pylist(), table["fault"].to_pylist(), strict=True)
-                    batch = replace(batch, known=list(known))
-                yield batch
+                yield replace(self._batch(keys, values), known=_known(table))
 
 
 def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBase]) -> list[float]:
@@ -472,6 +523,22 @@ def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBa
         float(quantities[name].to_value(unit)) if name in quantities else np.nan
         for name, unit in units.items()
     ]
+
+
+def _table_values(table: Any, units: Mapping[str, u.UnitBase]) -> np.ndarray:
+    """Return the metrics of an Arrow table, shape (rows, metrics)."""
+    values = np.full((table.num_rows, len(units)), np.nan)
+    for i, (name, wanted) in enumerate(units.items()):
+        if name in table.column_names:
+            values[:, i] = table[name].to_numpy() * _factor(table.schema.field(name), wanted)
+    return values
+
+
+def _known(table: Any) -> list[tuple[str, str]]:
+    """Return by which metrics the rows of a table fail, and the words."""
+    if not {"failed", "fault"} <= set(table.column_names):
+        return []
+    return list(zip(table["failed"].to_pylist(), table["fault"].to_pylist(), strict=True))
 
 
 def _factor(field: Any, wanted: u.UnitBase) -> float:
