@@ -102,6 +102,8 @@ def read_rows(repo: Path, collection: str) -> dict[str, list[dict[str, Any]]]:
             "calexpBackground_visit_campaign_table",
             "calexpBackground_campaign_table",
         ):
+            if not butler.registry.queryDatasetTypes(name):
+                continue
             rows = found.setdefault(name, [])
             for ref in butler.query_datasets(name, explain=False):
                 table = butler.get(ref, storageClass="ArrowTable")
@@ -170,7 +172,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, default=[SHARED / "faults", SHARED / "hsc"])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--subsets", default="detector,visit,gatherVisits")
+    parser.add_argument(
+        "--subsets", default="detector,visit,gatherVisits", help="What runs of the pipeline (%(default)s)."
+    )
     options = parser.parse_args()
     document: dict[str, Any] = {}
     standalone.activate()
@@ -180,6 +184,8 @@ def main() -> None:
             repo = Path(scratch) / "repo"
             tables = read_rows(repo, run_pipeline(folder, repo, options.subsets))
         for name, rows in tables.items():
+            if not rows:
+                continue
             found, alarms, clean, called = count(rows, manifest)
             print(f"\n{folder.resolve().name}: {name}")
             for cell, (hits, possible, right) in found.items():

@@ -13,11 +13,13 @@ from lsst.bgqa.judge import (
     History,
     JudgeSettings,
     Thresholds,
+    compare_detectors,
+    compare_significances,
     describe_failure,
     judge_members,
     judge_rows,
+    measure_alone,
     measure_together,
-    soften_by_peers,
     words_for,
 )
 from lsst.bgqa.judge.bins import Bins
@@ -171,13 +173,57 @@ def test_of_two_others_that_disagree_neither_is_blamed_on_the_third() -> None:
     assert np.isnan(history.changes(["a"], np.array([0.1]), 0.002)[0]).all()
 
 
-def test_peers_lower_what_they_share() -> None:
-    names = ["significance_edgeSigma", "level_median"]
-    values = np.column_stack([[10.0, -11.0, 12.0, -10.0, 60.0], np.full(5, 3.0)])
-    soften_by_peers(names, values)
+def test_peers_scale_significances() -> None:
+    names = ["significance_edgeSigma", "significance_edgeAmplitude", "level_median"]
+    values = np.column_stack(
+        [[10.0, -11.0, 12.0, -10.0, 999.0], [9.0, -9.0, 9.0, -9.0, 90.0], np.full(5, 1e3)]
+    )
+    compare_significances(names, values, 1e-4)
     failing = judge_rows(names, values, [""] * 5, Thresholds()).failures
     assert [failure.row for failure in failing] == [4]
-    assert values[:, 1].tolist() == [3.0] * 5
+    assert (values[1, 0] < 0) and set(values[:, 2]) == {1e3}
+    # The noise is less than was thought: more is found, but nothing small.
+    values = np.column_stack([[0.1, -0.1, 0.1, 3.0, 3.0], [0.1, -0.1, 0.1, 9.0, 0.2], np.full(5, 1e3)])
+    compare_significances(names, values, 1e-4)
+    failing = judge_rows(names, values, [""] * 5, Thresholds()).failures
+    assert [failure.row for failure in failing] == [3]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("words", ["an extra gradient", "a bowl: the middle is high", "dark edges"])
+def test_detectors_that_were_measured_alone_are_compared(words: str, mirrored: bool) -> None:
+    rng = np.random.default_rng(8)
+    names = metric_names()
+    side, faulty = 6, 14
+    rows, vertices = [], []
+    for number in range(side**2):
+        x0, y0 = 1.05 * (number % side), 1.05 * (number // side)
+        corner = np.array([[x0, y0], [x0 + 1, y0], [x0 + 1, y0 + 1], [x0, y0 + 1]]) - 0.525 * side
+        v, u = ((2 * np.arange(n) + 1 - n) / n for n in SHAPE)
+        y, x = corner.mean(axis=0)[1] + v[:, None] / 2, corner.mean(axis=0)[0] + u / 2
+        sky = 1 + 0.02 * x - 0.01 * y + 0.004 * (x**2 + y**2)
+        fault = 0.01 * shapes()[words] if number == faulty else 0.0
+        values = LEVEL * sky * (1 + NOISE * rng.normal(size=SHAPE) + fault)
+        bins = Bins(values, np.full(SHAPE, NOISE * LEVEL), Box(0, 0, 2048, 2560))
+        plane = np.linalg.lstsq(
+            np.stack([np.ones(values.size), np.tile(u, SHAPE[0]), np.repeat(v, SHAPE[1])], axis=1),
+            values.ravel(),
+        )[0]
+        rows.append(
+            measure_alone(bins, JudgeSettings((4, 1))).values
+            | {
+                "level_median": bins.level,
+                "coverage_pixelCount": 2048 * 2560,
+                "shape_gradientX": plane[1] / 1024 * 1000,
+                "shape_gradientY": plane[2] / 1280 * 1000,
+            }
+        )
+        vertices.append(corner if mirrored else corner[[1, 0, 3, 2]])
+    table = np.array([[row.get(name, np.nan) for name in names] for row in rows])
+    compare_detectors(names, table, vertices, 7e-5, 5e-3)
+    judgement = judge_rows(names, table, [""] * len(table), Thresholds())
+    assert [i for i, verdict in enumerate(judgement.verdicts) if verdict == "fail"] == [faulty]
+    assert judgement.fault(faulty, dict(zip(names, table[faulty].tolist(), strict=True))).startswith(words)
 
 
 def test_words() -> None:

@@ -147,7 +147,7 @@ def neighbours(centers: np.ndarray) -> np.ndarray:
     return np.argsort(distances, axis=1, kind="stable")[:, :_NEIGHBOURS]
 
 
-def fit_field(positions: np.ndarray, values: np.ndarray) -> SmoothField:
+def fit_field(positions: np.ndarray, values: np.ndarray, shapes: np.ndarray | None = None) -> SmoothField:
     """Fit how the sky varies inside of detectors, whatever their levels.
 
     Parameters
@@ -158,6 +158,9 @@ def fit_field(positions: np.ndarray, values: np.ndarray) -> SmoothField:
     values : `numpy.ndarray`
         Their values as fractions of the sky, shape (detectors, cells); NaN
         where there is none. Each detector's mean is taken off.
+    shapes : `numpy.ndarray`, optional
+        What alone is known of the values: their parts along these shapes,
+        orthonormal, of mean zero, shape (cells, shapes).
 
     Returns
     -------
@@ -173,6 +176,9 @@ def fit_field(positions: np.ndarray, values: np.ndarray) -> SmoothField:
     data = np.where(good, data - (data.sum(axis=1) / counts)[:, None], 0.0)
     terms = np.where(good[..., None], terms, 0.0)
     terms = np.where(good[..., None], terms - (terms.sum(axis=1) / counts[:, None])[:, None], 0.0)
+    if shapes is not None:
+        data, terms = data @ shapes, np.einsum("cs,dci->dsi", shapes, terms)
+        counts = np.full(len(values), shapes.shape[1])
     # Sums of squares of each detector: iterations cost nothing.
     normal = terms.transpose(0, 2, 1) @ terms
     right = np.einsum("dci,dc->di", terms, data)

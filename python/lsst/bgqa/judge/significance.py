@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "sharpen")
+__all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "sharpen", "white_scales")
 
 from dataclasses import dataclass
 
@@ -142,6 +142,29 @@ def fit_scales(
     usual = float(np.median(tops))
     scatter = _SIGMA_PER_MAD * float(np.median(np.abs(tops - usual)))
     return Scales(amplitudes, max(bins, floor), (max(usual, 2.5), max(scatter, 0.2)))
+
+
+def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: float) -> Scales:
+    """Take the noise of all templates to be that of independent bins.
+
+    Parameters
+    ----------
+    bank : `TemplateBank`
+        The templates.
+    sharp : `numpy.ndarray`
+        Detectors' bins against their neighbours, from `sharpen`.
+    formal : `float`
+        Standard error of a bin, as a fraction of the sky.
+    floor : `float`
+        Least noise of an amplitude, as a fraction of the sky.
+
+    Returns
+    -------
+    scales : `Scales`
+        The noise.
+    """
+    bins = max(_SIGMA_PER_MAD * float(np.median(np.abs(sharp))), formal, 1e-12)
+    return Scales(np.maximum(bins / bank.norms, floor), max(bins, floor), (2.5, 0.2))
 
 
 def _top(values: np.ndarray) -> np.ndarray:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 __all__ = (
+    "CELLS",
     "Member",
     "judge_members",
     "level_deviations",
+    "local_excess",
     "measure_alone",
     "measure_together",
     "order_corners",
@@ -21,20 +23,27 @@ import numpy as np
 from .bins import Bins
 from .field import fit_field, fit_levels, neighbours, robust_scale
 from .settings import JudgeSettings
-from .significance import Finding, find, fit_scales, largest_hole, sharpen
+from .significance import Finding, find, fit_scales, largest_hole, sharpen, white_scales
 from .templates import TemplateBank, make_bank, polynomials
 from .verdict import Thresholds, judge_rows
 
 # Without the context of a visit, what is smooth says nothing.
 _ORDER_ALONE = 3
-# Cells of a detector, a side, that the field is fitted to.
-_CELLS = 8
 _MIN_FIELD = 4
 _MIN_SHARED = 7
 _MAX_CAUSES = 4
+# Fewer do not tell the noise.
+_FEW_PEERS = 5
+# Correlated noise stands out of that of single bins, too, if not as much.
+_SURE = 2.0
+# Patterns that all detectors have are not told from faults without peers.
+_FLOOR_ALONE = 2.0
 _LEFT = 0.5
 _MIN_SIDE = 5
 _MIN_CONTRAST = 3.0
+
+CELLS = 8
+"""Cells of a detector, a side, that the field is fitted to (`int`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +84,22 @@ def measure_alone(bins: Bins, settings: JudgeSettings) -> Member:
         return Member({})
     if min(bins.shape) < _MIN_SIDE or not level > _MIN_CONTRAST * float(np.nanstd(bins.values)):
         return Member(_holes(bins))
+    residual = _residual(bins, level, True)
     (member,) = _measure_kind(
         [bins],
-        [_residual(bins, level, True)],
+        [residual],
         [level],
         settings.segments,
         settings.limits,
-        settings.floor,
+        _FLOOR_ALONE * settings.floor,
         False,
         np.ones((1, 2)),
     )
+    # Of use among others alone, where it is compared with the visit's field.
+    bowl = make_bank(bins.shape, settings.segments, 1)
+    (number,) = range(*bowl.families["bowl"].indices(len(bowl.templates)))
+    found = bowl.project(_fill(bowl, residual)[None])[number, 0] / bowl.norms[number]
+    member.values["significance_bowlAmplitude"] = _rounded(float(found) * level)
     return member
 
 
@@ -154,7 +169,8 @@ def measure_together(
         # Those around it, and those as far from the centre: vignetting is round.
         distances = np.stack([np.hypot(*middles.T), np.zeros(len(middles))], axis=1)
         excess[placed] = np.maximum(
-            _excess(np.array(left), neighbours(middles)), _excess(np.array(left), neighbours(distances))
+            local_excess(np.array(left), neighbours(middles)),
+            local_excess(np.array(left), neighbours(distances)),
         )
         deviations, sigmas = level_deviations(
             levels[[usable[j] for j in placed]],
@@ -301,21 +317,34 @@ def _positions(outline: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _cells(values: np.ndarray) -> np.ndarray:
     """Average over a few cells; NaN where none of the bins has a value."""
     ny, nx = values.shape
-    rows, columns = (np.minimum(np.arange(n) * _CELLS // n, _CELLS - 1) for n in (ny, nx))
-    cell = (rows[:, None] * _CELLS + columns).ravel()
+    rows, columns = (np.minimum(np.arange(n) * CELLS // n, CELLS - 1) for n in (ny, nx))
+    cell = (rows[:, None] * CELLS + columns).ravel()
     flat = values.ravel()
     good = np.isfinite(flat)
-    counts = np.bincount(cell[good], minlength=_CELLS**2)
-    sums = np.bincount(cell[good], weights=flat[good], minlength=_CELLS**2)
+    counts = np.bincount(cell[good], minlength=CELLS**2)
+    sums = np.bincount(cell[good], weights=flat[good], minlength=CELLS**2)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(counts > 0, sums / counts, np.nan)
 
 
-def _excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Return how much more the neighbours of each detector deviate from the
-    field than detectors elsewhere, in slope and otherwise; at least one.
+def local_excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Tell where detectors follow a field less well.
+
+    Parameters
+    ----------
+    cells : `numpy.ndarray`
+        What the field leaves of cells of each detector, shape (detectors,
+        cells).
+    near : `numpy.ndarray`
+        Numbers of the neighbours of each, shape (detectors, neighbours).
+
+    Returns
+    -------
+    excess : `numpy.ndarray`
+        How much more the neighbours deviate from the field than detectors
+        elsewhere, in slope and otherwise; at least one. Shape (detectors, 2).
     """
-    basis = polynomials((_CELLS, _CELLS), 1)
+    basis = polynomials((CELLS, CELLS), 1)
     filled = np.nan_to_num(cells - np.nanmean(cells, axis=1)[:, None])
     plane = filled @ basis[:, 1:]
     rest = filled - filled @ basis @ basis.T
@@ -349,8 +378,15 @@ def _measure_kind(
         shared += _shared(
             bank, local, pattern.reshape(shape), members[0], float(np.median(sizes)), limits, floor, segments
         )
+    if not follows:
+        # What is smooth bends at the borders, and is no bin's.
+        filled = filled - _smooth(bank, filled)
     projections, sharp = bank.project(filled), sharpen(filled)
-    scales = fit_scales(bank, projections, sharp, formal, floor)
+    if len(members) < _FEW_PEERS:
+        usual = _without_causes(bank, filled, limits, formal, floor)
+        scales = fit_scales(bank, bank.project(usual), sharpen(usual), formal, floor)
+    else:
+        scales = fit_scales(bank, projections, sharp, formal, floor)
     measured = []
     for k, (bins, size) in enumerate(zip(members, sizes, strict=True)):
         causes: dict[str, Finding] = {}
@@ -379,6 +415,31 @@ def _measure_kind(
             Member({name: _rounded(value) for name, value in values.items() if np.isfinite(value)}, places)
         )
     return measured
+
+
+def _smooth(bank: TemplateBank, filled: np.ndarray) -> np.ndarray:
+    flat = filled.reshape(len(filled), -1)
+    return np.asarray(((flat @ bank.basis) @ bank.basis.T).reshape(filled.shape))
+
+
+def _without_causes(
+    bank: TemplateBank, filled: np.ndarray, limits: Mapping[str, float], formal: float, floor: float
+) -> np.ndarray:
+    """Take off what stands out of the noise of single bins.
+
+    Without peers, a fault would count as the noise that it is judged by.
+    """
+    cleaned = filled.copy()
+    for k in range(len(cleaned)):
+        for _ in range(_MAX_CAUSES):
+            here, edges = bank.project(cleaned[k : k + 1])[:, 0], sharpen(cleaned[k : k + 1])
+            scales = white_scales(bank, edges, formal, floor)
+            findings = find(bank, scales, here, edges[0])
+            cause = _cause(findings, {family: _SURE * limit for family, limit in limits.items()})
+            if cause is None:
+                break
+            cleaned[k] -= _model(bank, findings[cause], cause, here, edges[0], scales.bins)
+    return cleaned
 
 
 def _rounded(value: float) -> float:

@@ -38,7 +38,7 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError
-from ..judge import History, Thresholds, judge_rows, level_deviations, soften_by_peers
+from ..judge import History, Thresholds, compare_detectors, judge_rows
 from ..metrics import load_catalogue, quantities_of
 from ..statistics.focal_plane import tangent_plane
 from ._campaign import BACKGROUND_GROUPS, TABLE_GROUPS, metric_names, region_vertices
@@ -47,7 +47,6 @@ from ._inputs import describe, is_unit, night_of
 
 _DEVIATION = "context_levelDeviation"
 _CHANGES = ("context_levelChange", "context_levelChangeSigma")
-_MIN_LEVELS = 4
 # What is known of a background among others.
 _JUDGED = ("significance", "context")
 
@@ -210,6 +209,12 @@ class GatherBackgroundMetricsConfig(
         "judged so where its place on the sky is not known.",
         default={"level_median": 8.0},
         dictCheck=_are_metrics,
+    )
+    floor = Field[float](
+        "Least noise of an amplitude, as a fraction of the sky, where detectors are compared that were "
+        "measured each by itself.",
+        default=7e-5,
+        check=lambda value: value > 0,
     )
     level_floor = Field[float](
         "Least scatter of the detectors' levels, as a fraction of the sky.",
@@ -445,20 +450,19 @@ class GatherBackgroundMetricsTask(PipelineTask):
         """Compare detectors that were measured each by itself."""
         if not self._place_keys:
             return
-        soften_by_peers(self._names, values)
-        vertices = [region_vertices(getattr(handle.dataId, "region", None)) for handle in handles]
-        levels = values[:, self._names.index(self._level)]
-        known = [i for i, corners in enumerate(vertices) if corners is not None and levels[i] > 0]
-        if len(known) < _MIN_LEVELS:
-            return
-        middles = np.array([corners.sum(axis=0) for corners in vertices if corners is not None])
-        middles = middles[[levels[i] > 0 for i, corners in enumerate(vertices) if corners is not None]]
-        center = middles.sum(axis=0) / np.linalg.norm(middles.sum(axis=0))
-        positions = tangent_plane(middles / np.linalg.norm(middles, axis=1)[:, None], center)
-        positions = positions / (float(np.hypot(*positions.T).max()) or 1.0)
-        found = level_deviations(levels[known], positions, self.config.level_floor)
-        for name, column in zip((_DEVIATION, "context_levelSigma"), found, strict=True):
-            values[known, self._names.index(name)] = column
+        regions = [region_vertices(getattr(handle.dataId, "region", None)) for handle in handles]
+        known = [corners for corners in regions if corners is not None]
+        center = np.sum(known, axis=(0, 1)) if known else np.zeros(3)
+        compare_detectors(
+            self._names,
+            values,
+            [
+                None if corners is None else tangent_plane(corners, center / np.linalg.norm(center))
+                for corners in regions
+            ],
+            self.config.floor,
+            self.config.level_floor,
+        )
 
     def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
         names = keys.get("detector_name")
