@@ -22,7 +22,6 @@ _USUAL = {
     "stripe": 2.0,
     "spot": 2.9,
     "ring": 3.0,
-    "bin": 2.3,
 }
 _MIN_PEERS = 5
 _MIN_FIELD = 7
@@ -86,7 +85,7 @@ def compare_significances(
             here = np.max([np.median(sizes[places], axis=1) for places in near], axis=0)
             factor *= np.maximum(here / max(1.3 * usual, 1e-12), 1.0)
         scaled = sizes / factor
-        if family != "bin" and amplitude in columns and _LEVEL in columns:
+        if amplitude in columns and _LEVEL in columns:
             least = np.abs(columns[amplitude] / columns[_LEVEL]) / floor
             scaled = np.fmin(scaled, least)
         # What another cause explains is at the limit, and stays below.
@@ -191,7 +190,7 @@ def _compare_slopes(columns: _Columns, placed: np.ndarray, outlines: np.ndarray,
     limits = _limits()
     # Other faults have a slope, and a bowl, as well.
     local = np.zeros(len(placed), dtype=bool)
-    for family in _USUAL:
+    for family in (*_USUAL, "bin"):
         if (name := f"significance_{family}Sigma") in columns:
             local |= np.abs(columns[name][placed]) > limits.get(family, np.inf)
     bowl = np.where(local, np.clip(bowl, -limits["bowl"], limits["bowl"]), bowl)
