@@ -5,6 +5,7 @@ __all__ = ("JudgeSettings",)
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..metrics import load_catalogue
 
@@ -34,7 +35,7 @@ class JudgeSettings:
     level_floor: float = 5e-3
     high: Mapping[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def limits(self) -> dict[str, float]:
         """Significance from which on a family of templates tells of a fault
         (`dict` [`str`, `float`]).

@@ -96,10 +96,7 @@ def measure_alone(bins: Bins, settings: JudgeSettings) -> Member:
         np.ones((1, 2)),
     )
     # Of use among others alone, where it is compared with the visit's field.
-    bowl = make_bank(bins.shape, settings.segments, 1)
-    (number,) = range(*bowl.families["bowl"].indices(len(bowl.templates)))
-    found = bowl.project(_fill(bowl, residual)[None])[number, 0] / bowl.norms[number]
-    member.values["significance_bowlAmplitude"] = _rounded(float(found) * level)
+    member.values["significance_bowlAmplitude"] = _rounded(_bowl(residual) * level)
     return member
 
 
@@ -383,8 +380,9 @@ def _measure_kind(
         filled = filled - _smooth(bank, filled)
     projections, sharp = bank.project(filled), sharpen(filled)
     if len(members) < _FEW_PEERS:
-        usual = _without_causes(bank, filled, limits, formal, floor)
-        scales = fit_scales(bank, bank.project(usual), sharpen(usual), formal, floor)
+        scales = fit_scales(
+            bank, *_without_causes(bank, filled, projections, sharp, limits, formal, floor), formal, floor
+        )
     else:
         scales = fit_scales(bank, projections, sharp, formal, floor)
     measured = []
@@ -417,29 +415,47 @@ def _measure_kind(
     return measured
 
 
+def _bowl(residual: np.ndarray) -> float:
+    """Return the amplitude of a bowl, a plane taken off."""
+    v, u = ((2 * np.arange(n) + 1 - n) / n for n in residual.shape)
+    shape = 1 - (u**2 + v[:, None] ** 2) / 2
+    good = np.isfinite(residual)
+    terms = np.stack([np.ones(residual.shape), u + 0 * v[:, None], 0 * u + v[:, None], shape], axis=-1)[good]
+    return float(np.linalg.lstsq(terms, residual[good], rcond=None)[0][-1])
+
+
 def _smooth(bank: TemplateBank, filled: np.ndarray) -> np.ndarray:
     flat = filled.reshape(len(filled), -1)
     return np.asarray(((flat @ bank.basis) @ bank.basis.T).reshape(filled.shape))
 
 
 def _without_causes(
-    bank: TemplateBank, filled: np.ndarray, limits: Mapping[str, float], formal: float, floor: float
-) -> np.ndarray:
-    """Take off what stands out of the noise of single bins.
+    bank: TemplateBank,
+    filled: np.ndarray,
+    projections: np.ndarray,
+    sharp: np.ndarray,
+    limits: Mapping[str, float],
+    formal: float,
+    floor: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take off what stands out of the noise of single bins; return the rest's
+    projections, and its bins against their neighbours.
 
     Without peers, a fault would count as the noise that it is judged by.
     """
-    cleaned = filled.copy()
-    for k in range(len(cleaned)):
+    projections, sharp = projections.copy(), sharp.copy()
+    for k, residual in enumerate(filled):
         for _ in range(_MAX_CAUSES):
-            here, edges = bank.project(cleaned[k : k + 1])[:, 0], sharpen(cleaned[k : k + 1])
-            scales = white_scales(bank, edges, formal, floor)
-            findings = find(bank, scales, here, edges[0])
+            scales = white_scales(bank, sharp[k], formal, floor)
+            findings = find(bank, scales, projections[:, k], sharp[k])
             cause = _cause(findings, {family: _SURE * limit for family, limit in limits.items()})
             if cause is None:
                 break
-            cleaned[k] -= _model(bank, findings[cause], cause, here, edges[0], scales.bins)
-    return cleaned
+            residual = residual - _model(
+                bank, findings[cause], cause, projections[:, k], sharp[k], scales.bins
+            )
+            projections[:, k], sharp[k] = bank.project(residual[None])[:, 0], sharpen(residual[None])[0]
+    return projections, sharp
 
 
 def _rounded(value: float) -> float:
