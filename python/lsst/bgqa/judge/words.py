@@ -63,6 +63,8 @@ _WORDS = {
     "visit_failedFraction": _Words("", "most detectors fail"),
     "visit_sharedSigma": _Words("", "a pattern that all detectors share"),
 }
+# How often a level must be as large as its pixels' scatter to be a sky's.
+_MIN_CONTRAST = 3.0
 # What one cause does to two metrics is said once.
 _KINDS = {
     "context_levelSigma": "level",
@@ -157,8 +159,10 @@ def describe_failure(
             size = (
                 row.get(metric.removesuffix("Sigma") + "Amplitude", math.nan) / level if level else math.nan
             )
-        # Of a coadd, whose level is about zero, a fraction says nothing.
-        if abs(size) < 1:
+            # Of a coadd, whose level is about zero, a fraction says nothing.
+            if level < _MIN_CONTRAST * row.get("level_std", 0.0):
+                size = math.nan
+        if math.isfinite(size):
             facts.append(f"{100 * abs(size):.2g} % of the sky")
         facts.append(f"{abs(value):.0f} sigma")
     elif metric.endswith("Fraction") and math.isfinite(value):
