@@ -13,11 +13,14 @@ from lsst.bgqa.judge import (
     History,
     JudgeSettings,
     Thresholds,
+    add_history,
     compare_detectors,
+    compare_history,
     compare_significances,
     describe_failure,
     judge_members,
     judge_rows,
+    level_deviations,
     measure_alone,
     measure_together,
     words_for,
@@ -245,3 +248,78 @@ def test_words_from_before_are_kept_and_new_ones_added() -> None:
     assert words == "dark edges (here); a level offset: higher than usual (2 % of the sky, 8 sigma)"
     # What was said of another metric does not count any more.
     assert "(here)" not in judgement.fault(0, row, None, ("significance_spotSigma", "a halo (here)"))
+
+
+def test_history_knows_slopes_and_curvature() -> None:
+    names = metric_names()
+    rng = np.random.default_rng(4)
+    usual = rng.normal(0, 1e-3, (20, 3))
+    columns = [names.index(f"context_{name}") for name in ("slopeX", "slopeY", "curvature")]
+    history = History()
+    visits = []
+    for number in range(4):
+        values = np.full((20, len(names)), np.nan)
+        values[:, columns] = usual + rng.normal(0, 1e-4, (20, 3))
+        values[:, names.index("context_levelDeviation")] = 0.0
+        if number == 2:
+            values[5, columns[0]] += 2e-3
+            values[7, columns[2]] -= 3e-3
+            # A halo has a slope as well.
+            values[9, columns[1]] += 5e-3
+            values[9, names.index("significance_spotSigma")] = 40.0
+        visits.append(values)
+        add_history(history, names, values, range(20))
+    said: dict[tuple[int, int], str] = {}
+    for number, values in enumerate(visits):
+        compare_history(history, names, values, range(20), 2e-3, 7e-5)
+        judgement = judge_rows(names, values, [""] * 20, Thresholds())
+        for row in {failure.row for failure in judgement.failures}:
+            said[number, row] = judgement.fault(row, dict(zip(names, values[row].tolist(), strict=True)))
+    assert said.pop((2, 5)).startswith("an extra gradient: another than usual (0.2 % of the sky, ")
+    assert said.pop((2, 7)).startswith("a bowl: the middle is lower than usual (0.3")
+    assert said.pop((2, 9)).startswith("a halo")
+    assert not said
+
+
+def test_memory_of_history_is_bounded() -> None:
+    history = History()
+    rng = np.random.default_rng(5)
+    for _ in range(3000):
+        history.add(["a"], rng.normal(0.01, 0.001, 1))
+    assert len(history._values["a"]) == 256
+    change, _ = history.changes(["a", "a"], np.array([0.01, 0.05]), 0.001)
+    # A visit's common change is none of the places'.
+    assert change[1] - change[0] == pytest.approx(0.04, abs=5e-4)
+
+
+def test_kinds_have_levels_of_their_own() -> None:
+    rng = np.random.default_rng(6)
+    centers = rng.uniform(-0.7, 0.7, (60, 2))
+    levels = 1000 * (1 + 0.05 * centers[:, 0] + 0.001 * rng.normal(size=60))
+    kinds = ["itl" if x < 0.3 else "e2v" for x in rng.uniform(size=60)]
+    levels[[kind == "itl" for kind in kinds]] *= 1.06
+    levels[3] *= 1.05
+    _, together = level_deviations(levels, centers, 5e-3)
+    _, apart = level_deviations(levels, centers, 5e-3, kinds=kinds)
+    assert np.flatnonzero(np.abs(apart) > 4.5).tolist() == [3]
+    assert abs(together[3]) < abs(apart[3])
+
+
+def test_models_and_grids_may_be_mixed_in_a_visit() -> None:
+    """Of each shape of grid the noise is its own; the model does not matter."""
+    rng = np.random.default_rng(7)
+    grids, corners = [], []
+    for number in range(36):
+        shape = SHAPE if number % 3 else (10, 8)
+        values = LEVEL * (1 + (1 if number % 3 else 4) * NOISE * rng.normal(size=shape))
+        if number in (9, 10):
+            values *= 1 + 0.01 * (np.arange(shape[1]) == 2)
+        x0, y0 = 1.05 * (number % 6), 1.05 * (number // 6)
+        grids.append(Bins(values, np.zeros(shape), Box(0, 0, 128 * shape[1], 128 * shape[0])))
+        corners.append(np.array([[x0, y0], [x0 + 1, y0], [x0 + 1, y0 + 1], [x0, y0 + 1]]) - 3)
+    members, _ = measure_together(grids, corners, [""] * 36, JudgeSettings((4, 1)))
+    columns = judge_members([m.values for m in members], members, metric_names(), Thresholds())
+    assert {i: words.partition(" (")[0] for i, words in enumerate(columns["fault"]) if words} == {
+        9: "a high stripe",
+        10: "a high stripe",
+    }

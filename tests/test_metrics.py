@@ -39,7 +39,8 @@ EXPECTED = {
     "significance": "edgeAmplitude edgeSigma cornerAmplitude cornerSigma segmentAmplitude segmentSigma "
     "stripeAmplitude stripeSigma spotAmplitude spotSigma ringAmplitude ringSigma binAmplitude binSigma "
     "gradientAmplitude gradientSigma bowlAmplitude bowlSigma reducedChi2 missingFraction holeFraction",
-    "context": "levelDeviation levelSigma levelChange levelChangeSigma",
+    "context": "levelDeviation levelSigma levelChange levelChangeSigma slopeX slopeY slopeChange "
+    "slopeChangeSigma curvature curvatureChange curvatureChangeSigma seamDeviation seamSigma",
     "closure": "comparedPixelCount nanMismatchCount maxAbsResidual rmsResidual bitwiseEqualFraction maxUlp "
     "roundingExplainedFraction compressionExplainedFraction edgeUnexplainedCount interiorUnexplainedCount "
     "consistent",

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..metrics import load_catalogue
 from .field import fit_field, neighbours, robust_scale
-from .visit import CELLS, level_deviations, local_excess, order_corners
+from .visit import CELLS, SMOOTH, level_deviations, local_excess, order_corners
 
 # What the most deviating template of a family usually has, if nothing is
 # wrong and the noise is known: the median over clean detectors.
@@ -187,6 +187,8 @@ def _compare_slopes(columns: _Columns, placed: np.ndarray, outlines: np.ndarray,
     bowl = amplitudes[:, 2] / scales[2] / excess[:, 1]
     rows = np.arange(len(placed))
     steeper = np.argmax(np.abs(amplitudes[:, :2]), axis=1)
+    for name, column in zip(SMOOTH, amplitudes.T, strict=True):
+        columns[name][placed] = column
     limits = _limits()
     # Other faults have a slope, and a bowl, as well.
     local = np.zeros(len(placed), dtype=bool)

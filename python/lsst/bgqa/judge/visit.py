@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = (
     "CELLS",
+    "SMOOTH",
     "Member",
     "judge_members",
     "level_deviations",
@@ -40,7 +41,11 @@ _SURE = 2.0
 _FLOOR_ALONE = 2.0
 _LEFT = 0.5
 _MIN_SIDE = 5
+_KIND_ITERATIONS = 5
 _MIN_CONTRAST = 3.0
+
+SMOOTH = ("context_slopeX", "context_slopeY", "context_curvature")
+"""Metrics of what is smooth in a detector (`tuple`)."""
 
 CELLS = 8
 """Cells of a detector, a side, that the field is fitted to (`int`)."""
@@ -174,6 +179,7 @@ def measure_together(
             outlines.mean(axis=1),
             settings.level_floor,
             None if factors else typical,
+            [kinds[usable[j]] for j in placed],
         )
         for j, deviation, sigma in zip(placed, deviations, sigmas, strict=True):
             context[j] = {"context_levelDeviation": float(deviation), "context_levelSigma": float(sigma)}
@@ -200,7 +206,11 @@ def measure_together(
 
 
 def level_deviations(
-    levels: np.ndarray, centers: np.ndarray, floor: float, reference: float | None = None
+    levels: np.ndarray,
+    centers: np.ndarray,
+    floor: float,
+    reference: float | None = None,
+    kinds: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare levels with a smooth surface of them.
 
@@ -215,6 +225,8 @@ def level_deviations(
     reference : `float`, optional
         What deviations are fractions of; by default the surface, all levels
         being positive.
+    kinds : `~collections.abc.Sequence` [`str`], optional
+        Kind of each: what all of a kind, five at least, deviate by is theirs.
 
     Returns
     -------
@@ -224,7 +236,14 @@ def level_deviations(
         The same over their robust scatter.
     """
     relative = np.log(levels / np.median(levels)) if reference is None else levels / reference
+    own = np.zeros(len(levels))
     deviations = relative - fit_levels(centers, relative)
+    alike = [np.array([other == kind for other in kinds]) for kind in sorted(set(kinds))]
+    for _ in range(_KIND_ITERATIONS if len(alike) > 1 else 0):
+        for members in alike:
+            if members.sum() >= _FEW_PEERS:
+                own[members] += np.median(deviations[members])
+        deviations = relative - own - fit_levels(centers, relative - own)
     deviations = np.expm1(deviations) if reference is None else deviations
     return deviations, deviations / max(robust_scale(deviations), floor)
 
@@ -389,6 +408,7 @@ def _measure_kind(
     for k, (bins, size) in enumerate(zip(members, sizes, strict=True)):
         causes: dict[str, Finding] = {}
         residual, here, edges = filled[k], projections[:, k], sharp[k]
+        smooth = np.zeros(len(here))
         while True:
             findings = find(bank, scales, here, edges, tuple(excess[k]))
             # No template is quite the fault: some of it is left.
@@ -398,8 +418,16 @@ def _measure_kind(
                 break
             causes[cause] = findings[cause]
             residual = residual - _model(bank, findings[cause], cause, here, edges, scales.bins)
+            before = here
             here, edges = bank.project(residual[None])[:, 0], sharpen(residual[None])[0]
+            if cause in ("gradient", "bowl"):
+                smooth += before - here
         values = _holes(bins)
+        if follows:
+            # Without what local causes add to them.
+            smooth = (here + smooth) / bank.norms
+            slopes, bowl = smooth[bank.families["gradient"]], smooth[bank.families["bowl"]]
+            values |= dict(zip(SMOOTH, [*slopes.tolist(), *bowl.tolist()], strict=True))
         places = {}
         for family, finding in (findings | causes).items():
             # What a found cause leaves is part of that cause.

@@ -42,6 +42,13 @@ _WORDS = {
     "context_levelChangeSigma": _Words(
         "a level offset: lower than usual", "a level offset: higher than usual"
     ),
+    "context_slopeChangeSigma": _Words("", "an extra gradient: another than usual"),
+    "context_curvatureChangeSigma": _Words(
+        "a bowl: the middle is lower than usual", "a bowl: the middle is higher than usual"
+    ),
+    "context_seamSigma": _Words(
+        "a level offset: below the patches that overlap", "a level offset: above the patches that overlap"
+    ),
     "closure_nanMismatchCount": _Words("", "pixels with a value in one coadd only"),
     "closure_edgeUnexplainedCount": _Words("", "unexplained pixels at the edge"),
     "closure_interiorUnexplainedCount": _Words("", "unexplained pixels inside"),
@@ -60,7 +67,7 @@ _WORDS = {
     "residual_segmentStepSignificance": _left("a step between segments"),
     "residual_haloSignificance": _Words("a dark halo left in the image", ""),
     "residual_crowdingSignificance": _Words("", "sources taken for sky where they crowd"),
-    "visit_failedFraction": _Words("", "most detectors fail"),
+    "visit_failedFraction": _Words("", "most detectors fail alike"),
     "visit_sharedSigma": _Words("", "a pattern that all detectors share"),
 }
 # How often a level must be as large as its pixels' scatter to be a sky's.
@@ -69,6 +76,9 @@ _MIN_CONTRAST = 3.0
 _KINDS = {
     "context_levelSigma": "level",
     "context_levelChangeSigma": "level",
+    "context_seamSigma": "level",
+    "context_slopeChangeSigma": "significance_gradientSigma",
+    "context_curvatureChangeSigma": "significance_bowlSigma",
     "level_median": "level",
     "edges_edgeExcess": "significance_edgeSigma",
     "residual_skyBrightnessError": "residual precision",
@@ -152,8 +162,8 @@ def describe_failure(
         facts.append(place)
     if metric.endswith("Sigma"):
         if metric.startswith("context_"):
-            name = "levelDeviation" if metric == "context_levelSigma" else "levelChange"
-            size = row.get(f"context_{name}", math.nan)
+            name = "context_levelDeviation" if metric == "context_levelSigma" else metric[:-5]
+            size = row.get(name, math.nan)
         else:
             level = abs(row.get("level_median", math.nan))
             size = (

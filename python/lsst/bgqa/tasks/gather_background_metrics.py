@@ -38,15 +38,13 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError
-from ..judge import History, Thresholds, compare_detectors, judge_rows
+from ..judge import History, Thresholds, add_history, compare_detectors, compare_history, judge_rows
 from ..metrics import load_catalogue, quantities_of
 from ..statistics.focal_plane import tangent_plane
-from ._campaign import BACKGROUND_GROUPS, TABLE_GROUPS, metric_names, region_vertices
+from ._campaign import TABLE_GROUPS, kind_of_detector, metric_names, region_vertices
 from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
 
-_DEVIATION = "context_levelDeviation"
-_CHANGES = ("context_levelChange", "context_levelChangeSigma")
 # What is known of a background among others.
 _JUDGED = ("significance", "context")
 
@@ -358,13 +356,17 @@ class GatherBackgroundMetricsTask(PipelineTask):
             for batch in batches:
                 spool.add(batch)
                 if self._place_keys:
-                    history.add(self._places(batch), batch.values[:, self._names.index(_DEVIATION)])
+                    add_history(history, self._names, batch.values, self._places(batch))
             for batch in spool:
                 if self._place_keys:
-                    deviations = batch.values[:, self._names.index(_DEVIATION)]
-                    found = history.changes(self._places(batch), deviations, self.config.history_floor)
-                    for name, column in zip(_CHANGES, found, strict=True):
-                        batch.values[:, self._names.index(name)] = column
+                    compare_history(
+                        history,
+                        self._names,
+                        batch.values,
+                        self._places(batch),
+                        self.config.history_floor,
+                        self.config.floor,
+                    )
                 judgement = judge_rows(self._names, batch.values, batch.kinds, thresholds)
                 writer.add(batch, judgement)
                 summary.add(batch, judgement, batch.values[:, level])
@@ -480,8 +482,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
         return row
 
     def _kind(self, name: str) -> str:
-        fitting = [prefix for prefix in self.config.kinds if name.startswith(prefix)]
-        return self.config.kinds[max(fitting, key=len)] if fitting else ""
+        return kind_of_detector(name, self.config.kinds)
 
     def _units(self) -> dict[str, u.UnitBase]:
         """Return the units of the table's metrics, in their order."""
@@ -598,7 +599,7 @@ class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
     _summary_keys = ("band", "tract")
     _batch_count = "tractCount"
     _place_keys = ()
-    _names = tuple(metric_names((*BACKGROUND_GROUPS, "closure", "comparison"), ()))
+    _names = tuple(metric_names((*TABLE_GROUPS, "closure", "comparison"), ()))
 
     config: GatherCoaddMetricsConfig
 
