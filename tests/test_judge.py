@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import astropy.units as u
 import numpy as np
 import pytest
 
+from lsst.bgqa import BackgroundModel
 from lsst.bgqa.background import Box
 from lsst.bgqa.judge import (
     History,
@@ -29,6 +32,8 @@ from lsst.bgqa.judge.bins import Bins
 from lsst.bgqa.judge.significance import largest_hole
 from lsst.bgqa.judge.templates import make_bank
 from lsst.bgqa.tasks._campaign import metric_names
+from lsst.images import Box as ImageBox
+from lsst.images.fields import ChebyshevField, SplineField, SumField
 
 SHAPE = (20, 16)
 LEVEL = 2000.0
@@ -60,7 +65,30 @@ def shapes() -> dict[str, np.ndarray]:
     }
 
 
-def visit(faults: dict[int, np.ndarray], seed: int = 1, side: int = 6) -> dict[int, str]:
+def bins_of_points(values: np.ndarray) -> Bins:
+    """Return the bins of a field of lsst.images with points at the centres."""
+    y, x = ((np.arange(n) + 0.5) * 128 - 0.5 for n in SHAPE)
+    field = SplineField(ImageBox.factory[0:2560, 0:2048], values, y=y, x=x, unit=u.electron)
+    pedestal = ChebyshevField(ImageBox.factory[0:2560, 0:2048], np.array([[0.5]]), unit=u.electron)
+    return Bins.of(BackgroundModel.from_images(SumField([field, pedestal])))
+
+
+def bins_of_cells(values: np.ndarray) -> Bins:
+    """Return the cells of a field without points: smooth, of second order."""
+    v, u_ = ((2 * np.arange(n) + 1 - n) / n for n in SHAPE)
+    fit = np.polynomial.chebyshev
+    terms = fit.chebvander2d(np.repeat(v, SHAPE[1]), np.tile(u_, SHAPE[0]), (2, 2))
+    coefficients = np.linalg.lstsq(terms, values.ravel())[0].reshape(3, 3)
+    box = ImageBox.factory[0:2560, 0:2048]
+    return Bins.of(BackgroundModel.from_images(ChebyshevField(box, coefficients, unit=u.electron)))
+
+
+def visit(
+    faults: dict[int, np.ndarray],
+    seed: int = 1,
+    side: int = 6,
+    form: Callable[[np.ndarray], Bins] | None = None,
+) -> dict[int, str]:
     """Return what is said of each detector of a square camera."""
     rng = np.random.default_rng(seed)
     bins, corners = [], []
@@ -77,7 +105,8 @@ def visit(faults: dict[int, np.ndarray], seed: int = 1, side: int = 6) -> dict[i
         noise = NOISE * rng.normal(size=SHAPE)
         fault = 0.01 * faults[number] if number in faults else 0.0
         values = LEVEL * sky * (1 + noise + fault) * (1 + 0.002 * rng.normal())
-        bins.append(Bins(values, np.full(SHAPE, NOISE * LEVEL), Box(0, 0, 2048, 2560)))
+        made = Bins(values, np.full(SHAPE, NOISE * LEVEL), Box(0, 0, 2048, 2560))
+        bins.append(made if form is None else form(values))
         corners.append(corner)
     settings = JudgeSettings((4, 1))
     members, shared = measure_together(bins, corners, [""] * len(bins), settings)
@@ -91,6 +120,21 @@ def visit(faults: dict[int, np.ndarray], seed: int = 1, side: int = 6) -> dict[i
 @pytest.mark.parametrize("words", shapes())
 def test_each_fault_is_found_and_named_and_nothing_else(words: str) -> None:
     said = visit({14: shapes()[words]})
+    assert said.pop(14).startswith(words)
+    assert set(said.values()) == {""}
+
+
+@pytest.mark.parametrize("words", shapes())
+def test_faults_of_fields_are_found_at_their_points(words: str) -> None:
+    said = visit({14: shapes()[words]}, form=bins_of_points)
+    assert said.pop(14).startswith(words)
+    assert set(said.values()) == {""}
+
+
+@pytest.mark.parametrize("words", ["an extra gradient", "a bowl: the middle is high", "a level offset"])
+def test_faults_of_fields_without_points_are_found_in_cells(words: str) -> None:
+    (fault,) = [shape for name, shape in shapes().items() if name.startswith(words)]
+    said = visit({14: fault}, form=bins_of_cells)
     assert said.pop(14).startswith(words)
     assert set(said.values()) == {""}
 
