@@ -268,9 +268,9 @@ def test_configs_are_read_back() -> None:
 
 
 def test_limits_can_be_taken_away() -> None:
-    config = BackgroundQaTask.ConfigClass()
+    config = BackgroundQaConfig()
     config.judge.high["significance_ringSigma"] = None
-    again = BackgroundQaTask.ConfigClass()
+    again = BackgroundQaConfig()
     again.loadFromString(config.saveToString())
     assert again.judge_settings().limits["ring"] == np.inf
     assert again.judge_settings().limits["corner"] < np.inf
