@@ -269,7 +269,7 @@ def test_configs_are_read_back() -> None:
 
 def test_limits_can_be_taken_away() -> None:
     config = BackgroundQaConfig()
-    config.judge.high["significance_ringSigma"] = None
+    config.judge.high["significance_ringSigma"] = None  # type: ignore[assignment]
     again = BackgroundQaConfig()
     again.loadFromString(config.saveToString())
     assert again.judge_settings().limits["ring"] == np.inf
