@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +23,6 @@ from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 ROOT = Path(__file__).parents[1]
 STARTUP = Path(_environment.__file__).with_name("startup")
 PYTHONS = sorted({Path(sys.executable), *Path.home().glob(".pyenv/versions/3.1[2-9]*/bin/python3")})
-faulty_only = pytest.mark.skipif(not is_faulty(), reason="this Python's zipfile has no fault")
 
 SEEK = """
 import io, multiprocessing, os, zipfile
@@ -47,6 +48,78 @@ if __name__ == "__main__":
     child.join()
     assert child.exitcode == 0
 """
+
+
+# A Python that says that it is of another version.
+VERSIONED = """#!/bin/sh
+exec {python} -c 'import sys; sys.version_info = {version}; exec(sys.argv[2])' "$@"
+"""
+
+
+def chosen(tmp_path: Path, *goals: str, **versions: tuple[int, int, int]) -> subprocess.CompletedProcess[str]:
+    """Run make where only some Pythons are to be found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("sh", "touch", "echo"):
+        (folder / program).symlink_to(f"/bin/{program}")
+    for name, version in versions.items():
+        path = folder / name.replace("_", ".")
+        path.write_text(VERSIONED.format(python=sys.executable, version=version))
+        path.chmod(0o755)
+    show = "show:; @echo $(PYTHON)"
+    return subprocess.run(
+        [
+            str(shutil.which("make")),
+            "-C",
+            str(ROOT),
+            "--no-print-directory",
+            "--eval",
+            show,
+            f"VENV={tmp_path}",
+            *goals,
+        ],
+        env={"PATH": str(folder), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# --- make ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ({"python3_13": (3, 13, 0), "python3_12": (3, 12, 9)}, "python3.12"),
+        ({"python3_13": (3, 13, 2), "python3_12": (3, 12, 9)}, "python3.13"),
+        ({"python3_13": (3, 13, 1), "python3": (3, 14, 0)}, "python3"),
+        ({"python3_12": (3, 12, 8), "python3": (3, 11, 9)}, "python3.12"),
+        ({"python3": (3, 11, 9)}, ""),
+    ],
+)
+def test_make_prefers_a_python_without_the_zipfile_fault(
+    versions: dict[str, tuple[int, int, int]], expected: str, tmp_path: Path
+) -> None:
+    assert chosen(tmp_path, "show", **versions).stdout.strip() == expected
+
+
+def test_make_warns_in_one_line_of_the_zipfile_fault(tmp_path: Path) -> None:
+    for name, version in (("sound", (3, 12, 9)), ("faulty", (3, 12, 1))):
+        (tmp_path / name).mkdir()
+        done = chosen(tmp_path / name, f"{tmp_path / name}/.runs", python3_12=version)
+        lines = [line for line in done.stderr.splitlines() if "zipfile" in line]
+        assert len(lines) == (name == "faulty"), done.stderr
+        # What it says can be typed.
+        assert all('eval "$(bgqa env)"' in line for line in lines)
+
+
+def test_make_help_says_what_it_takes() -> None:
+    """Time of the tests, and how much is installed."""
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("test", "test-all"):
+        assert re.search(rf"make {target} .*\(\d+ minutes", done.stdout)
+    assert re.search(r"\.venv is \d\.\d+ GB", done.stdout)
 
 
 # --- Pythons whose zipfile cannot seek -----------------------------------

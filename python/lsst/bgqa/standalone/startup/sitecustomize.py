@@ -17,6 +17,7 @@ import os
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
+from typing import Any
 
 
 def is_faulty() -> bool:
@@ -37,7 +38,7 @@ def mend() -> None:
     shared = zipfile._SharedFile  # type: ignore[attr-defined]
     seek = shared.seek
 
-    def mended(self: object, offset: int, whence: int = os.SEEK_SET) -> int:
+    def mended(self: Any, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_CUR:
             offset, whence = offset + self._pos, os.SEEK_SET
         return seek(self, offset, whence)
