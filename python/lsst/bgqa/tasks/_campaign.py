@@ -15,6 +15,7 @@ __all__ = (
     "region_vertices",
 )
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,12 @@ BACKGROUND_GROUPS = ("coverage", "level", "shape", "edges", "bumps", "blocks", "
 
 TABLE_GROUPS = (*BACKGROUND_GROUPS, "context")
 """Groups of the metrics that a background has among others (`tuple`)."""
+
+PATCH_LOW = {"coverage_dataFraction": math.nan}
+PATCH_HIGH = {"coverage_rangeExcess": math.nan, "significance_holeFraction": math.nan}
+"""Limits that do not hold for patches (`dict` [`str`, `float`]): at the edge
+of a survey they have bins without data, and no use for the pixels there.
+"""
 
 NOT_IN_TABLES = ("coverage_inputVisitCount",)
 """Metrics of these groups that come from elsewhere (`tuple`)."""

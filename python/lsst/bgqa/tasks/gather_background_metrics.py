@@ -41,7 +41,14 @@ from ..background import BackgroundError
 from ..judge import History, Thresholds, judge_rows, level_deviations, soften_by_peers
 from ..metrics import load_catalogue, quantities_of
 from ..statistics.focal_plane import tangent_plane
-from ._campaign import BACKGROUND_GROUPS, TABLE_GROUPS, metric_names, region_vertices
+from ._campaign import (
+    BACKGROUND_GROUPS,
+    PATCH_HIGH,
+    PATCH_LOW,
+    TABLE_GROUPS,
+    metric_names,
+    region_vertices,
+)
 from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
 
@@ -512,8 +519,7 @@ class GatherCoaddMetricsConfig(
             "blocks_stepX": 12.0,
             "blocks_stepY": 12.0,
         }
-        # Patches at the edge of a survey have bins without a value.
-        self.high = {"significance_holeFraction": float("nan")}
+        self.low, self.high = PATCH_LOW, PATCH_HIGH
 
 
 class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
