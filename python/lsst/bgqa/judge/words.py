@@ -67,6 +67,7 @@ _WORDS = {
 }
 # What one cause does to two metrics is said once.
 _KINDS = {
+    "coverage_dataFraction": "coverage_finiteFraction",
     "context_levelSigma": "level",
     "context_levelChangeSigma": "level",
     "level_median": "level",
