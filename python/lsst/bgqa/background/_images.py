@@ -68,6 +68,13 @@ class FieldLayer:
         return self.values.shape[0], self.values.shape[1]
 
     @property
+    def measured(self) -> np.ndarray:
+        """Which points hold data (`numpy.ndarray` of `bool`, shape (ny,
+        nx)).
+        """
+        return np.isfinite(self.values)
+
+    @property
     def x_edges(self) -> np.ndarray:
         """Where columns of points meet half-way, and the borders, local
         (`numpy.ndarray`).
