@@ -68,6 +68,16 @@ class FieldLayer:
         return self.values.shape[0], self.values.shape[1]
 
     @property
+    def method(self) -> str:
+        """How pixels are made, in words (`str`)."""
+        return self.kind
+
+    def _repr_html_(self) -> str:
+        from ._html import layer_html
+
+        return layer_html(self)
+
+    @property
     def x_edges(self) -> np.ndarray:
         """Where columns of points meet half-way, and the borders, local
         (`numpy.ndarray`).

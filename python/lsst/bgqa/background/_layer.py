@@ -203,6 +203,15 @@ class Layer:
         """Number of bins in y and x (`tuple` [`int`, `int`])."""
         return self.values.shape[0], self.values.shape[1]
 
+    @property
+    def method(self) -> str:
+        """How pixels are made of the bins, in words (`str`)."""
+        fit = self.approximation
+        if fit.style is ApproxStyle.UNKNOWN:
+            return f"interpolation, {self.interp_style.name.lower().replace('_', ' ')}"
+        weighted = ", weighted" if fit.weighting else ""
+        return f"{fit.style.name.capitalize()} fit of order {fit.order_x}{weighted}"
+
     @cached_property
     def x_edges(self) -> np.ndarray:
         """First column of each bin and the end, local (`numpy.ndarray`)."""
@@ -212,6 +221,11 @@ class Layer:
     def y_edges(self) -> np.ndarray:
         """First row of each bin and the end, local (`numpy.ndarray`)."""
         return _bin_edges(self.bbox.height, self.shape[0])
+
+    def _repr_html_(self) -> str:
+        from ._html import layer_html
+
+        return layer_html(self)
 
     @property
     def bin_centers_x(self) -> np.ndarray:

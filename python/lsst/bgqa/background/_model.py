@@ -28,7 +28,8 @@ class BackgroundModel:
 
     Attributes
     ----------
-    layers : `tuple` [`Layer`, ...] or `tuple` [`FieldLayer`, ...]
+    layers : `tuple` [`~lsst.bgqa.background.Layer` | \
+            `~lsst.bgqa.background.FieldLayer`, ...]
         The layers, in the order in which they were subtracted: those of afw,
         or the terms of a field of ``lsst.images``.
     unit : `astropy.units.UnitBase`
@@ -60,9 +61,14 @@ class BackgroundModel:
             if layer.dtype is not self.dtype:
                 raise BackgroundError("layers of afw and fields of lsst.images do not mix")
 
+    def _repr_html_(self) -> str:
+        from ._html import background_html
+
+        return background_html(self)
+
     @property
     def bbox(self) -> Box:
-        """The pixels that the background covers (`Box`)."""
+        """The pixels that the background covers (`~lsst.bgqa.background.Box`)."""
         return self.layers[0].bbox
 
     @property
@@ -74,15 +80,15 @@ class BackgroundModel:
 
     @property
     def grids(self) -> tuple[Layer, ...]:
-        """The layers of afw (`tuple` [`Layer`, ...]): all, or none where the
+        """The layers of afw (`tuple`): all, or none where the
         background is a field of ``lsst.images``.
         """
         return tuple(layer for layer in self.layers if isinstance(layer, Layer))
 
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
-        """The function of position that each layer stands for (`tuple`
-        [`Surface`, ...]).
+        """The function of position that each layer stands for
+        (`tuple` [`~lsst.bgqa.background.Surface`, ...]).
 
         Raises
         ------
@@ -134,7 +140,7 @@ class BackgroundModel:
 
         Parameters
         ----------
-        bbox : `Box`, optional
+        bbox : `~lsst.bgqa.background.Box`, optional
             The pixels wanted, by default all.
 
         Returns

@@ -24,6 +24,7 @@ import astropy.units as u
 import numpy as np
 
 from .. import stack
+from ._quantities import Quantities
 
 DEFAULT_PREFIX = "backgroundQa_"
 """What comes before a group's name in that of its Sasquatch topic (`str`)."""
@@ -69,7 +70,7 @@ class Measurement:
     unit : `str`
         Its unit, for `astropy.units`.
     blob_refs : `tuple` [`str`, ...]
-        Identifiers of attached data; `lsst.bgqa` attaches none.
+        Identifiers of attached data; bgqa attaches none.
     """
 
     metric: str
@@ -189,6 +190,9 @@ class MetricBundle(UserDict[str, list[Measurement]]):
                 document[f"__{name}"] = value
         document["__metricNamePrefix"] = self.metricNamePrefix
         return document
+
+    def _repr_html_(self) -> str:
+        return quantities_of(self)._repr_html_()
 
     def json(self) -> str:
         """Return the bundle as JSON.
@@ -344,7 +348,7 @@ def make_bundle(
     return bundle if real is None else real.parse_obj(bundle._as_dict())
 
 
-def quantities_of(bundle: Mapping[str, Any]) -> dict[str, u.Quantity]:
+def quantities_of(bundle: Mapping[str, Any]) -> Quantities:
     """Return what a bundle holds.
 
     Parameters
@@ -355,11 +359,11 @@ def quantities_of(bundle: Mapping[str, Any]) -> dict[str, u.Quantity]:
 
     Returns
     -------
-    quantities : `dict` [`str`, `astropy.units.Quantity`]
+    quantities : `Quantities`
         Values by full name, in the bundle's order.
     """
-    return {
-        f"{group}_{measurement.metric_name}": measurement.quantity
+    return Quantities(
+        (f"{group}_{measurement.metric_name}", measurement.quantity)
         for group, measurements in bundle.items()
         for measurement in measurements
-    }
+    )
