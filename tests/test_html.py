@@ -52,7 +52,7 @@ def pixels(text: str) -> np.ndarray:
 
 def test_background_has_a_picture_and_its_layers() -> None:
     rising = np.tile(np.arange(8.0), (4, 1))
-    text = BackgroundModel((make_layer(rising), make_layer([[0.5]])), u.nJy)._repr_html_()
+    text = BackgroundModel((make_layer(rising), make_layer(np.array([[0.5]]))), u.nJy)._repr_html_()
     image = pixels(text)
     assert image.shape[1] == 2 * image.shape[0]
     lowest, highest = (np.array(colormaps["viridis"](end)) for end in (0.0, 1.0))

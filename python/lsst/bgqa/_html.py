@@ -15,8 +15,8 @@ import numpy as np
 # As in reports: told apart by the colour-blind, and without colour by the sign.
 _SIGNS = {"pass": ("✓", "#0072B2"), "fail": ("✕", "#D55E00")}
 
-# Jupyter aligns to the right, which words are not read by.
-_LEFT = 'style="text-align: left"'
+# Jupyter aligns to the right, and sites in the middle.
+_TABLE, _CELL = 'style="margin: 0"', 'style="text-align: left; padding: 0.1em 1em 0.1em 0"'
 
 
 class Markup(str):
@@ -25,8 +25,8 @@ class Markup(str):
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table; cells are escaped unless they are `Markup`."""
-    lines = ["<table><thead><tr>"]
-    lines += [f"<th {_LEFT}>{escape(name)}</th>" for name in header]
+    lines = [f"<table {_TABLE}><thead><tr>"]
+    lines += [f"<th {_CELL}>{escape(name)}</th>" for name in header]
     lines.append("</tr></thead><tbody>")
     for row in rows:
         cells = (cell if isinstance(cell, Markup) else escape(str(cell)) for cell in row)

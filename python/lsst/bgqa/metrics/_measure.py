@@ -28,7 +28,7 @@ def measure_residual(
 
     Returns
     -------
-    metrics : `Quantities`
+    metrics : `~lsst.bgqa.metrics.Quantities`
         Values by full name, in catalogue order and the image's unit;
         undefined ones are left out. An image without a pixel of sky has a
         ``residual_skyFraction`` alone.

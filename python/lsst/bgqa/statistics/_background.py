@@ -23,7 +23,7 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
 
     Parameters
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model : `~lsst.bgqa.BackgroundModel`
         The background.
     config : `StatisticsConfig`, optional
         What to measure.
@@ -69,7 +69,7 @@ def pixel_distribution(model: BackgroundModel) -> Distribution | None:
 
     Parameters
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model : `~lsst.bgqa.BackgroundModel`
         The background.
 
     Returns

@@ -69,7 +69,7 @@ class ClosureMap:
     residual : `numpy.ndarray`
         The residual of largest size in each cell, ``float32``, shape (ny,
         nx), in the pixels' unit; NaN in a cell where nothing was compared.
-    bbox : `Box`
+    bbox : `~lsst.bgqa.background.Box`
         The pixels covered.
     step : `int`
         Pixels a side of a cell.
@@ -193,7 +193,7 @@ def compare_coadds(
         width).
     model : `~lsst.bgqa.BackgroundModel`
         The background that is said to have been subtracted, in their unit.
-    bbox : `Box`, optional
+    bbox : `~lsst.bgqa.background.Box`, optional
         The pixels that the images cover, by default all of the model's.
     before_steps, after_steps : `QuantizationSteps`, optional
         The quantisation of an image that was compressed lossily.
