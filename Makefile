@@ -11,10 +11,11 @@ PYTHON = $(shell for python in python3.13 python3.12 python3 "$$HOME"/.pyenv/ver
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
 	echo "$$python"; break; fi; done)
 
-.PHONY: help demo test test-all lint format types bench bench-power bench-scale bench-resources scons wheel clean
+.PHONY: help demo docs test test-all lint format types bench bench-power bench-scale bench-resources scons wheel clean
 
 help:
 	@echo "make demo [DIR=demo]  run the pipeline on a simulated survey, print what is wrong with it"
+	@echo "make docs             build the documentation in doc/_build/html"
 	@echo "make test             run the tests that take seconds"
 	@echo "make test-all         run all tests"
 	@echo "make lint types       check style and types"
@@ -29,6 +30,15 @@ help:
 
 demo: $(INSTALLED)
 	@$(BIN)/bgqa demo $(DIR)
+
+# The notebook in it shows the demo.
+docs: $(VENV)/.docs demo/report/index.html
+	@rm -rf doc/_build doc/api doc/lsst.bgqa/tasks
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet doc doc/_build/html
+	@echo "Documentation: doc/_build/html/index.html"
+
+demo/report/index.html: | $(INSTALLED)
+	@$(BIN)/bgqa demo demo
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2
@@ -68,6 +78,7 @@ wheel: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) dist build bin tests/.tests .sconf_temp .sconsign.dblite config.log
+	rm -rf doc/_build doc/api doc/lsst.bgqa/tasks
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis python/lsst/bgqa/version.py
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -80,4 +91,8 @@ $(INSTALLED): pyproject.toml
 	echo "$$python cannot make a virtual environment; Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,report,bps]" || { \
 	echo "pip could not install what bgqa needs from PyPI (see above); is PyPI reachable from here?" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.docs: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@

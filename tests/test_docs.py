@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lsst.bgqa import stack
 from lsst.bgqa.standalone.demo import DETECTORS, INPUT_RUN, VISITS, make_repository, visit_background
@@ -15,7 +17,7 @@ from lsst.pipe.base import Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "doc").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "doc").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 # What a block prints follows it: a paragraph that says so, and indented lines.
@@ -69,3 +71,17 @@ def test_python_blocks_run(
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_citation_is_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert {"title", "message", "authors"} <= citation.keys()
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+
+
+def test_changes_begin_with_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = re.findall(r"^## (\S+?),", (ROOT / "CHANGES.md").read_text(), re.MULTILINE)
+    assert versions[0] == project["version"]
