@@ -217,6 +217,12 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
         assert len(listed) == 3 * 3 + 3 * 5 + 3 * 2 + 1
         for name in ("patch-8-i-closure.png", "patch-8-i-subtracted.png"):
             assert imread(folder / "pictures" / name).shape[1] >= 800
+        closing = result.output[result.output.index("What to look at next:") :]
+        report, notebook, command = closing.splitlines()[1:]
+        for line in (report, notebook):
+            assert Path(line.strip().split(": ")[0]).is_file()
+        assert f'REPO = "{folder}"' in notebook
+        assert command.split()[:2] == ["bgqa", "discover"]
         match = re.search(r"RUN (demo/backgroundQa/\w+)", result.output)
         assert match is not None
         runs.append(match[1])
