@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import yaml
 
 from lsst.bgqa import stack
 from lsst.bgqa.standalone.demo import DETECTORS, INPUT_RUN, VISITS, make_repository, visit_background
+from lsst.bgqa.standalone.ingest import ingest
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
@@ -71,6 +74,27 @@ def test_python_blocks_run(
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(stack.have_stack(), reason="the environment is that of a machine without the stack")
+def test_five_commands_lead_to_your_own_data(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"^Five commands.*?^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    commands = block.replace("\\\n", " ").splitlines()
+    assert len(commands) == 5
+    # The first installs, and so is run by .ci/run alone.
+    assert commands.pop(0) == "make demo"
+    assert re.search(r"^make .*\bdemo$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    ingest(str(tmp_path / "repo"), str(ROOT / "tests" / "data" / "hsc" / "manifest.json"))
+    names = {"REPO": "repo", "COLLECTION": "bgqa/ingested"}
+    script = re.sub("|".join(names), lambda match: names[match[0]], "\n".join(commands))
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    ran = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "calexpBackground is judged by" in ran.stdout
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "calexpBackground_campaign_table" in page
 
 
 def test_citation_is_of_this_version() -> None:
