@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from lsst.bgqa import stack
+from lsst.bgqa import BackgroundModel, stack
 from lsst.bgqa.standalone.demo import DETECTORS, INPUT_RUN, VISITS, make_repository, visit_background
 from lsst.bgqa.standalone.ingest import ingest
 from lsst.pipe.base import Pipeline
@@ -95,6 +98,40 @@ def test_five_commands_lead_to_your_own_data(tmp_path: Path) -> None:
     assert "calexpBackground is judged by" in ran.stdout
     page = (tmp_path / "report" / "index.html").read_text()
     assert "calexpBackground_campaign_table" in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(stack.have_stack(), reason="the environment is that of a machine without the stack")
+def test_metric_of_the_contributors_page_reaches_the_report(tmp_path: Path) -> None:
+    page = (ROOT / "doc" / "contributing.md").read_text()
+    tree = tmp_path / "bgqa"
+    for name in ("python", "pipelines", "config"):
+        shutil.copytree(ROOT / name, tree / name, symlinks=True)
+    for change in re.findall(r"^```diff\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        subprocess.run(["git", "apply", "-"], input=change, text=True, cwd=tree, check=True)
+    (tree / "tests").symlink_to(ROOT / "tests")
+    (tree / "doc").mkdir()
+    ingest(str(tree / "repo"), str(ROOT / "tests" / "data" / "hsc" / "manifest.json"))
+    example = page[page.index("## A metric, from the catalogue") :]
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```", example, re.MULTILINE | re.DOTALL))
+    script = script.replace("REPO", "repo").replace("COLLECTION", "bgqa/ingested")
+    environment = os.environ | {
+        "PYTHONPATH": str(tree / "python"),
+        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+    }
+    ran = subprocess.run(
+        ["bash", "-euc", script], cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    background = BackgroundModel.read_fits(
+        ROOT / "tests" / "data" / "hsc" / "calexpBackground_HSC_HSC-Z_1176_000.fits"
+    )
+    p25, median, p75 = np.percentile(background.render().astype(float), [25, 50, 75])
+    printed = re.search(r"level_quartileSkewness +(\S+)", ran.stdout)
+    assert printed is not None
+    assert float(printed[1]) == pytest.approx((p25 + p75 - 2 * median) / (p75 - p25), abs=1e-3)
+    assert "`level_quartileSkewness`" in (tree / "doc" / "metrics.md").read_text()
+    assert "level_quartileSkewness" in (tree / "report" / "index.html").read_text()
 
 
 def test_citation_is_of_this_version() -> None:
