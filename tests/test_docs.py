@@ -79,6 +79,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "doc").glob("*.md")), ids=lambda page: page.stem)
+def test_pages_say_whom_they_are_for(page: Path) -> None:
+    if page.stem in ("README", "index", "changes"):
+        pytest.skip("it is for all")
+    text = page.read_text()
+    if included := re.match(r"```{include} (\S+)", text):
+        text = (page.parent / included[1]).read_text()
+    assert re.match(r"# .*\n\n\*For .*\.\*\n", text)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(stack.have_stack(), reason="the environment is that of a machine without the stack")
 def test_five_commands_lead_to_your_own_data(tmp_path: Path) -> None:

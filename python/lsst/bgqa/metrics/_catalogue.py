@@ -230,6 +230,8 @@ class Catalogue(Mapping[str, MetricDefinition]):
         lines = [
             "# Metrics",
             "",
+            "*For all who read metrics.*",
+            "",
             "A metric's full name is `group_name`; a bundle's keys are the groups. *background* is",
             "the unit of the background's pixels. A value below *low* or above *high* fails; where",
             "neither is given, it fails nothing by itself ([judging](judging.md) says what does, and",
