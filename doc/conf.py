@@ -33,7 +33,9 @@ nb_execution_raise_on_error = True
 # The site has no address of its own to name.
 extensions.remove("sphinx_sitemap")
 ogp_social_cards = {"enable": False}
-html_sidebars = {}
+html_sidebars["start"] = []
+html_static_path.append("_static")
+html_css_files.append("bgqa.css")
 
 DIMENSIONS = DimensionUniverse().dimensions.names
 

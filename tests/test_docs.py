@@ -89,6 +89,21 @@ def test_pages_say_whom_they_are_for(page: Path) -> None:
     assert re.match(r"# .*\n\n\*For .*\.\*\n", text)
 
 
+def test_folders_import_from_those_above_them_in_the_table() -> None:
+    table = (ROOT / "doc" / "contributing.md").read_text()
+    folders = re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE)
+    package = ROOT / "python" / "lsst" / "bgqa"
+    assert set(folders) == {path.parent.name for path in package.glob("*/__init__.py")}
+    for number, folder in enumerate(folders):
+        for module in (package / folder).rglob("*.py"):
+            depth = len(module.relative_to(package).parts)
+            used = re.findall(
+                rf"^\s*from \.{{{depth}}}(\w*)[\w.]* import (\w+)", module.read_text(), re.MULTILINE
+            )
+            for name in (first or second for first, second in used):
+                assert name not in folders[number + 1 :], f"{module} imports {name}"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(stack.have_stack(), reason="the environment is that of a machine without the stack")
 def test_five_commands_lead_to_your_own_data(tmp_path: Path) -> None:
