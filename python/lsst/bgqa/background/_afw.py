@@ -23,7 +23,7 @@ def layers_from_afw(background_list: Any) -> tuple[Layer, ...]:
 
     Returns
     -------
-    layers : `tuple` [`Layer`, ...]
+    layers
         The layers, as a file written from ``background_list`` would give.
 
     Raises

@@ -31,9 +31,9 @@ class Image:
 
     Attributes
     ----------
-    header : `dict` [`str`, `bool` | `int` | `float` | `str`]
+    header
         Values by keyword, the first of each; commentary is left out.
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, of the file's byte order, shape (ny, nx).
     """
 
@@ -46,12 +46,12 @@ def read_images(data: bytes) -> list[Image]:
 
     Parameters
     ----------
-    data : `bytes`
+    data
         The file's content.
 
     Returns
     -------
-    images : `list` [`Image`]
+    images
         The HDUs, at least one.
 
     Raises

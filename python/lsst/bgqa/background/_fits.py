@@ -31,14 +31,14 @@ def read_bytes(data: bytes, name: str) -> tuple[Layer, ...]:
 
     Parameters
     ----------
-    data : `bytes`
+    data
         The file's content.
-    name : `str`
+    name
         What messages call it.
 
     Returns
     -------
-    layers : `tuple` [`Layer`, ...]
+    layers
         The layers, at least one.
 
     Raises
@@ -129,12 +129,12 @@ def write_bytes(layers: Sequence[Layer]) -> bytes:
 
     Parameters
     ----------
-    layers : `~collections.abc.Sequence` [`Layer`]
+    layers
         The layers.
 
     Returns
     -------
-    data : `bytes`
+    data
         What ``lsst.afw.math.BackgroundList.readFits`` reads.
 
     Raises

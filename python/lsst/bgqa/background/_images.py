@@ -38,18 +38,18 @@ class FieldLayer:
 
     Attributes
     ----------
-    surface : `Surface`
+    surface
         The function of position.
-    bbox : `Box`
+    bbox
         The pixels that it covers.
-    values : `numpy.ndarray`
+    values
         The points that a spline interpolates, ``float64``, shape (ny, nx),
         in the background's unit, NaN where one is missing; of shape (0, 0)
         where nothing is interpolated.
-    bin_centers_x, bin_centers_y : `numpy.ndarray`
+    bin_centers_x, bin_centers_y
         Where those points are, in the parent's coordinates, ``float64``,
         shapes (nx,) and (ny,).
-    kind : `str`
+    kind
         Name of the field's type.
     """
 
@@ -69,7 +69,7 @@ class FieldLayer:
 
     @property
     def method(self) -> str:
-        """How pixels are made, in words (`str`)."""
+        """How pixels are made, in words."""
         return self.kind
 
     def _repr_html_(self) -> str:
@@ -79,16 +79,12 @@ class FieldLayer:
 
     @property
     def x_edges(self) -> np.ndarray:
-        """Where columns of points meet half-way, and the borders, local
-        (`numpy.ndarray`).
-        """
+        """Where columns of points meet half-way, and the borders, local."""
         return _edges_between(self.bin_centers_x - self.bbox.x0, self.bbox.width)
 
     @property
     def y_edges(self) -> np.ndarray:
-        """Where rows of points meet half-way, and the borders, local
-        (`numpy.ndarray`).
-        """
+        """Where rows of points meet half-way, and the borders, local."""
         return _edges_between(self.bin_centers_y - self.bbox.y0, self.bbox.height)
 
 
@@ -104,18 +100,18 @@ def layers_from_images(
 
     Parameters
     ----------
-    background : `lsst.images.fields.BaseField` or `lsst.images.BackgroundMap`
+    background
         The field, or named fields.
-    name : `str` or `None`
+    name
         Which of a map's fields; `None` for the one that was subtracted.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of a field that has none.
 
     Returns
     -------
-    layers : `tuple` [`FieldLayer`, ...]
+    layers
         The terms of a sum, or the one field.
-    unit : `astropy.units.UnitBase`
+    unit
         The field's unit.
 
     Raises
@@ -136,15 +132,15 @@ def differences_of_images(background: BackgroundMap, name: str | None) -> dict[s
 
     Parameters
     ----------
-    background : `lsst.images.BackgroundMap`
+    background
         Named fields.
-    name : `str` or `None`
+    name
         Which of them to subtract; `None` for the one that was subtracted from
         the image.
 
     Returns
     -------
-    differences : `dict` [`str`, `lsst.images.fields.BaseField`]
+    differences
         The others less that one, by name, in the map's order.
 
     Raises
@@ -272,11 +268,11 @@ class PolynomialSurface(_Sampled):
 
     Attributes
     ----------
-    coefficients : `numpy.ndarray`
+    coefficients
         Coefficient of T_j(y') T_i(x') at [j, i], ``float64``.
-    y0, x0 : `float`
+    y0, x0
         Centre of the field's box, in local pixels.
-    height, width : `int`
+    height, width
         Size of the field's box, over which y' and x' run from -1 to 1.
     """
 
@@ -312,12 +308,12 @@ class AkimaSurface(_Sampled):
 
     Attributes
     ----------
-    data : `numpy.ndarray`
+    data
         The points, ``float64``, shape (ny, nx); those that are not finite
         are skipped.
-    y, x : `numpy.ndarray`
+    y, x
         Where they are, in local pixels, shapes (ny,) and (nx,).
-    height : `int`
+    height
         Number of rows that are made when the whole field is rendered.
     """
 
@@ -420,11 +416,11 @@ def _akima(x: np.ndarray, values: np.ndarray, floor: float | None = None) -> Any
 
     Parameters
     ----------
-    x : `numpy.ndarray`
+    x
         Positions, ascending, shape (n,).
-    values : `numpy.ndarray`
+    values
         Values, shape (n, curves).
-    floor : `float`, optional
+    floor
         Up to where changes of slope are none; by default a share of each
         curve's largest, as if each were interpolated alone.
 

@@ -28,11 +28,10 @@ class BackgroundModel:
 
     Attributes
     ----------
-    layers : `tuple` [`~lsst.bgqa.background.Layer` | \
-            `~lsst.bgqa.background.FieldLayer`, ...]
+    layers
         The layers, in the order in which they were subtracted: those of afw,
         or the terms of a field of ``lsst.images``.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of the pixels. Files in afw's format do not say it.
 
     Raises
@@ -68,19 +67,19 @@ class BackgroundModel:
 
     @property
     def bbox(self) -> Box:
-        """The pixels that the background covers (`~lsst.bgqa.background.Box`)."""
+        """The pixels that the background covers."""
         return self.layers[0].bbox
 
     @property
     def dtype(self) -> type[np.floating]:
-        """Type of the pixels (`type`): `numpy.float32`, as afw makes them,
+        """Type of the pixels: `numpy.float32`, as afw makes them,
         or `numpy.float64` for fields of ``lsst.images``.
         """
         return self.layers[0].dtype
 
     @property
     def grids(self) -> tuple[Layer, ...]:
-        """The layers of afw (`tuple`): all, or none where the
+        """The layers of afw: all, or none where the
         background is a field of ``lsst.images``.
         """
         return tuple(layer for layer in self.layers if isinstance(layer, Layer))
@@ -109,9 +108,7 @@ class BackgroundModel:
 
     @cached_property
     def rounding(self) -> float:
-        """By how much pixels may be off for being rounded layer by layer
-        (`float`).
-        """
+        """By how much pixels may be off for being rounded layer by layer."""
         # A spline passes its bins, but hardly by as much again.
         sizes = [
             2 * float(np.abs(layer.values).max(initial=0.0, where=np.isfinite(layer.values)))
@@ -124,12 +121,12 @@ class BackgroundModel:
 
         Parameters
         ----------
-        unit : `astropy.units.UnitBase` or `str`
+        unit
             The unit; no value is converted.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background.
         """
         return replace(self, unit=u.Unit(unit))
@@ -140,12 +137,12 @@ class BackgroundModel:
 
         Parameters
         ----------
-        bbox : `~lsst.bgqa.background.Box`, optional
+        bbox
             The pixels wanted, by default all.
 
         Returns
         -------
-        image : `numpy.ndarray`
+        image
             Of type `dtype`, shape (height, width), in the background's unit.
 
         Raises
@@ -165,13 +162,13 @@ class BackgroundModel:
 
         Parameters
         ----------
-        y, x : `numpy.ndarray`
+        y, x
             Positions in pixels, counted from the box's first row and column,
             ascending, ``float64``, shapes (ny,) and (nx,).
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             ``float64``, shape (ny, nx), in the background's unit.
 
         Raises
@@ -186,14 +183,14 @@ class BackgroundModel:
 
         Parameters
         ----------
-        y, x : `numpy.ndarray`
+        y, x
             Positions as in `evaluate`.
 
         Returns
         -------
-        pixels : `numpy.ndarray`
+        pixels
             As `render` makes them, of type `dtype`, shape (ny, nx).
-        values : `numpy.ndarray`
+        values
             As `evaluate` gives them.
 
         Raises
@@ -209,14 +206,14 @@ class BackgroundModel:
 
         Parameters
         ----------
-        uri : `~lsst.resources.ResourcePathExpression`
+        uri
             The file: a path or any URI that `lsst.resources` reads.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background.
 
         Raises
@@ -243,16 +240,16 @@ class BackgroundModel:
 
         Parameters
         ----------
-        data : `bytes`
+        data
             The file's content.
-        name : `str`
+        name
             What messages call it.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background.
 
         Raises
@@ -273,7 +270,7 @@ class BackgroundModel:
 
         Returns
         -------
-        data : `bytes`
+        data
             The file's content.
 
         Raises
@@ -292,7 +289,7 @@ class BackgroundModel:
 
         Parameters
         ----------
-        uri : `~lsst.resources.ResourcePathExpression`
+        uri
             The file: a path or any URI that `lsst.resources` writes; one
             that exists is replaced.
 
@@ -317,12 +314,12 @@ class BackgroundModel:
         ----------
         background_list : `lsst.afw.math.BackgroundList`
             The background.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The same background; nothing is shared with the original.
 
         Raises
@@ -345,14 +342,14 @@ class BackgroundModel:
         field_or_background_map : `lsst.images.fields.BaseField` or \
                 `lsst.images.BackgroundMap`
             A field, or the named fields of an image.
-        name : `str`, optional
+        name
             Which of a map's fields; by default the one that was subtracted.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels, if the field does not say it.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background over the field's box, in the field's unit; each
             term of a sum is a layer. Its pixels are ``float64``.
 
@@ -375,15 +372,15 @@ class BackgroundModel:
         ----------
         background_map : `lsst.images.BackgroundMap`
             The named fields of an image.
-        name : `str`, optional
+        name
             Which of them the others are compared with; by default the one
             that was subtracted.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels, if the fields do not say it.
 
         Returns
         -------
-        differences : `dict` [`str`, `BackgroundModel`]
+        differences
             Each of the others less that one, by name.
 
         Raises

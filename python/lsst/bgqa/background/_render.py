@@ -23,16 +23,16 @@ def render(surfaces: Sequence[Surface], box: Box, dtype: type[np.floating]) -> n
 
     Parameters
     ----------
-    surfaces : `~collections.abc.Sequence` [`Surface`]
+    surfaces
         What the layers stand for, at least one.
-    box : `Box`
+    box
         The pixels wanted, local.
-    dtype : `type`
+    dtype
         Type of the pixels.
 
     Returns
     -------
-    image : `numpy.ndarray`
+    image
         The pixels, shape (height, width).
     """
     image = np.empty((box.height, box.width), dtype=dtype)
@@ -57,17 +57,17 @@ def sum_surfaces(
 
     Parameters
     ----------
-    surfaces : `~collections.abc.Sequence` [`Surface`]
+    surfaces
         What the layers stand for, at least one.
-    y, x : `numpy.ndarray`
+    y, x
         Rows and columns, local, ascending, ``float64``, shapes (ny,) and
         (nx,).
-    dtype : `type`
+    dtype
         Type of the pixels.
 
     Returns
     -------
-    pixels, values : `numpy.ndarray`
+    pixels, values
         Pixels as `render` makes them, and sums in ``float64``, shape (ny,
         nx).
     """

@@ -35,12 +35,12 @@ def min_points(style: InterpStyle) -> int:
 
     Parameters
     ----------
-    style : `InterpStyle`
+    style
         The style.
 
     Returns
     -------
-    n : `int`
+    n
         The least number of points.
     """
     return _MIN_POINTS[style]
@@ -51,12 +51,12 @@ def best_style(n: int) -> InterpStyle:
 
     Parameters
     ----------
-    n : `int`
+    n
         Number of points, at least 1.
 
     Returns
     -------
-    style : `InterpStyle`
+    style
         The style of the highest order that ``n`` points allow.
     """
     if n >= 5:
@@ -72,17 +72,17 @@ class PiecewiseCubic:
 
     Attributes
     ----------
-    breaks : `numpy.ndarray`
+    breaks
         Where pieces meet, ascending, ``float64``, shape (n,). Piece 0 lies
         before ``breaks[0]``, piece n after ``breaks[n-1]``.
-    origins : `numpy.ndarray`
+    origins
         Origin of each piece's own coordinate, shape (n + 1,).
-    spans : `numpy.ndarray`
+    spans
         Unit of that coordinate, shape (n + 1,).
-    coefficients : `numpy.ndarray`
+    coefficients
         Coefficients of the powers 0 to 3 of (x - origin) / span, shape
         (n + 1, 4, curves).
-    last_is_inside : `bool`
+    last_is_inside
         Whether the last break belongs to the piece before it.
     """
 
@@ -97,12 +97,12 @@ class PiecewiseCubic:
 
         Parameters
         ----------
-        x : `numpy.ndarray`
+        x
             Positions, shape (k,).
 
         Returns
         -------
-        index : `numpy.ndarray`
+        index
             Index of the piece, ``intp``, shape (k,).
         """
         index = np.searchsorted(self.breaks, x, side="right")
@@ -115,14 +115,14 @@ class PiecewiseCubic:
 
         Parameters
         ----------
-        x : `numpy.ndarray`
+        x
             Positions, ascending, ``float64``, shape (k,).
-        out : `numpy.ndarray`, optional
+        out
             Where to put the values, rounded to its type.
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             Values, ``float64`` or those of ``out``, shape (curves, k).
         """
         curves = self.coefficients.shape[2]
@@ -150,17 +150,17 @@ def interpolate(style: InterpStyle, x: np.ndarray, y: np.ndarray) -> PiecewiseCu
 
     Parameters
     ----------
-    style : `InterpStyle`
+    style
         The style.
-    x : `numpy.ndarray`
+    x
         Positions, ascending, ``float64``, shape (n,), at least
         ``min_points(style)`` of them.
-    y : `numpy.ndarray`
+    y
         Values, ``float64``, shape (n, curves).
 
     Returns
     -------
-    curves : `PiecewiseCubic`
+    curves
         The interpolated curves. Beyond the ends they are quadratics that
         continue value, slope and curvature.
     """

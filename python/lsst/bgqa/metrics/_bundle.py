@@ -51,7 +51,7 @@ class MetricName(str):
 
     @property
     def metric(self) -> str:
-        """The name itself (`str`)."""
+        """The name itself."""
         return str(self)
 
 
@@ -61,15 +61,15 @@ class Measurement:
 
     Attributes
     ----------
-    metric : `str`
+    metric
         Name of the metric, within its group.
-    identifier : `str`
+    identifier
         Identifier of the measurement, 32 hexadecimal digits.
-    value : `float`
+    value
         The value; NaN if the file has none.
-    unit : `str`
+    unit
         Its unit, for `astropy.units`.
-    blob_refs : `tuple` [`str`, ...]
+    blob_refs
         Identifiers of attached data; bgqa attaches none.
     """
 
@@ -81,7 +81,7 @@ class Measurement:
 
     @property
     def metric_name(self) -> MetricName:
-        """Name of the metric, by ``lsst.verify``'s name for it (`MetricName`)."""
+        """Name of the metric, by ``lsst.verify``'s name for it."""
         return MetricName(self.metric)
 
     @property
@@ -93,7 +93,7 @@ class Measurement:
 
     @property
     def quantity(self) -> u.Quantity:
-        """The value with its unit (`astropy.units.Quantity`)."""
+        """The value with its unit."""
         return u.Quantity(self.value, _unit(self.unit))
 
     @property
@@ -118,7 +118,7 @@ class Measurement:
 
         Returns
         -------
-        measurement : `Measurement`
+        measurement
             The measurement.
 
         Raises
@@ -151,10 +151,10 @@ class MetricBundle(UserDict[str, list[Measurement]]):
     ----------
     *args
         What a `dict` takes.
-    reference_package, timestamp_version, dataset_identifier : `str`, optional
+    reference_package, timestamp_version, dataset_identifier
         What the Sasquatch dispatcher is to use as reference package, time of
         the measurements and dataset tag.
-    metricNamePrefix : `str`, optional
+    metricNamePrefix
         What it is to put before a group's name to make a topic's.
     """
 
@@ -199,7 +199,7 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Returns
         -------
-        text : `str`
+        text
             The JSON.
         """
         return json.dumps(self._as_dict(), allow_nan=False)
@@ -209,7 +209,7 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Returns
         -------
-        text : `str`
+        text
             The JSON.
         """
         return self.json()
@@ -225,7 +225,7 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Returns
         -------
-        bundle : `MetricBundle`
+        bundle
             The bundle.
 
         Raises
@@ -258,7 +258,7 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Returns
         -------
-        bundle : `MetricBundle`
+        bundle
             The bundle.
         """
         return cls.parse_obj(data)
@@ -269,12 +269,12 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Parameters
         ----------
-        text : `str` or `bytes`
+        text
             JSON.
 
         Returns
         -------
-        bundle : `MetricBundle`
+        bundle
             The bundle.
 
         Raises
@@ -301,14 +301,14 @@ def make_bundle(
 
     Parameters
     ----------
-    quantities : `~collections.abc.Mapping` [`str`, `astropy.units.Quantity`]
+    quantities
         Values by full name; those that are not finite are left out, because
         a dispatch would fail on them.
-    identity : `str`, optional
+    identity
         What was measured, such as a dataset type and data ID.
-    prefix : `str`, optional
+    prefix
         What comes before a group's name in the name of a Sasquatch topic.
-    reference_package, timestamp_version, dataset_identifier : `str`, optional
+    reference_package, timestamp_version, dataset_identifier
         See `MetricBundle`.
 
     Returns
@@ -359,7 +359,7 @@ def quantities_of(bundle: Mapping[str, Any]) -> Quantities:
 
     Returns
     -------
-    quantities : `Quantities`
+    quantities
         Values by full name, in the bundle's order.
     """
     return Quantities(

@@ -21,14 +21,14 @@ def measure_residual(
             `~lsst.bgqa.residual.SkyImage`
         The image, its background subtracted, with its mask. One that does
         not say its unit has that of the background.
-    background : `~lsst.bgqa.BackgroundModel`
+    background
         The background that was subtracted.
-    config : `~lsst.bgqa.residual.ResidualConfig`, optional
+    config
         What to measure.
 
     Returns
     -------
-    metrics : `~lsst.bgqa.metrics.Quantities`
+    metrics
         Values by full name, in catalogue order and the image's unit;
         undefined ones are left out. An image without a pixel of sky has a
         ``residual_skyFraction`` alone.

@@ -37,14 +37,14 @@ def to_quantities(values: Mapping[str, float], unit: u.UnitBase) -> Quantities:
 
     Parameters
     ----------
-    values : `~collections.abc.Mapping` [`str`, `float`]
+    values
         Values by full name, in the catalogue's units.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of the background.
 
     Returns
     -------
-    metrics : `Quantities`
+    metrics
         Values by full name, in catalogue order; those that are NaN or
         infinite are left out.
 

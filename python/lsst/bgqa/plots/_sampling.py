@@ -16,14 +16,14 @@ def sample_background(model: BackgroundModel, max_cells: int = MAX_CELLS) -> np.
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    max_cells : `int`, optional
+    max_cells
         Most cells a side.
 
     Returns
     -------
-    values : `numpy.ndarray`
+    values
         ``float64``, shape (ny, nx), at most ``max_cells`` a side and never
         more than pixels, in the background's unit.
 
@@ -45,14 +45,14 @@ def average_image(image: np.ndarray, max_cells: int = MAX_CELLS) -> np.ndarray:
 
     Parameters
     ----------
-    image : `numpy.ndarray`
+    image
         The pixels, shape (height, width); what is not finite is left out.
-    max_cells : `int`, optional
+    max_cells
         Most cells a side.
 
     Returns
     -------
-    values : `numpy.ndarray`
+    values
         ``float32``, shape (ny, nx); NaN where a cell has no finite pixel.
         The last row and column of cells may be of fewer pixels.
     """

@@ -48,12 +48,12 @@ def new_figure(width: int = 800, height: int = 680) -> Figure:
 
     Parameters
     ----------
-    width, height : `int`, optional
+    width, height
         Its size in pixels, as saved.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     return Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="compressed")
@@ -64,11 +64,11 @@ def set_title(target: Axes | Figure, what: str, title: str) -> None:
 
     Parameters
     ----------
-    target : `matplotlib.axes.Axes` or `matplotlib.figure.Figure`
+    target
         What to give a title.
-    what : `str`
+    what
         What is shown.
-    title : `str`
+    title
         The data ID or file name; may be empty.
     """
     # A dollar sign would begin mathematics.
@@ -85,12 +85,12 @@ def unit_label(unit: u.UnitBase | None) -> str:
 
     Parameters
     ----------
-    unit : `astropy.units.UnitBase` or `None`
+    unit
         The unit.
 
     Returns
     -------
-    label : `str`
+    label
         ``"adu"``; ``"no unit"`` for a pure number or none.
     """
     return (unit.to_string() if unit is not None else "") or "no unit"
@@ -101,12 +101,12 @@ def extent_of(bbox: Box) -> tuple[float, float, float, float]:
 
     Parameters
     ----------
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The box; its pixel centres have integer coordinates.
 
     Returns
     -------
-    left, right, bottom, top : `float`
+    left, right, bottom, top
         The borders.
     """
     return bbox.x0 - 0.5, bbox.x1 - 0.5, bbox.y0 - 0.5, bbox.y1 - 0.5
@@ -117,9 +117,9 @@ def label_pixels(axes: Axes, bbox: Box) -> None:
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         The axes.
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         What they show.
     """
     left, right, bottom, top = extent_of(bbox)
@@ -135,9 +135,9 @@ def add_color_bar(artist: Any, axes: Axes, label: str, **kwargs: Any) -> None:
     ----------
     artist : `matplotlib.cm.ScalarMappable`
         What has the colours.
-    axes : `matplotlib.axes.Axes`
+    axes
         The axes.
-    label : `str`
+    label
         What the colours mean.
     **kwargs
         Passed on to `matplotlib.figure.Figure.colorbar`.
@@ -154,12 +154,12 @@ def finite_limits(values: np.ndarray) -> tuple[float, float]:
 
     Parameters
     ----------
-    values : `numpy.ndarray`
+    values
         The values; NaNs are ignored.
 
     Returns
     -------
-    low, high : `float`
+    low, high
         The limits, ``low < high``.
     """
     finite = values[np.isfinite(values)]

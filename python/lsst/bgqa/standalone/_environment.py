@@ -22,7 +22,7 @@ def is_needed() -> bool:
 
     Returns
     -------
-    needed : `bool`
+    needed
         `True` if ``lsst.afw`` or another package that the Butler's own types
         need cannot be found. They are looked for, not imported.
     """
@@ -34,12 +34,12 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 
     Parameters
     ----------
-    base : `~collections.abc.Mapping` [`str`, `str`], optional
+    base
         Environment to add to, by default that of this process.
 
     Returns
     -------
-    variables : `dict` [`str`, `str`]
+    variables
         The variables to set; none in the stack. A search
         path that is set already is kept, after the standalone folder.
 

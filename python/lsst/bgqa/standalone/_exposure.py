@@ -25,9 +25,9 @@ def read_exposure(path: str, component: str | None = None) -> Any:
 
     Parameters
     ----------
-    path : `str`
+    path
         The file.
-    component : `str`, optional
+    component
         ``image``, ``mask`` or ``variance``; by default all three.
 
     Returns
@@ -56,7 +56,7 @@ class PhotoCalib:
 
     Attributes
     ----------
-    calibration_mean : `float`
+    calibration_mean
         Flux in nJy of one unit of the image, the mean over it.
     """
 
@@ -67,7 +67,7 @@ class PhotoCalib:
 
         Returns
         -------
-        mean : `float`
+        mean
             Flux in nJy of one unit of the image.
         """
         return self.calibration_mean
@@ -78,12 +78,12 @@ def read_photo_calib(path: str) -> PhotoCalib | None:
 
     Parameters
     ----------
-    path : `str`
+    path
         The file.
 
     Returns
     -------
-    photo_calib : `PhotoCalib` or `None`
+    photo_calib
         The calibration; `None` if the file has none.
     """
     with fits.open(path) as hdus:
@@ -103,12 +103,12 @@ def read_wcs(path: str) -> WCS | None:
 
     Parameters
     ----------
-    path : `str`
+    path
         The file.
 
     Returns
     -------
-    wcs : `astropy.wcs.WCS` or `None`
+    wcs
         The coordinates that the image's header has, which are exact or an
         approximation; `None` if it has none.
     """
@@ -123,9 +123,9 @@ def write_exposure(masked_image: MaskedImage, path: str) -> None:
 
     Parameters
     ----------
-    masked_image : `lsst.images.MaskedImage`
+    masked_image
         The pixels; image and variance become ``float32``.
-    path : `str`
+    path
         The file. One that exists is replaced.
 
     Raises

@@ -13,13 +13,13 @@ def polygon(corners: Iterable[tuple[float, float]]) -> ConvexPolygon:
 
     Parameters
     ----------
-    corners : `~collections.abc.Iterable` [`tuple` [`float`, `float`]]
+    corners
         ICRS right ascension and declination of each, degrees; at least
         three that are not on one great circle, in any order.
 
     Returns
     -------
-    region : `lsst.sphgeom.ConvexPolygon`
+    region
         The region.
 
     Raises

@@ -30,14 +30,14 @@ def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background.
-    finite : `bool`
+    finite
         Whether its pixels are finite; all are, or none.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics, by name within their group.
     """
     return {
@@ -55,12 +55,12 @@ def roughness(values: np.ndarray) -> float:
 
     Parameters
     ----------
-    values : `numpy.ndarray`
+    values
         The bins, shape (ny, nx); NaN where there is none.
 
     Returns
     -------
-    roughness : `float`
+    roughness
         The rms of second differences along both axes; NaN if there is none.
     """
     values = values.astype(np.float64)
@@ -74,12 +74,12 @@ def primary_layer(model: BackgroundModel) -> Layer | FieldLayer:
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background.
 
     Returns
     -------
-    layer : `Layer` or `FieldLayer`
+    layer
         The layer.
     """
     return max(model.layers, key=lambda layer: layer.values.size)
@@ -90,12 +90,12 @@ def keeps_bins(model: BackgroundModel) -> bool:
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background.
 
     Returns
     -------
-    keeps_bins : `bool`
+    keeps_bins
         `False` for a polynomial of ``lsst.images``, alone or with a constant.
     """
     return primary_layer(model).values.size > 1 or all(
@@ -108,12 +108,12 @@ def inner_bounds(model: BackgroundModel) -> tuple[tuple[int, int], tuple[int, in
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background; its layer with the most bins counts.
 
     Returns
     -------
-    y, x : `tuple` [`int`, `int`]
+    y, x
         First pixel and the one after the last, local; both 0 without bins.
     """
     if not keeps_bins(model):
@@ -131,15 +131,15 @@ def bumps_group(model: BackgroundModel, threshold: float) -> dict[str, float]:
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background; its layer with the most bins is searched.
-    threshold : `float`
+    threshold
         How far a bin must stand out to be counted, in robust standard
         deviations.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics, by name within their group; left out if the bins do not
         scatter.
     """
@@ -161,12 +161,12 @@ def bump_significance(values: np.ndarray) -> np.ndarray | None:
 
     Parameters
     ----------
-    values : `numpy.ndarray`
+    values
         The bins, shape (ny, nx); NaN where there is none.
 
     Returns
     -------
-    significance : `numpy.ndarray` or `None`
+    significance
         Deviation in units of the robust standard deviation of all
         deviations, ``float64``, shape (ny, nx); `None` if that is zero.
     """
@@ -220,12 +220,12 @@ def fit_group(model: BackgroundModel) -> dict[str, float]:
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics, by name within their group, over all Chebyshev layers;
         empty if there is none.
     """

@@ -40,7 +40,7 @@ class Extremes(NamedTuple):
 
     Attributes
     ----------
-    minimum, maximum : `float`
+    minimum, maximum
         The least and the greatest pixel.
     """
 
@@ -53,17 +53,17 @@ def extremes(lattice: Lattice, inner: tuple[slice, slice] | None = None) -> tupl
 
     Parameters
     ----------
-    lattice : `Lattice`
+    lattice
         A sample of the pixels.
-    inner : `tuple` [`slice`, `slice`], optional
+    inner
         Rows and columns of a rectangle, from and to pixels that the lattice is
         cut at.
 
     Returns
     -------
-    all_pixels : `Extremes`
+    all_pixels
         The range of all pixels.
-    inside : `Extremes` or `None`
+    inside
         The range of those in the rectangle, if there is one.
     """
     cells = Cells(lattice)
@@ -91,7 +91,7 @@ class Cells:
 
     Parameters
     ----------
-    lattice : `Lattice`
+    lattice
         The lattice.
 
     Attributes
@@ -204,9 +204,9 @@ def _bound(cells: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    cells : `numpy.ndarray`
+    cells
         Values at the nodes of each cell, shape (cells, m, m).
-    ny, nx : `numpy.ndarray`
+    ny, nx
         Rows and columns of each cell, shape (cells,).
     """
     if not len(cells):

@@ -33,13 +33,13 @@ class Plane:
 
     Attributes
     ----------
-    mean : `float`
+    mean
         Mean of the pixels.
-    variance : `float`
+    variance
         Variance of the pixels.
-    slope_x, slope_y : `float`
+    slope_x, slope_y
         Slopes, per pixel.
-    width, height : `int`
+    width, height
         Size of the image in pixels.
     """
 
@@ -56,12 +56,12 @@ class Plane:
 
         Parameters
         ----------
-        lattice : `Lattice`
+        lattice
             A sample of the pixels.
 
         Returns
         -------
-        plane : `Plane`
+        plane
             The plane.
         """
         width, height = lattice.model.bbox.width, lattice.model.bbox.height
@@ -84,7 +84,7 @@ class Plane:
 
     @property
     def residual_variance(self) -> float:
-        """Variance of the pixels about the plane (`float`)."""
+        """Variance of the pixels about the plane."""
         explained = self.slope_x**2 * (self.width**2 - 1) + self.slope_y**2 * (self.height**2 - 1)
         return max(self.variance - explained / 12, 0.0)
 
@@ -96,18 +96,18 @@ def level_group(
 
     Parameters
     ----------
-    lattice : `Lattice`
+    lattice
         A sample of the pixels.
-    distribution : `Distribution`
+    distribution
         Their distribution.
-    extremes : `Extremes`
+    extremes
         Their range.
-    plane : `Plane`
+    plane
         Their best plane.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics, by name within their group.
     """
     minimum, maximum = extremes
@@ -136,14 +136,14 @@ def shape_group(plane: Plane, roughness: float) -> dict[str, float]:
 
     Parameters
     ----------
-    plane : `Plane`
+    plane
         The best plane through the pixels.
-    roughness : `float`
+    roughness
         Roughness of the bins.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics, by name within their group. Gradients are per 1000
         pixels, the angle is in degrees from x towards y.
     """
@@ -165,17 +165,17 @@ def edges_group(
 
     Parameters
     ----------
-    lattice : `Lattice`
+    lattice
         A sample of the pixels, cut along the ring.
-    width : `int`
+    width
         Width of the ring, in pixels.
-    extremes, inside : `Extremes`
+    extremes, inside
         Range of all pixels and of those between the outermost bin centres, if
         there are any.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics, by name within their group; those without an interior
         are left out.
     """
@@ -204,16 +204,16 @@ def blocks_group(lattice: Lattice, plane: Plane, config: StatisticsConfig) -> di
 
     Parameters
     ----------
-    lattice : `Lattice`
+    lattice
         A sample of the pixels, cut along mid-lines, strips and segments.
-    plane : `Plane`
+    plane
         The best plane, which is no step.
-    config : `StatisticsConfig`
+    config
         Widths and segments.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics, by name within their group.
     """
     _, _, width, height = lattice.model.bbox
@@ -245,14 +245,14 @@ def segment_edges(size: int, n: int) -> list[int]:
 
     Parameters
     ----------
-    size : `int`
+    size
         Number of pixels.
-    n : `int`
+    n
         Number of segments.
 
     Returns
     -------
-    edges : `list` [`int`]
+    edges
         First pixel of each segment and the end.
     """
     return [i * size // n for i in range(n + 1)]

@@ -51,13 +51,13 @@ class Axis:
 
     Attributes
     ----------
-    edges : `numpy.ndarray`
+    edges
         First pixel of each interval, and the end, ``int64``, shape (n + 1,).
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, ascending, ``float64``, shape (n, m). An interval of fewer
         than m pixels has them all; its last one then follows again, with no
         weight.
-    weights : `numpy.ndarray`
+    weights
         How many pixels each stands for, ``float64``, shape (n, m).
     """
 
@@ -71,12 +71,12 @@ class Axis:
 
         Parameters
         ----------
-        size : `int`
+        size
             Number of pixels.
 
         Returns
         -------
-        axis : `Axis`
+        axis
             The axis, each pixel an interval.
         """
         pixels = np.arange(size, dtype=np.float64)[:, np.newaxis]
@@ -88,16 +88,16 @@ class Axis:
 
         Parameters
         ----------
-        first, stop : `int`
+        first, stop
             First pixel and the one after the last.
-        at : `~collections.abc.Sequence` [`float`]
+        at
             Where intervals end; a pixel on a cut comes after it.
-        least : `int`
+        least
             Into how many parts the axis is cut at least.
 
         Returns
         -------
-        axis : `Axis`
+        axis
             The axis.
         """
         cuts = np.ceil(np.asarray(at, dtype=np.float64))
@@ -120,17 +120,17 @@ class Axis:
 
         Parameters
         ----------
-        values : `numpy.ndarray`
+        values
             Values at the pixels that are taken, shape (n m, k).
-        together : `bool`
+        together
             Whether every other pixel is taken together with the next.
 
         Returns
         -------
-        middles, changes : `numpy.ndarray`
+        middles, changes
             The value in the middle of what each stands for, and half the
             change across, shape (n m, k) or (n m / 2, k).
-        number : `numpy.ndarray`
+        number
             The number of pixels.
         """
         pixels, weights = (part.reshape(-1, 2) for part in (self.pixels, self.weights))
@@ -159,12 +159,12 @@ class Axis:
 
         Parameters
         ----------
-        first, stop : `int`
+        first, stop
             The range, from and to pixels that the axis is cut at.
 
         Returns
         -------
-        within : `slice`
+        within
             Indices of the flattened pixels.
         """
         return slice(*np.searchsorted(self.pixels.ravel(), [first, stop]).tolist())
@@ -185,16 +185,16 @@ def quadrature(k: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    k : `int`
+    k
         Pixels in the interval.
-    m : `int`
+    m
         How many to choose: 2, 4 or 6.
 
     Returns
     -------
-    offsets : `numpy.ndarray`
+    offsets
         The pixels, counted from the first, ascending, shape (m,).
-    weights : `numpy.ndarray`
+    weights
         Their weights, shape (m,), which sum polynomials of a degree less than
         m over all k exactly.
 
@@ -249,14 +249,14 @@ class Lattice:
 
     Attributes
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model
         The background.
-    y, x : `Axis`
+    y, x
         The rows and the columns, local.
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, as ``BackgroundModel.render`` makes them, shape (rows,
         columns).
-    values : `numpy.ndarray`
+    values
         What they are before they are rounded, ``float64``.
     """
 
@@ -272,15 +272,15 @@ class Lattice:
 
         Parameters
         ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             The background.
-        cuts_y, cuts_x : `~collections.abc.Sequence` [`int`]
+        cuts_y, cuts_x
             Rows and columns at which something that is measured begins or
             ends.
 
         Returns
         -------
-        lattice : `Lattice`
+        lattice
             The sample; all pixels where there are up to 2^18.
         """
         height, width = model.bbox.height, model.bbox.width
@@ -296,21 +296,21 @@ class Lattice:
 
         Parameters
         ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             The background.
-        y, x : `Axis`
+        y, x
             Rows and columns, local.
 
         Returns
         -------
-        lattice : `Lattice`
+        lattice
             The sample.
         """
         return cls(model, y, x, *model.sample(y.pixels.ravel(), x.pixels.ravel()))
 
     @property
     def is_exact(self) -> bool:
-        """Whether all pixels are taken (`bool`)."""
+        """Whether all pixels are taken."""
         return self.pixels.size == self.model.bbox.area
 
     @cached_property
@@ -322,9 +322,7 @@ class Lattice:
 
     @cached_property
     def reference(self) -> float:
-        """A value among those of the pixels, about which sums are taken
-        (`float`).
-        """
+        """A value among those of the pixels, about which sums are taken."""
         return float(self.pixels[self.pixels.shape[0] // 2, self.pixels.shape[1] // 2])
 
     @cached_property
@@ -337,7 +335,7 @@ class Lattice:
     @property
     def pairs(self) -> bool:
         """Whether four pixels of the sample are taken together for the
-        distribution (`bool`): in large images.
+        distribution: in large images.
         """
         return self.model.bbox.area > _LARGE
 
@@ -388,13 +386,13 @@ class Lattice:
 
         Parameters
         ----------
-        y, x : `~collections.abc.Sequence` [`int`]
+        y, x
             First row and column of each block, and the ends; the axes are cut
             there.
 
         Returns
         -------
-        means : `numpy.ndarray`
+        means
             Means less the reference, shape (blocks in y, blocks in x).
         """
         rows, columns = (

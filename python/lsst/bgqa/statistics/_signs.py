@@ -18,14 +18,14 @@ def negative_fraction(lattice: Lattice, distribution: Distribution) -> float:
 
     Parameters
     ----------
-    lattice : `Lattice`
+    lattice
         A sample of the pixels.
-    distribution : `Distribution`
+    distribution
         Their distribution.
 
     Returns
     -------
-    fraction : `float`
+    fraction
         The fraction of all pixels.
 
     Notes

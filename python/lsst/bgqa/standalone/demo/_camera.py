@@ -21,7 +21,7 @@ class DemoDetector:
 
     Attributes
     ----------
-    id : `int`
+    id
         Its number, from 0 to 8, row by row.
     """
 
@@ -40,7 +40,7 @@ class DemoDetector:
 
     @property
     def name(self) -> str:
-        """Its name in the raft, such as ``S01`` (`str`)."""
+        """Its name in the raft, such as ``S01``."""
         return f"S{self.id // 3}{self.id % 3}"
 
     def to_focal_plane(self, x: Any, y: Any) -> tuple[Any, Any]:
@@ -89,9 +89,9 @@ class DemoCam(Instrument):
 
         Parameters
         ----------
-        registry : `lsst.daf.butler.Registry`
+        registry
             Registry of the repository.
-        update : `bool`, optional
+        update
             Whether to replace records that differ.
         """
         name = self.getName()
