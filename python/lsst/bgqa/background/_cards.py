@@ -44,20 +44,7 @@ class Image:
 def read_images(data: bytes) -> list[Image]:
     """Read a FITS file of nothing but two-dimensional images.
 
-    Parameters
-    ----------
-    data
-        The file's content.
-
-    Returns
-    -------
-    images
-        The HDUs, at least one.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the content is something else, or not all there.
+    What is anything else, or not all there, is a `BackgroundError`.
     """
     if not data.startswith(b"SIMPLE  ="):
         raise BackgroundError("not a FITS file")

@@ -98,26 +98,8 @@ def layers_from_images(
 ) -> tuple[tuple[FieldLayer, ...], u.UnitBase]:
     """Take over a field of ``lsst.images``, or one out of a map.
 
-    Parameters
-    ----------
-    background
-        The field, or named fields.
-    name
-        Which of a map's fields; `None` for the one that was subtracted.
-    unit
-        Unit of a field that has none.
-
-    Returns
-    -------
-    layers
-        The terms of a sum, or the one field.
-    unit
-        The field's unit.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the map has no such field, or the type is not known.
+    Without a name it is the map's field that was subtracted. The unit is the
+    field's, or the given one where it has none; each term of a sum is a layer.
     """
     chosen = _choose(background, name)
     if chosen.unit is not None:
@@ -128,26 +110,10 @@ def layers_from_images(
 
 
 def differences_of_images(background: BackgroundMap, name: str | None) -> dict[str, Field]:
-    """Subtract one background of a map from each of the others.
+    """Subtract one background of a map from each of the others, by name.
 
-    Parameters
-    ----------
-    background
-        Named fields.
-    name
-        Which of them to subtract; `None` for the one that was subtracted from
-        the image.
-
-    Returns
-    -------
-    differences
-        The others less that one, by name, in the map's order.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the map has no such field, or fields have no common unit or
-        pixel.
+    Without a name it is the one that was subtracted from the image. Fields
+    without a common unit or pixel are a `BackgroundError`.
     """
     from lsst.images.fields import SumField
 
@@ -414,20 +380,10 @@ def _slope_changes(m: np.ndarray) -> np.ndarray:
 def _akima(x: np.ndarray, values: np.ndarray, floor: float | None = None) -> Any:
     """Interpolate curves as scipy's ``Akima1DInterpolator`` does.
 
-    Parameters
-    ----------
-    x
-        Positions, ascending, shape (n,).
-    values
-        Values, shape (n, curves).
-    floor
-        Up to where changes of slope are none; by default a share of each
-        curve's largest, as if each were interpolated alone.
-
-    Returns
-    -------
-    curves : `~collections.abc.Callable`
-        From positions, shape (k,), to values, shape (k, curves).
+    The values have the shape (n, curves); what is returned makes values of
+    shape (k, curves) of k positions. Changes of slope up to ``floor`` are none;
+    by default that is a share of each curve's largest, as if each were
+    interpolated alone.
     """
     if len(x) == 1:
         # lsst.images falls back to the nearest neighbour.

@@ -82,22 +82,10 @@ class ApertureTiles:
     disk: np.ndarray
 
     def measure(self, block: np.ndarray, centers: np.ndarray, row: int) -> Apertures:
-        """Average over the apertures in a row of cells.
+        """Average over the apertures in a row of cells; those with a NaN are left out.
 
-        Parameters
-        ----------
-        block
-            Its pixels less each cell's centre, NaN where they are no sky,
-            shape (cell_size, pixels).
-        centers
-            What was taken off in each cell.
-        row
-            Number of the row of cells.
-
-        Returns
-        -------
-        apertures
-            Those without a NaN.
+        The block has the row's pixels less each cell's centre, NaN where they are
+        no sky, shape (cell_size, pixels); ``centers`` is what was taken off.
         """
         side, n = len(self.disk), self.count
         area = int(self.disk.sum())
@@ -184,19 +172,11 @@ def sky_brightness_precision(
 
 
 def excess_root(variance: float, error: float) -> tuple[float, float]:
-    """Take the root of a variance that noise may make negative.
+    """Take the root of a variance that noise may make negative, and its error.
 
-    Parameters
-    ----------
-    variance, error
-        The variance, and its standard error.
-
-    Returns
-    -------
-    root, error
-        Its root, 0 if it is negative, and the error of that: by error
-        propagation where the variance exceeds its error, else the root of
-        that error.
+    The root is 0 if the variance is negative. The error follows by error
+    propagation where the variance exceeds its own error, else it is the root of
+    that error.
     """
     root = math.sqrt(max(variance, 0.0))
     return root, error / (2 * root) if variance > error else math.sqrt(error)

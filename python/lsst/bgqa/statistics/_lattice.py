@@ -67,38 +67,16 @@ class Axis:
 
     @classmethod
     def whole(cls, size: int) -> Self:
-        """Take all pixels.
-
-        Parameters
-        ----------
-        size
-            Number of pixels.
-
-        Returns
-        -------
-        axis
-            The axis, each pixel an interval.
-        """
+        """Take all pixels, each as an interval."""
         pixels = np.arange(size, dtype=np.float64)[:, np.newaxis]
         return cls(np.arange(size + 1), pixels, np.ones((size, 1)))
 
     @classmethod
     def cut(cls, first: int, stop: int, at: Sequence[float] | np.ndarray, least: int) -> Self:
-        """Take some pixels of each interval.
+        """Take some pixels of each interval of the pixels from first to stop.
 
-        Parameters
-        ----------
-        first, stop
-            First pixel and the one after the last.
-        at
-            Where intervals end; a pixel on a cut comes after it.
-        least
-            Into how many parts the axis is cut at least.
-
-        Returns
-        -------
-        axis
-            The axis.
+        Intervals end ``at`` cuts, a pixel on a cut coming after it; there are
+        ``least`` of them at least.
         """
         cuts = np.ceil(np.asarray(at, dtype=np.float64))
         cuts = cuts[(cuts > first) & (cuts < stop)].astype(np.int64)
@@ -118,20 +96,10 @@ class Axis:
     def shares(self, values: np.ndarray, together: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tell what values the pixels have that those taken stand for.
 
-        Parameters
-        ----------
-        values
-            Values at the pixels that are taken, shape (n m, k).
-        together
-            Whether every other pixel is taken together with the next.
-
-        Returns
-        -------
-        middles, changes
-            The value in the middle of what each stands for, and half the
-            change across, shape (n m, k) or (n m / 2, k).
-        number
-            The number of pixels.
+        Of values at the pixels that are taken, shape (n m, k), it returns the value
+        in the middle of what each stands for, half the change across, and the
+        number of pixels. If ``together``, every other pixel is taken together with
+        the next: there are n m / 2.
         """
         pixels, weights = (part.reshape(-1, 2) for part in (self.pixels, self.weights))
         starts = (self.edges[:-1, np.newaxis] - 0.5 + np.cumsum(self.weights, axis=1) - self.weights).reshape(
@@ -155,18 +123,7 @@ class Axis:
         return middles, changes, weights.ravel()
 
     def slice(self, first: int, stop: int) -> slice:
-        """Return where among the pixels that are taken a range lies.
-
-        Parameters
-        ----------
-        first, stop
-            The range, from and to pixels that the axis is cut at.
-
-        Returns
-        -------
-        within
-            Indices of the flattened pixels.
-        """
+        """Return where among the pixels that are taken a range lies that is cut out."""
         return slice(*np.searchsorted(self.pixels.ravel(), [first, stop]).tolist())
 
 
@@ -268,20 +225,9 @@ class Lattice:
 
     @classmethod
     def of(cls, model: BackgroundModel, cuts_y: Sequence[int], cuts_x: Sequence[int]) -> Self:
-        """Take a sample of a background's pixels.
+        """Take a sample of a background's pixels; all, where there are up to 2^18.
 
-        Parameters
-        ----------
-        model
-            The background.
-        cuts_y, cuts_x
-            Rows and columns at which something that is measured begins or
-            ends.
-
-        Returns
-        -------
-        lattice
-            The sample; all pixels where there are up to 2^18.
+        Axes are cut where something that is measured begins or ends.
         """
         height, width = model.bbox.height, model.bbox.width
         if height * width <= _MAX_EXACT_PIXELS:
@@ -292,20 +238,7 @@ class Lattice:
 
     @classmethod
     def at(cls, model: BackgroundModel, y: Axis, x: Axis) -> Self:
-        """Take pixels.
-
-        Parameters
-        ----------
-        model
-            The background.
-        y, x
-            Rows and columns, local.
-
-        Returns
-        -------
-        lattice
-            The sample.
-        """
+        """Take the pixels at some rows and columns."""
         return cls(model, y, x, *model.sample(y.pixels.ravel(), x.pixels.ravel()))
 
     @property
@@ -382,18 +315,9 @@ class Lattice:
         return np.asarray(np.einsum("nka->nk", rows.reshape(ny, nx, -1)))
 
     def block_means(self, y: Sequence[int], x: Sequence[int]) -> np.ndarray:
-        """Average over blocks of pixels.
+        """Average over blocks of pixels, less the reference.
 
-        Parameters
-        ----------
-        y, x
-            First row and column of each block, and the ends; the axes are cut
-            there.
-
-        Returns
-        -------
-        means
-            Means less the reference, shape (blocks in y, blocks in x).
+        The axes are cut at the first row and column of each block, and the ends.
         """
         rows, columns = (
             np.searchsorted(axis.pixels.ravel(), edges) for axis, edges in ((self.y, y), (self.x, x))
