@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lsst.bgqa import BackgroundModel, stack
+from lsst.bgqa import BackgroundModel, stack, tasks
 from lsst.bgqa.standalone.demo import DETECTORS, INPUT_RUN, VISITS, make_repository, visit_background
 from lsst.bgqa.standalone.ingest import ingest
 from lsst.pipe.base import Pipeline
@@ -87,6 +88,32 @@ def test_pages_say_whom_they_are_for(page: Path) -> None:
     if included := re.match(r"```{include} (\S+)", text):
         text = (page.parent / included[1]).read_text()
     assert re.match(r"# .*\n\n\*For .*\.\*\n", text)
+
+
+def test_each_task_has_a_page() -> None:
+    index = (ROOT / "doc" / "lsst.bgqa" / "index.rst").read_text()
+    (listed,) = re.findall(r":template: task\n\n((?:   \w+\n)+)", index)
+    there = [
+        name for name, value in vars(tasks).items() if getattr(value, "_DefaultName", None) and "Task" in name
+    ]
+    assert sorted(listed.split()) == sorted(there)
+
+
+def test_pages_of_tasks_follow_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("documenteer", reason="the extra docs is not installed")
+    monkeypatch.chdir(ROOT / "doc")
+    page = runpy.run_path("conf.py")["autosummary_context"]["tasks"]["VisitBackgroundQaTask"]
+    assert (page["label"], page["dimensions"]) == ("visitBackgroundQa", "instrument, visit")
+    datasets = {dataset["connection"]: dataset for dataset in page["datasets"]}
+    assert datasets.keys() == tasks.VisitBackgroundQaConnections.allConnections.keys()
+    assert datasets["backgrounds"]["name"] == "calexpBackground"
+    assert datasets["backgrounds"]["dimensions"] == "instrument, detector, visit"
+    assert datasets["residuals"]["uses"] == ["imageName"]
+    fields = {field["name"]: field for field in page["fields"]}
+    config = tasks.VisitBackgroundQaConfig()
+    assert fields["outlier_threshold"]["default"] == repr(config.outlier_threshold)
+    assert fields["statistics.segments"]["type"] == "list of int"
+    assert fields["judge.high"]["type"] == "dict of str to float"
 
 
 def test_folders_import_from_those_above_them_in_the_table() -> None:
