@@ -64,7 +64,7 @@ class FieldLayer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of points in y and x (`tuple` [`int`, `int`])."""
+        """Number of points in y and x."""
         return self.values.shape[0], self.values.shape[1]
 
     @property

@@ -200,7 +200,7 @@ class Layer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of bins in y and x (`tuple` [`int`, `int`])."""
+        """Number of bins in y and x."""
         return self.values.shape[0], self.values.shape[1]
 
     @property

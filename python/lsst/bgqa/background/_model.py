@@ -86,8 +86,7 @@ class BackgroundModel:
 
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
-        """The function of position that each layer stands for
-        (`tuple` [`~lsst.bgqa.background.Surface`, ...]).
+        """The function of position that each layer stands for.
 
         Raises
         ------
@@ -101,9 +100,7 @@ class BackgroundModel:
 
     @property
     def parts(self) -> tuple[BackgroundModel, ...]:
-        """Each layer as a background of its own (`tuple`
-        [`BackgroundModel`, ...]).
-        """
+        """Each layer as a background of its own."""
         return tuple(replace(self, layers=(layer,)) for layer in self.layers)
 
     @cached_property

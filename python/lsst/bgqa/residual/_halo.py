@@ -50,7 +50,7 @@ class RingProfile:
 
     @property
     def deepest(self) -> int | None:
-        """Number of the darkest ring, in its errors (`int` or `None`)."""
+        """Number of the darkest ring, in its errors."""
         known = self.depth_errors > 0
         significance = np.divide(
             self.depths, self.depth_errors, out=np.full(known.shape, np.nan), where=known

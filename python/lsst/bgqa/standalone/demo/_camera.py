@@ -62,9 +62,7 @@ class DemoDetector:
 
     @property
     def corners(self) -> list[tuple[float, float]]:
-        """Its four corners in the focal plane, degrees
-        (`list` [`tuple` [`float`, `float`]]).
-        """
+        """Its four corners in the focal plane, degrees."""
         x1, y1 = self.width - 0.5, self.height - 0.5
         return [self.to_focal_plane(x, y) for x, y in ((-0.5, -0.5), (x1, -0.5), (x1, y1), (-0.5, y1))]
 

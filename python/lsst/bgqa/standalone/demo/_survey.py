@@ -71,9 +71,7 @@ class DemoVisit:
 
     @property
     def boresight(self) -> tuple[float, float]:
-        """Right ascension and declination in degrees
-        (`tuple` [`float`, `float`]).
-        """
+        """Right ascension and declination in degrees."""
         return sky_position(*self.dither)
 
 
@@ -127,9 +125,7 @@ class DemoPatch:
 
     @property
     def corners(self) -> list[tuple[float, float]]:
-        """Its four corners on the sky, degrees
-        (`list` [`tuple` [`float`, `float`]]).
-        """
+        """Its four corners on the sky, degrees."""
         box = self.bbox
         middle_x, middle_y = 1000 + 500, 2000 + 500
         return [
