@@ -231,7 +231,9 @@ class MetricFamily:
             "severity": [judgement.severity(i) for i in numbers],
             "failed": [",".join(judgement.failed(i)) for i in numbers],
             "fault": [
-                judgement.fault(i, dict(zip(self.metrics, rows.values[i].tolist(), strict=True)))
+                judgement.fault(
+                    i, dict(zip(self.metrics, rows.values[i].tolist(), strict=True)), known=rows.known[i]
+                )
                 for i in numbers
             ],
             **{name: np.ascontiguousarray(rows.values[:, i]) for i, name in enumerate(self.metrics)},

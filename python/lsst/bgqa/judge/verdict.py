@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Failure", "Judgement", "Thresholds", "judge_rows", "soften_by_peers")
+__all__ = ("Failure", "Judgement", "Thresholds", "judge_rows")
 
 import math
 from collections.abc import Mapping, Sequence
@@ -202,32 +202,6 @@ class Judgement:
         for failure in self.failures:
             rows.setdefault(failure.row, []).append(failure)
         return rows
-
-
-def soften_by_peers(names: Sequence[str], values: np.ndarray) -> None:
-    """Lower significances that peers have, too.
-
-    Parameters
-    ----------
-    names : `~collections.abc.Sequence` [`str`]
-        Full names of the metrics.
-    values : `numpy.ndarray`
-        Values of peers that were measured each by itself, shape (rows,
-        metrics); those of the group significance are changed.
-
-    Notes
-    -----
-    Where nothing is wrong, the median size is below half of what fails; where
-    it is not, the noise was taken for too small, and is scaled.
-    """
-    catalogue = load_catalogue()
-    for column, name in enumerate(names):
-        limit = catalogue[name].high
-        if name.startswith("significance_") and name.endswith("Sigma") and limit is not None:
-            sizes = np.abs(values[:, column])
-            sizes = sizes[np.isfinite(sizes)]
-            if len(sizes) >= 5:
-                values[:, column] /= max(1.0, float(np.median(sizes)) / (0.55 * limit))
 
 
 def judge_rows(

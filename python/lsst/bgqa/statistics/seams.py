@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-__all__ = ("PatchSamples", "Seam", "TractMosaic", "seam_metrics")
+__all__ = ("PatchSamples", "Seam", "TractMosaic", "seam_deviations", "seam_metrics")
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,6 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..background import BackgroundModel, Box
+
+_SIGMA_PER_MAD = 1.482602218505602
+_MIN_SEAMS = 8
+_MIN_PATCH_SEAMS = 3
 
 
 class Seam(NamedTuple):
@@ -213,6 +218,40 @@ class TractMosaic:
             total.shape[0] * cell,
         )
         return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), bbox
+
+
+def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[float, float]]:
+    """Tell which patches are above or below those that they overlap.
+
+    Parameters
+    ----------
+    seams : `~collections.abc.Iterable` [`Seam`]
+        The seams of a tract, eight at least.
+    floor : `float`
+        Least standard deviation.
+
+    Returns
+    -------
+    deviations : `dict` [`int`, `tuple` [`float`, `float`]]
+        By patch that has three seams or more: the median of its differences
+        from the others, which one deviating neighbour does not move, and that
+        over the robust standard deviation of the tract's seams.
+    """
+    differences: dict[int, list[float]] = defaultdict(list)
+    seams = list(seams)
+    for seam in seams:
+        differences[seam.first].append(-seam.mean)
+        differences[seam.second].append(seam.mean)
+    if len(seams) < _MIN_SEAMS:
+        return {}
+    scale = max(_SIGMA_PER_MAD * float(np.median([abs(seam.mean) for seam in seams])), floor)
+    if not scale > 0:
+        return {}
+    return {
+        patch: (float(np.median(values)), float(np.median(values)) / scale)
+        for patch, values in differences.items()
+        if len(values) >= _MIN_PATCH_SEAMS
+    }
 
 
 def seam_metrics(seams: Iterable[Seam]) -> dict[str, float]:

@@ -9,6 +9,7 @@ __all__ = (
     "TABLE_GROUPS",
     "LeftOut",
     "NamedBackground",
+    "kind_of_detector",
     "load_each",
     "metric_names",
     "metric_table",
@@ -151,6 +152,25 @@ def load_each(
             left_out.add(background, error)
             continue
         yield background, model
+
+
+def kind_of_detector(name: str, kinds: Mapping[str, str]) -> str:
+    """Return the kind of a detector.
+
+    Parameters
+    ----------
+    name : `str`
+        Its full name.
+    kinds : `~collections.abc.Mapping` [`str`, `str`]
+        Kinds by the beginnings of names; the longest that fits counts.
+
+    Returns
+    -------
+    kind : `str`
+        Empty if none fits.
+    """
+    fitting = [prefix for prefix in kinds if name.startswith(prefix)]
+    return kinds[max(fitting, key=len)] if fitting else ""
 
 
 def metric_names(
