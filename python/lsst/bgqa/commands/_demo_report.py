@@ -100,7 +100,7 @@ def print_report(
     all_patches = {row["patch"] for row in patch_rows}
     bad_patches = len({finding.place for finding in patches})
     console.print(
-        f"Nothing to complain of: {detectors - bad} of {detectors} detectors, "
+        f"Without a fault: {detectors - bad} of {detectors} detectors, "
         f"{len(all_patches) - bad_patches} of {len(all_patches)} patches."
     )
     console.print()

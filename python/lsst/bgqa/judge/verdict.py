@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._html import table
 from ..metrics import Verdict, load_catalogue
 from .words import describe_failure, kind_of
 
@@ -22,6 +23,8 @@ _IN_CONTEXT = {
     "blocks_stepX": "significance_edgeSigma",
     "blocks_stepY": "significance_edgeSigma",
 }
+# The worst failures that a notebook shows.
+_SHOWN = 10
 _SIGMA_PER_MAD = 1.482602218505602
 
 
@@ -180,6 +183,18 @@ class Judgement:
                 describe_failure(failure.metric, failure.value, failure.low, failure.high, values, place),
             )
         return "; ".join(filter(None, said.values()))
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(
+            f"{self.verdicts.count(word)} {word}" for word in dict.fromkeys(("pass", "fail", *self.verdicts))
+        )
+        worst = sorted(self.failures, key=lambda failure: -failure.severity)[:_SHOWN]
+        rows = (
+            (each.row, each.metric, *map("{:.4g}".format, (each.value, each.low, each.high, each.severity)))
+            for each in worst
+        )
+        header = ("row", "metric", "value", "passes from", "to", "x limit")
+        return f"<b>Rows</b>: {counts}{table(header, rows)}"
 
     @cached_property
     def _by_row(self) -> dict[int, list[Failure]]:
