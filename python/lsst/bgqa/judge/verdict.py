@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._html import table
 from ..metrics import Verdict, load_catalogue
 from .words import describe_failure, kind_of
 
@@ -22,6 +23,8 @@ _IN_CONTEXT = {
     "blocks_stepX": "significance_edgeSigma",
     "blocks_stepY": "significance_edgeSigma",
 }
+# The worst failures that a notebook shows.
+_SHOWN = 10
 _SIGMA_PER_MAD = 1.482602218505602
 
 
@@ -31,9 +34,9 @@ class Thresholds:
 
     Attributes
     ----------
-    low, high : `~collections.abc.Mapping` [`str`, `float`]
+    low, high : `~collections.abc.Mapping` [`str`, `float` or `None`]
         Least and greatest value that pass, by full name of the metric; they
-        take the place of the catalogue's. NaN leaves a side open.
+        take the place of the catalogue's. `None` leaves a side open.
     max_z : `~collections.abc.Mapping` [`str`, `float`]
         Greatest distance from the median of the peers that passes, in robust
         standard deviations of theirs.
@@ -41,8 +44,8 @@ class Thresholds:
         How many peers a row needs, itself included, for that.
     """
 
-    low: Mapping[str, float] = field(default_factory=dict)
-    high: Mapping[str, float] = field(default_factory=dict)
+    low: Mapping[str, float | None] = field(default_factory=dict)
+    high: Mapping[str, float | None] = field(default_factory=dict)
     max_z: Mapping[str, float] = field(default_factory=dict)
     min_peers: int = 5
 
@@ -180,6 +183,18 @@ class Judgement:
                 describe_failure(failure.metric, failure.value, failure.low, failure.high, values, place),
             )
         return "; ".join(filter(None, said.values()))
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(
+            f"{self.verdicts.count(word)} {word}" for word in dict.fromkeys(("pass", "fail", *self.verdicts))
+        )
+        worst = sorted(self.failures, key=lambda failure: -failure.severity)[:_SHOWN]
+        rows = (
+            (each.row, each.metric, *map("{:.4g}".format, (each.value, each.low, each.high, each.severity)))
+            for each in worst
+        )
+        header = ("row", "metric", "value", "passes from", "to", "x limit")
+        return f"<b>Rows</b>: {counts}{table(header, rows)}"
 
     @cached_property
     def _by_row(self) -> dict[int, list[Failure]]:

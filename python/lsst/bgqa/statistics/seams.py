@@ -25,11 +25,11 @@ class Seam(NamedTuple):
 
     Attributes
     ----------
-    first, second : `int`
+    first, second
         The patches, the lesser number first.
-    points : `int`
+    points
         Points at which both have a value.
-    mean, rms, max : `float`
+    mean, rms, max
         Mean, root mean square and largest size of the second's minus the
         first's value.
     """
@@ -48,11 +48,11 @@ class PatchSamples:
 
     Attributes
     ----------
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The patch's pixels, in the tract's coordinates.
-    column, row : `int`
+    column, row
         Number of the first point in x and y, in the tract.
-    values : `numpy.ndarray`
+    values
         Values, ``float32``, shape (ny, nx).
     """
 
@@ -67,15 +67,15 @@ class PatchSamples:
 
         Parameters
         ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             The background, in the tract's pixel coordinates.
-        step : `int`
+        step
             Distance of the points in pixels; they are where a coordinate is a
             multiple of it.
 
         Returns
         -------
-        samples : `PatchSamples`
+        samples
             The values.
 
         Raises
@@ -95,12 +95,12 @@ class PatchSamples:
 
         Parameters
         ----------
-        other : `PatchSamples`
+        other
             The other patch.
 
         Returns
         -------
-        values : `numpy.ndarray` or `None`
+        values
             The values; `None` if there are none.
         """
         (ny, nx), (other_ny, other_nx) = self.values.shape, other.values.shape
@@ -117,7 +117,7 @@ class TractMosaic:
 
     Parameters
     ----------
-    step : `int`, optional
+    step
         Distance in pixels of the points that are compared.
     """
 
@@ -130,9 +130,9 @@ class TractMosaic:
 
         Parameters
         ----------
-        patch : `int`
+        patch
             The patch.
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             Its background.
 
         Raises
@@ -147,7 +147,7 @@ class TractMosaic:
 
         Returns
         -------
-        seams : `list` [`Seam`]
+        seams
             A seam for each pair that has points in common at which both have
             a value, in the order of the patches' numbers.
         """
@@ -179,15 +179,15 @@ class TractMosaic:
 
         Parameters
         ----------
-        max_cells : `int`, optional
+        max_cells
             Most cells a side.
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             Mean of the patches that cover a cell, ``float32``, shape (ny,
             nx); NaN where none does.
-        bbox : `~lsst.bgqa.background.Box`
+        bbox
             Pixels that the cells cover, in the tract's coordinates.
 
         Raises
@@ -259,12 +259,12 @@ def seam_metrics(seams: Iterable[Seam]) -> dict[str, float]:
 
     Parameters
     ----------
-    seams : `~collections.abc.Iterable` [`Seam`]
+    seams
         The seams.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         Metrics of the tract group by full name: every point of an overlap
         counts once for each pair. Without a seam there are none.
     """
