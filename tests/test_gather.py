@@ -306,10 +306,11 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
             detector=row["detector"],
             collections="all",
         )
-        quantities = quantities_of(bundle)
         # What stands out is told among the visit's others.
         quantities = {
-            name: value for name, value in quantities.items() if not name.startswith("significance_")
+            name: value
+            for name, value in quantities_of(bundle).items()
+            if not name.startswith("significance_")
         }
         assert {name: row[name] for name in quantities} == {
             name: pytest.approx(quantity.value, rel=1e-12) for name, quantity in quantities.items()

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from test_export import parse
 
 from lsst.bgqa.cli import main
-from lsst.bgqa.commands.demo import _COADD_TASKS, _SUBSETS
+from lsst.bgqa.commands.demo import _SUBSETS
 from lsst.bgqa.dashboard import influx
 from lsst.bgqa.dashboard.influx import InfluxServer
 from lsst.bgqa.errors import UserError
@@ -193,8 +193,7 @@ def test_the_demo_comes_back(real: RealServer, tmp_path: Path) -> None:
     make_repository(tmp_path / "demo")
     subsets = ",".join(_SUBSETS)
     pipeline = Pipeline.from_uri(f"resource://lsst.bgqa/pipelines/backgroundQa.yaml#{subsets}")
-    for label in _COADD_TASKS:
-        pipeline.addConfigOverride(label, "unit", "nJy")
+    pipeline.addConfigOverride("parameters", "coaddUnit", "nJy")
     butler = SimplePipelineExecutor.prep_butler(repo, inputs=[INPUT_RUN], output="demo/backgroundQa")
     executor = SimplePipelineExecutor.from_pipeline(pipeline, butler=butler)
     executor.run(register_dataset_types=True)

@@ -29,7 +29,8 @@ TASKS = Path(__file__).parents[1] / "python" / "lsst" / "bgqa" / "tasks"
 
 # The groups and metrics that dashboards rely on: names are never changed.
 EXPECTED = {
-    "coverage": "pixelCount nanPixelCount finiteFraction layerCount binCount badBinCount inputVisitCount",
+    "coverage": "pixelCount nanPixelCount finiteFraction layerCount binCount badBinCount dataFraction "
+    "rangeExcess inputVisitCount",
     "level": "min max mean median std sigmaMad p01 p05 p25 p75 p95 p99 range negativeFraction",
     "shape": "gradientX gradientY gradientAmplitude gradientAngle residualRms roughness",
     "edges": "edgeExcess cornerExcess extrapolationOvershoot",

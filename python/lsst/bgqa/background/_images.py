@@ -68,6 +68,13 @@ class FieldLayer:
         return self.values.shape[0], self.values.shape[1]
 
     @property
+    def measured(self) -> np.ndarray:
+        """Which points hold data (`numpy.ndarray` of `bool`, shape (ny,
+        nx)).
+        """
+        return np.isfinite(self.values)
+
+    @property
     def method(self) -> str:
         """How pixels are made, in words."""
         return self.kind

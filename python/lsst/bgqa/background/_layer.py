@@ -17,6 +17,8 @@ from ._errors import BackgroundError
 _MAX_PIXELS = 2**31 - 1
 # Far beyond any use (the pipelines' largest is 6), but the fit stays small.
 _MAX_ORDER = 32
+# The bit that afw gives the mask plane, unless a file says otherwise.
+_NO_DATA = 8
 # Terms times bins: a fit's memory is 16 bytes each.
 _MAX_FIT = 1 << 26
 
@@ -240,6 +242,26 @@ class Layer:
         (`numpy.ndarray` of ``float64``, shape (ny,)).
         """
         return _bin_centers(self.y_edges) + self.bbox.y0
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Which bins hold data (`numpy.ndarray` of `bool`, shape (ny, nx)):
+        those that have a value, are not masked as ``NO_DATA``, have a finite
+        error where any has one, and count in a fit.
+
+        A bin may have a value although nothing was measured there: one that
+        its neighbours, or the median of all, gave it.
+        """
+        measured = np.isfinite(self.values)
+        bit = self.mask_planes.get("NO_DATA") if self.mask_planes else _NO_DATA
+        if bit is not None:
+            measured &= (self.mask & (1 << bit)) == 0
+        known = np.isfinite(self.standard_error)
+        if known.any():
+            measured &= known
+        if self.approximation.style is ApproxStyle.CHEBYSHEV:
+            measured &= np.isfinite(self.fit_weights)
+        return measured
 
     @property
     def fit_weights(self) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("measure_images",)
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -54,6 +55,7 @@ def measure_images(console: Console, repo: Path, output: str, generation: DemoGe
     ~lsst.bgqa.errors.UserError
         Raised if pipetask fails.
     """
+    # One visit has images; in the same run, nothing would be done of the others.
     arguments = [
         *("run", "-b", str(repo), "-p", f"{generation.location}#residual,gatherResidualSky"),
         *("-i", INPUT_RUN, "-o", output, "--register-dataset-types"),
@@ -106,7 +108,8 @@ def _print_requirement(console: Console, repo: Path, output: str) -> None:
     from ..dashboard import Campaign
     from ..dashboard.requirement import has_precision, sky_brightness_precision
 
-    console.print(f"$ bgqa requirement {repo} {output}", soft_wrap=True, markup=False)
+    words = shlex.join(["bgqa", "requirement", str(repo), output])
+    console.print(f"$ {words}", soft_wrap=True, markup=False)
     with Campaign(str(repo), output) as campaign:
         bands = [
             band

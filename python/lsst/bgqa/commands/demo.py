@@ -5,6 +5,8 @@ __all__ = ("demo",)
 
 import contextlib
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,7 @@ from ._paths import LocalPath
 if TYPE_CHECKING:
     from rich.console import Console
 
-_SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "coaddResidual", "gather")
-_COADD_TASKS = (
-    "coaddBackgroundQa",
-    "tractBackgroundQa",
-    "gatherCoaddBackgroundQa",
-    "gatherTractBackgroundQa",
-    "coaddResidualSky",
-)
+_SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "gather")
 
 
 @click.command
@@ -42,7 +37,7 @@ def demo(folder: Path, generation: str) -> None:
     of them, and makes a report for a browser. A second run uses the
     repository again.
     """
-    from ..standalone.demo import GENERATIONS, INPUT_RUN, make_repository
+    from ..standalone.demo import DETECTORS, FILTERS, GENERATIONS, INPUT_RUN, PATCHES, VISITS, make_repository
     from ._console import make_console, track
     from ._demo_pictures import draw_worst
     from ._demo_report import print_report
@@ -51,6 +46,11 @@ def demo(folder: Path, generation: str) -> None:
 
     form = GENERATIONS[generation]
     console = make_console()
+    console.print(
+        f"A simulated survey: {len(VISITS)} visits of {len(DETECTORS)} detectors, {len(PATCHES)} patches in "
+        f"{len(FILTERS)} bands",
+        soft_wrap=True,
+    )
     with track(console, "Making the repository") as progress:
         new = make_repository(folder, progress, generation)
     state = "made" if new else "there already"
@@ -63,11 +63,10 @@ def demo(folder: Path, generation: str) -> None:
         *("run", "-b", str(folder), "-p", f"{form.location}#{','.join(_SUBSETS)}"),
         *("-i", INPUT_RUN, "-o", output, "--register-dataset-types"),
     ]
-    for label in _COADD_TASKS if generation == "dp02" else ():
-        # The simulated coadds are calibrated, unlike those of DP0.2.
-        arguments += ["-c", f"{label}:unit=nJy"]
-    # A small camera in a flat sky does not tell how its pixels lie.
-    arguments += ["-c", "visitBackgroundQa:mirrored=True"]
+    arguments += form.options
+    # A small camera in a flat sky does not tell how its pixels lie. Pictures of
+    # stacks are what takes longest.
+    arguments += ["-c", "visitBackgroundQa:mirrored=True", "-c", "stackBackgrounds:do_plot=False"]
     print_command(console, arguments)
     with track(console, "Running quanta") as progress:
         summary = run_pipetask(arguments, folder / "pipetask.log", progress)
@@ -77,11 +76,27 @@ def demo(folder: Path, generation: str) -> None:
     console.print()
     faulty = measure_images(console, folder, output, form)
     console.print()
-    pictures = draw_worst(console, folder, worst, form, faulty)
+    pictures = draw_worst(console, folder, worst, faulty, form)
     console.print()
     report = _make_report(console, folder, [output, *filter(None, [pictures])])
     console.print()
     _say_what_is_next(console, folder, report)
+    console.print()
+    _print_next(console, folder, output)
+
+
+def _print_next(console: Console, folder: Path, collection: str) -> None:
+    """Print what a shell needs to look further, whatever it has by now."""
+    lines = ['eval "$(bgqa env)"']
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("bgqa") is None and activate.is_file():
+        lines.insert(0, shlex.join(["source", str(activate)]))
+    lines.append(
+        shlex.join(["butler", "query-datasets", str(folder), "*_metrics", "--collections", collection])
+    )
+    console.print("To look further, in this shell or in another:")
+    for line in lines:
+        console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
 def _make_report(console: Console, folder: Path, collections: list[str]) -> Path | None:

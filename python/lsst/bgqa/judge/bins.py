@@ -28,7 +28,7 @@ class Bins:
     ----------
     values : `numpy.ndarray`
         All layers' sum at the bins' centres, ``float64``, shape (ny, nx);
-        NaN where the bin has no value.
+        NaN where the bin holds no data.
     errors : `numpy.ndarray`
         Standard errors, the same shape; zero where they are not known.
     bbox : `~lsst.bgqa.background.Box`
@@ -82,7 +82,7 @@ class Bins:
         else:
             y, x = finest.bin_centers_y - bbox.y0, finest.bin_centers_x - bbox.x0
             values = finest.values.astype(np.float64)
-            values[~np.isfinite(values)] = np.nan
+            values[~finest.measured] = np.nan
             errors = np.zeros(values.shape)
             if isinstance(finest, Layer):
                 known = np.isfinite(finest.standard_error)

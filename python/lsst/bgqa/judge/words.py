@@ -26,6 +26,8 @@ def _left(words: str) -> _Words:
 _WORDS = {
     "coverage_pixelCount": _Words("no pixel", ""),
     "coverage_finiteFraction": _Words("pixels without a value", ""),
+    "coverage_dataFraction": _Words("mostly extrapolated: too few bins with data", ""),
+    "coverage_rangeExcess": _Words("", "extrapolated pixels beyond all bins"),
     "significance_edgeSigma": _Words("bright edges", "dark edges"),
     "significance_cornerSigma": _Words("a bright corner", "a dark corner"),
     "significance_segmentSigma": _Words("an amplifier step: low", "an amplifier step: high"),
@@ -74,6 +76,7 @@ _WORDS = {
 _MIN_CONTRAST = 3.0
 # What one cause does to two metrics is said once.
 _KINDS = {
+    "coverage_dataFraction": "coverage_finiteFraction",
     "context_levelSigma": "level",
     "context_levelChangeSigma": "level",
     "context_seamSigma": "level",

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from ..background import BackgroundModel
 from ..statistics.comparison import comparison_statistics
 from ._sampling import sample_background
-from ._style import add_color_bar, extent_of, label_pixels, new_figure, set_title, unit_label
+from ._style import add_color_bar, extent_of, in_style, label_pixels, new_figure, set_title, unit_label
 
 _MAX_MODELS = 4
 
 
+@in_style
 def plot_differences(
     differences: Mapping[str, BackgroundModel], title: str = "", *, judged: str = "the background judged"
 ) -> Figure:

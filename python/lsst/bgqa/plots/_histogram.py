@@ -10,9 +10,10 @@ from matplotlib.ticker import EngFormatter
 
 from ..background import BackgroundModel
 from ..statistics import background_statistics, pixel_distribution
-from ._style import OKABE_ITO, new_figure, set_title, unit_label
+from ._style import OKABE_ITO, in_style, new_figure, set_title, unit_label
 
 
+@in_style
 def plot_histogram(model: BackgroundModel, title: str = "", *, bins: int = 50) -> Figure:
     """Show the distribution of a background's pixels.
 

@@ -9,9 +9,10 @@ from ..background import BackgroundModel
 from ._background import draw_background
 from ._bumps import draw_bumps
 from ._histogram import draw_histogram
-from ._style import new_figure, set_title
+from ._style import in_style, new_figure, set_title
 
 
+@in_style
 def plot_overview(model: BackgroundModel, title: str = "", *, threshold: float | None = None) -> Figure:
     """Show all that a background alone tells: its image, histogram and bumps.
 

@@ -11,6 +11,7 @@ __all__ = (
     "inner_bounds",
     "keeps_bins",
     "primary_layer",
+    "range_excess",
     "roughness",
 )
 
@@ -27,6 +28,7 @@ SIGMA_PER_MAD = 1.482602218505602
 
 def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
     """Count pixels, of which all are finite or none, layers and bins."""
+    fractions = [float(layer.measured.mean()) for layer in model.layers if layer.values.size]
     return {
         "pixelCount": model.bbox.area,
         "nanPixelCount": 0 if finite else model.bbox.area,
@@ -34,7 +36,38 @@ def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
         "layerCount": len(model.layers),
         "binCount": sum(layer.values.size for layer in model.layers),
         "badBinCount": sum(int((~np.isfinite(layer.values)).sum()) for layer in model.layers),
+        "dataFraction": min(fractions, default=math.nan),
     }
+
+
+def range_excess(model: BackgroundModel, minimum: float, maximum: float) -> float:
+    """Tell how far pixels leave the range of the bins that hold data.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The background; its layer with the most bins counts, the others'
+        values there added.
+    minimum, maximum : `float`
+        The least and the greatest pixel.
+
+    Returns
+    -------
+    excess : `float`
+        The distance in units of that range; NaN if no bin holds data.
+    """
+    layer = primary_layer(model)
+    if not layer.measured.any():
+        return math.nan
+    values = layer.values.astype(np.float64)
+    others = tuple(other for other in model.layers if other is not layer)
+    if others:
+        y, x = layer.bin_centers_y - model.bbox.y0, layer.bin_centers_x - model.bbox.x0
+        values += BackgroundModel(others).evaluate(y, x)
+    values = values[layer.measured]
+    excess = max(values.min() - minimum, maximum - values.max())
+    # Bins that are all equal have pixels that differ by their rounding.
+    return float(excess / max(np.ptp(values), model.rounding)) if excess > model.rounding else 0.0
 
 
 def roughness(values: np.ndarray) -> float:

@@ -66,6 +66,8 @@ class ClosureMap:
     classes
         The most worrying `ClosureClass` of each cell, ``uint8``, shape (ny,
         nx).
+    typical
+        The most common class of each cell, of the same type and shape.
     residual
         The residual of largest size in each cell, ``float32``, shape (ny,
         nx), in the pixels' unit; NaN in a cell where nothing was compared.
@@ -76,6 +78,7 @@ class ClosureMap:
     """
 
     classes: np.ndarray
+    typical: np.ndarray
     residual: np.ndarray
     bbox: Box
     step: int
@@ -283,6 +286,7 @@ class _Comparison:
         self.squares: list[float] = []
         cells = (-(-shape[0] // step), -(-shape[1] // step)) if step else (0, 0)
         self.map_classes = np.zeros(cells, dtype=np.uint8)
+        self.map_typical = np.zeros(cells, dtype=np.uint8)
         self.map_residual = np.full(cells, np.nan, dtype=np.float32)
 
     def add(self, start: int, before: np.ndarray, after: np.ndarray, layers: list[np.ndarray]) -> None:
@@ -348,6 +352,11 @@ class _Comparison:
         y, x = (np.arange(0, size, self.step) for size in classes.shape)
         cells = slice(start // self.step, start // self.step + len(y))
         self.map_classes[cells] = np.maximum.reduceat(np.maximum.reduceat(classes, y, axis=0), x, axis=1)
+        counts = [
+            np.add.reduceat(np.add.reduceat(classes == kind, y, axis=0, dtype=np.int64), x, axis=1)
+            for kind in ClosureClass
+        ]
+        self.map_typical[cells] = np.argmax(counts, axis=0)
         high = np.fmax.reduceat(np.fmax.reduceat(residual, y, axis=0), x, axis=1)
         low = np.fmin.reduceat(np.fmin.reduceat(residual, y, axis=0), x, axis=1)
         self.map_residual[cells] = np.where(high > -low, high, low)
@@ -362,7 +371,11 @@ class _Comparison:
             rms_residual=math.sqrt(math.fsum(self.squares) / self.residuals) if self.residuals else math.nan,
             max_ulp=self.max_ulp if self.residuals else math.nan,
             edge_width=self.edge,
-            map=ClosureMap(self.map_classes, self.map_residual, bbox, self.step) if self.step else None,
+            map=(
+                ClosureMap(self.map_classes, self.map_typical, self.map_residual, bbox, self.step)
+                if self.step
+                else None
+            ),
         )
 
 

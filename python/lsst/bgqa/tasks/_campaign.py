@@ -38,6 +38,12 @@ BACKGROUND_GROUPS = ("coverage", "level", "shape", "edges", "bumps", "blocks", "
 TABLE_GROUPS = (*BACKGROUND_GROUPS, "context")
 """Groups of the metrics that a background has among others (`tuple`)."""
 
+PATCH_LOW: dict[str, float | None] = {"coverage_dataFraction": None}
+PATCH_HIGH: dict[str, float | None] = {"coverage_rangeExcess": None, "significance_holeFraction": None}
+"""Limits that do not hold for patches (`dict` [`str`, `float`]): at the edge
+of a survey they have bins without data, and no use for the pixels there.
+"""
+
 NOT_IN_TABLES = ("coverage_inputVisitCount",)
 """Metrics of these groups that come from elsewhere (`tuple`)."""
 

@@ -41,7 +41,14 @@ from ..background import BackgroundError
 from ..judge import History, Thresholds, add_history, compare_detectors, compare_history, judge_rows
 from ..metrics import load_catalogue, quantities_of
 from ..statistics.focal_plane import tangent_plane
-from ._campaign import TABLE_GROUPS, kind_of_detector, metric_names, region_vertices
+from ._campaign import (
+    PATCH_HIGH,
+    PATCH_LOW,
+    TABLE_GROUPS,
+    kind_of_detector,
+    metric_names,
+    region_vertices,
+)
 from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
 
@@ -584,8 +591,7 @@ class GatherCoaddMetricsConfig(
             "blocks_stepX": 12.0,
             "blocks_stepY": 12.0,
         }
-        # Patches at the edge of a survey have bins without a value.
-        self.high = {"significance_holeFraction": None}  # type: ignore[dict-item]
+        self.low, self.high = PATCH_LOW, PATCH_HIGH  # type: ignore[assignment]
 
 
 class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):

@@ -29,6 +29,8 @@ from ..metrics import to_quantities
 from ..statistics import background_statistics
 from ..statistics.seams import Seam, TractMosaic, seam_deviations, seam_metrics
 from ._campaign import (
+    PATCH_HIGH,
+    PATCH_LOW,
     LeftOut,
     NamedBackground,
     load_each,
@@ -96,6 +98,11 @@ class TractBackgroundQaConfig(BackgroundQaConfig, pipelineConnections=TractBackg
         check=lambda value: value >= 1,
     )
     do_plot = Field[bool]("Draw a picture of the tract.", default=True)
+
+    def setDefaults(self) -> None:
+        """Leave out limits that do not hold for patches."""
+        super().setDefaults()
+        self.judge.low, self.judge.high = PATCH_LOW, PATCH_HIGH  # type: ignore[assignment]
 
 
 class TractBackgroundQaTask(PipelineTask):

@@ -76,6 +76,12 @@ class DemoGeneration:
         return f"resource://lsst.bgqa/pipelines/{self.pipeline}"
 
     @property
+    def options(self) -> list[str]:
+        """What pipetask has to be told of the datasets (`list` [`str`])."""
+        # The simulated coadds are calibrated, unlike those of DP0.2.
+        return ["-c", "parameters:coaddUnit=nJy"] if self.name == "dp02" else []
+
+    @property
     def visit_types(self) -> dict[str, str]:
         """Storage class of each dataset type of visits."""
         if self.has_fields:
