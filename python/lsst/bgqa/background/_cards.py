@@ -59,6 +59,8 @@ def read_images(data: bytes) -> list[Image]:
     BackgroundError
         Raised if the content is something else, or not all there.
     """
+    if data.startswith(b"\x1f\x8b"):
+        raise BackgroundError("is compressed as a whole by gzip, as no Butler's files are; gunzip it first")
     if not data.startswith(b"SIMPLE  ="):
         raise BackgroundError("not a FITS file")
     images: list[Image] = []
