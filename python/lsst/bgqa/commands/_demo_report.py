@@ -100,7 +100,7 @@ def print_report(
     all_patches = {row["patch"] for row in patch_rows}
     bad_patches = len({finding.place for finding in patches})
     console.print(
-        f"Nothing to complain of: {detectors - bad} of {detectors} detectors, "
+        f"Without faults: {detectors - bad} of {detectors} detectors, "
         f"{len(all_patches) - bad_patches} of {len(all_patches)} patches."
     )
     console.print()
@@ -172,7 +172,7 @@ def _print_places(
     table.add_column("what is wrong")
     table.add_column(over, no_wrap=True)
     table.add_column("at worst")
-    table.add_column("x limit", justify="right", no_wrap=True)
+    table.add_column("times the limit", justify="right", no_wrap=True)
 
     def severity(found: Mapping[str, list[_Finding]]) -> float:
         return max(finding.severity for each in found.values() for finding in each)
