@@ -43,6 +43,8 @@ from lsst.bgqa.tasks._campaign import NamedBackground
 from lsst.daf.butler import Butler
 from lsst.pipe.base import Instrument
 
+README = Path(__file__).parents[1] / "README.md"
+
 
 def judge(visit: DemoVisit) -> dict[int, str]:
     """Return what is said of each detector, by its number."""
@@ -249,9 +251,10 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
     runs = []
     for state in ("made", "there already"):
         shown = run_demo(folder)
-        # Something to read soon, and all of it in a minute.
+        # Something to read soon, and all of it in a minute; busy cores are
+        # slower by a fourth.
         assert shown.first_line < 20
-        assert shown.cpu < 60
+        assert shown.cpu < 75
         output = shown.output
         assert f"({state};" in output
         assert "$ pipetask run -b 'my demo'" in output
@@ -285,6 +288,12 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
         assert "calexpBackground_metrics" in type_in(tmp_path, *lines)
         (command,) = re.findall(r"^\$ (bgqa requirement .*)$", output, re.MULTILINE)
         assert "OSS-REQ-0387" in type_in(tmp_path, lines[0], command)
+        # The README shows what was typed.
+        shown_there = re.findall(
+            r"^\$ ((?:pipetask|bgqa report|bgqa requirement) .*)$", README.read_text(), re.MULTILINE
+        )
+        typed = output.replace("'my demo'", "demo").replace("'my demo/report'", "demo/report")
+        assert shown_there and all(f"$ {command}" in typed for command in shown_there)
         match = re.search(r"RUN (demo/backgroundQa/\w+)", output)
         assert match is not None
         runs.append(match[1])

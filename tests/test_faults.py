@@ -187,7 +187,8 @@ def check_nothing_is_lost(pilot: Pilot, undisturbed: Undisturbed, collection: st
     assert done(pilot.repo, collection) == QUANTA
     assert faults_of(pilot.repo) == []
     assert strays(pilot.repo) == []
-    assert differences(values(pilot.repo, collection), undisturbed.values) == []
+    found = differences(values(pilot.repo, collection), undisturbed.values)
+    assert found == [], found
 
 
 def check_what_a_kill_left(pilot: Pilot) -> dict[str, int]:

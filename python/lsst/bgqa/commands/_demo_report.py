@@ -172,7 +172,7 @@ def _print_places(
     table.add_column("what is wrong")
     table.add_column(over, no_wrap=True)
     table.add_column("at worst")
-    table.add_column("times the limit", justify="right", no_wrap=True)
+    table.add_column("x limit", justify="right", no_wrap=True)
 
     def severity(found: Mapping[str, list[_Finding]]) -> float:
         return max(finding.severity for each in found.values() for finding in each)

@@ -27,7 +27,7 @@ _WHAT = {
     "residual_haloSignificance": "dark halo",
     "residual_crowdingSignificance": "crowding",
 }
-_MOST_IMAGES = 3
+_MOST_IMAGES = 2
 
 
 def measure_images(console: Console, repo: Path, output: str, generation: DemoGeneration) -> list[int]:
