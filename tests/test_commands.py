@@ -28,7 +28,7 @@ INPUT = "bgqa/ingested"
 
 # test_faults.py types what that page says, after the faults that it is for;
 # test_demo.py compares what the README shows of the demo with the demo.
-ELSEWHERE = re.compile(r"pipetask run -b demo|bgqa report demo")
+ELSEWHERE = re.compile(r"pipetask run -b demo|bgqa (report|requirement) demo")
 # What only a site has.
 NOT_HERE = {
     "bps report --id ID": "Parsl keeps no record of jobs",
