@@ -9,6 +9,7 @@ from collections.abc import Callable
 import astropy.units as u
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline
 
 from lsst.bgqa import BackgroundModel
 from lsst.bgqa.background import Box
@@ -29,6 +30,7 @@ from lsst.bgqa.judge import (
     words_for,
 )
 from lsst.bgqa.judge.bins import Bins
+from lsst.bgqa.judge.field import SmoothField, field_terms
 from lsst.bgqa.judge.significance import largest_hole
 from lsst.bgqa.judge.templates import make_bank
 from lsst.bgqa.tasks._campaign import metric_names
@@ -186,6 +188,22 @@ def test_templates_find_themselves() -> None:
     assert make_bank(SHAPE, (4, 1), 1) is bank
     ring = bank.families["ring"].start
     assert np.abs(bank.draw(ring)).max() == pytest.approx(1, abs=0.01)
+
+
+def test_radial_splines_are_scipys() -> None:
+    rng = np.random.default_rng(1)
+    positions = rng.uniform(-0.75, 0.75, (200, 2))
+    order, pieces = 3, 13
+    coefficients = rng.normal(size=9 + pieces + 2)
+    inner = np.sqrt(np.linspace(0.35**2, 1.0, pieces + 1))
+    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+    spline = BSpline(knots, np.concatenate([[0.0], coefficients[9:]]), 3)
+    x, y = positions.T
+    powers = [x ** (n - j) * y**j for n in range(1, 4) for j in range(n + 1)]
+    expected = np.stack(powers, axis=1) @ coefficients[:9] + spline(np.clip(np.hypot(x, y), 0.35, None))
+    field = SmoothField(order, pieces, coefficients)
+    np.testing.assert_allclose(field(positions), expected, atol=1e-12)
+    np.testing.assert_allclose(field_terms(positions, order, pieces) @ coefficients, expected, atol=1e-12)
 
 
 def test_largest_hole_is_connected_by_sides() -> None:

@@ -53,12 +53,18 @@ class SmoothField:
         values : `numpy.ndarray`
             Shape (...).
         """
-        return field_terms(positions, self.order, self.pieces) @ self.coefficients
+        count = (self.order + 1) * (self.order + 2) // 2 - 1
+        values = _powers(positions, self.order) @ self.coefficients[:count]
+        if self.pieces:
+            values += _spline(positions, np.concatenate([[0.0], self.coefficients[count:]]))
+        return np.asarray(values)
 
 
 def _powers(positions: np.ndarray, order: int) -> np.ndarray:
-    x, y = positions[..., 0], positions[..., 1]
-    return np.stack([x ** (n - j) * y**j for n in range(1, order + 1) for j in range(n + 1)], axis=-1)
+    x, y = ([np.ones_like(axis), axis] for axis in (positions[..., 0], positions[..., 1]))
+    for powers in (x, y):
+        powers += [powers[1] ** n for n in range(2, order + 1)]
+    return np.stack([x[n - j] * y[j] for n in range(1, order + 1) for j in range(n + 1)], axis=-1)
 
 
 def _radial(positions: np.ndarray, pieces: int) -> np.ndarray:
@@ -67,11 +73,8 @@ def _radial(positions: np.ndarray, pieces: int) -> np.ndarray:
     By de Boor's recursion: to import scipy.interpolate takes longer than to
     judge a visit.
     """
-    radius = np.clip(np.hypot(positions[..., 0], positions[..., 1]), _RADIAL_START, None)[..., None]
-    # Rings of one area: detectors are as many in each.
-    inner = np.sqrt(np.linspace(_RADIAL_START**2, 1.0, pieces + 1))
-    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    piece = np.clip(np.searchsorted(inner, radius, side="right") - 1, 0, pieces - 1) + 3
+    radius, knots, piece = _pieces_of(positions, pieces)
+    radius, piece = radius[..., None], piece[..., None]
     splines = (np.arange(len(knots) - 1) == piece).astype(float)
     for degree in (1, 2, 3):
         widths = knots[degree:] - knots[:-degree]
@@ -79,6 +82,27 @@ def _radial(positions: np.ndarray, pieces: int) -> np.ndarray:
         rising = (radius - knots[: -degree - 1]) * slopes[:-1] * splines[..., :-1]
         splines = rising + (knots[degree + 1 :] - radius) * slopes[1:] * splines[..., 1:]
     return splines
+
+
+def _spline(positions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Evaluate a sum of the splines of `_radial`, of which four are not zero."""
+    radius, knots, piece = _pieces_of(positions, len(coefficients) - 3)
+    parts = [coefficients[piece - 3 + j] for j in range(4)]
+    for degree in (1, 2, 3):
+        for j in range(3, degree - 1, -1):
+            first, last = knots[piece - 3 + j], knots[piece + 1 + j - degree]
+            share = (radius - first) / (last - first)
+            parts[j] = (1 - share) * parts[j - 1] + share * parts[j]
+    return np.asarray(parts[3])
+
+
+def _pieces_of(positions: np.ndarray, pieces: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return radii, the splines' knots, and the knot before each radius."""
+    radius = np.clip(np.hypot(positions[..., 0], positions[..., 1]), _RADIAL_START, None)
+    # Rings of one area: detectors are as many in each.
+    inner = np.sqrt(np.linspace(_RADIAL_START**2, 1.0, pieces + 1))
+    piece = np.clip(np.searchsorted(inner, radius, side="right") - 1, 0, pieces - 1) + 3
+    return radius, np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3]), piece
 
 
 def robust_scale(values: np.ndarray) -> float:

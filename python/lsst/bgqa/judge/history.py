@@ -19,7 +19,6 @@ from .visit import SMOOTH
 # Two others that differ by more do not say which of them is usual.
 _AGREEMENT = 4.0
 _MOST = 256
-_SLOPE_FLOOR = 2.0
 # Distance of the quartiles of a normal distribution.
 _QUARTILES = 1.349
 
@@ -176,7 +175,7 @@ def compare_history(
 
     level, level_sigma = changes("context_levelDeviation", level_floor)
     # Where the sky is steep, all visits follow the smooth field less well.
-    x, y, bowl = (changes(name, _SLOPE_FLOOR * floor) for name in SMOOTH)
+    x, y, bowl = (changes(name, floor) for name in SMOOTH)
     # What a shape explains has a slope, and a bowl, as well.
     catalogue = load_catalogue()
     explained = np.zeros(len(values), dtype=bool)

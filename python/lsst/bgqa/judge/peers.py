@@ -187,8 +187,9 @@ def _compare_slopes(columns: _Columns, placed: np.ndarray, outlines: np.ndarray,
     bowl = amplitudes[:, 2] / scales[2] / excess[:, 1]
     rows = np.arange(len(placed))
     steeper = np.argmax(np.abs(amplitudes[:, :2]), axis=1)
-    for name, column in zip(SMOOTH, amplitudes.T, strict=True):
-        columns[name][placed] = column
+    # Planes and bowls alone do not follow a steep sky from visit to visit.
+    for name, column, kind in zip(SMOOTH, amplitudes.T, (0, 0, 1), strict=True):
+        columns[name][placed] = np.where(excess[:, kind] > 1, np.nan, column)
     limits = _limits()
     # Other faults have a slope, and a bowl, as well.
     local = np.zeros(len(placed), dtype=bool)
