@@ -40,6 +40,8 @@ from lsst.bgqa.tasks._campaign import NamedBackground
 from lsst.daf.butler import Butler
 from lsst.pipe.base import Instrument
 
+README = Path(__file__).parents[1] / "README.md"
+
 
 def judge(visit: DemoVisit) -> dict[int, str]:
     """Return what is said of each detector, by its number."""
@@ -269,6 +271,12 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
         assert "calexpBackground_metrics" in type_in(tmp_path, *lines)
         (command,) = re.findall(r"^\$ (bgqa requirement .*)$", output, re.MULTILINE)
         assert "OSS-REQ-0387" in type_in(tmp_path, lines[0], command)
+        # The README shows what was typed.
+        shown_there = re.findall(
+            r"^\$ ((?:pipetask|bgqa report|bgqa requirement) .*)$", README.read_text(), re.MULTILINE
+        )
+        typed = output.replace("'my demo'", "demo").replace("'my demo/report'", "demo/report")
+        assert shown_there and all(f"$ {command}" in typed for command in shown_there)
         match = re.search(r"RUN (demo/backgroundQa/\w+)", output)
         assert match is not None
         runs.append(match[1])

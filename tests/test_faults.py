@@ -187,7 +187,8 @@ def check_nothing_is_lost(pilot: Pilot, undisturbed: Undisturbed, collection: st
     assert done(pilot.repo, collection) == QUANTA
     assert faults_of(pilot.repo) == []
     assert strays(pilot.repo) == []
-    assert differences(values(pilot.repo, collection), undisturbed.values) == []
+    found = differences(values(pilot.repo, collection), undisturbed.values)
+    assert found == [], found
 
 
 def check_what_a_kill_left(pilot: Pilot) -> dict[str, int]:
@@ -345,6 +346,23 @@ def test_killed_while_writing(when: str, dataset: str, undisturbed: Undisturbed,
     assert [path for path in strays(pilot.repo) if dataset in path] == ([left] if when == "before" else [])
     assert pilot.type("What is left of a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
+
+
+def test_a_log_that_a_kill_lost_is_lost_alone(undisturbed: Undisturbed, pilot: Pilot) -> None:
+    """Between a quantum's metadata and its log: the page says so."""
+    script = pilot.folder / "killer.py"
+    script.write_text(KILLER)
+    command = pilot.command("Begin so that you can go on").replace(
+        "pipetask run", f"exec {sys.executable} {script} before backgroundQa_log run", 1
+    )
+    assert execute(command, cwd=pilot.folder).returncode == -signal.SIGKILL
+    pilot.go_on()
+    assert pilot.type("What is left of a killed process").returncode == 0
+    check_nothing_is_lost(pilot, undisturbed)
+    with Butler.from_config(str(pilot.repo), collections=RUN) as butler:
+        counts = {name: len(butler.query_datasets(f"backgroundQa_{name}")) for name in ("metadata", "log")}
+    assert counts["log"] == counts["metadata"] - 1
+    assert "its log is lost for good" in " ".join(PAGE.read_text().split())
 
 
 # --- Killed for time -----------------------------------------------------

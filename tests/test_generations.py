@@ -381,7 +381,9 @@ def test_residual_sky_end_to_end(name: str, tmp_path: Path) -> None:
     coadd = repository.generation.coadds[1]
     metrics = quantities_of(butler.get(f"{coadd}_residual_metrics", PATCH, collections="out"))
     unit = repository.generation.units[1]
-    assert ("residual_skyBrightnessError" in metrics) == (unit == "nJy")
+    assert ("residual_backgroundLevel" in metrics) == (unit == "nJy")
+    # A coadd's background is what was left of the sky.
+    assert "residual_skyBrightnessError" not in metrics
     row = butler.get(f"{coadd}_residual_campaign_table", skymap="map", collections="out").to_pylist()[0]
     assert row["residual_noise"] == pytest.approx(5, rel=0.02)
 

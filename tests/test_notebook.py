@@ -18,6 +18,7 @@ from nbformat import NotebookNode
 
 from lsst.bgqa import stack
 from lsst.bgqa.standalone.demo import DETECTORS, FILTERS, INPUT_RUN, VISITS, make_repository, visit_background
+from lsst.daf.butler import Butler, CollectionType
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
@@ -125,17 +126,13 @@ def test_notebook_shows_what_is_in_the_demo(tmp_path: Path) -> None:
 def test_notebook_runs_on_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One cell changes, to the one that the notebook gives for DP1."""
     make_repository(tmp_path / "repository", generation="dp1")
+    with Butler.from_config(str(tmp_path / "repository"), writeable=True) as butler:
+        butler.collections.register("LSSTComCam/DP1", CollectionType.CHAINED)
+        butler.collections.redefine_chain("LSSTComCam/DP1", INPUT_RUN)
     monkeypatch.setenv("DAF_BUTLER_REPOSITORIES", f'{{"dp1": "{tmp_path / "repository"}"}}')
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = {cell.id: cell for cell in notebook.cells}
     (block,) = re.findall(r"```python\n(.*?)```", cells["settings-dp1"].source, re.DOTALL)
-    # The names are the release's; collection and data IDs are the demo's.
-    for line in (
-        'INPUTS = "demo/inputs"',
-        'VISIT = {"instrument": "DemoCam", "visit": 2026100900001, "detector": 4}',
-        'PATCH = {"skymap": "demo", "tract": 1, "patch": 3, "band": "i"}',
-    ):
-        block += f"{line}\n"
     cells["settings"].source = block
     shown = run(notebook, tmp_path / "elsewhere")
     assert "visit_image_background" in text(shown["browse"])

@@ -134,7 +134,16 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 
 def test_compressed_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(b"SIMPLE  =                    T".ljust(1 << 28), 1)
-    assert "not a FITS file" in fault(bomb)
+    assert "gunzip it first" in fault(bomb)
+
+
+def test_a_file_that_gzip_compressed_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "calexpBackground.fits.gz"
+    path.write_bytes(gzip.compress(content()))
+    with pytest.raises(
+        BackgroundError, match=r"calexpBackground\.fits\.gz: is compressed .* by gzip.*gunzip it first"
+    ):
+        BackgroundModel.read_fits(path)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5])

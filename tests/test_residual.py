@@ -200,7 +200,7 @@ def pulls(
         check_pulls(name, values)
 
 
-def check_pulls(name: str, values: npt.ArrayLike) -> None:
+def check_pulls(name: str, values: list[float] | np.ndarray) -> None:
     """Check that pulls have mean 0 and width 1, within what so many tell."""
     mean, width, n = np.mean(values), np.std(values, ddof=1), np.size(values)
     assert abs(mean) < 3.5 / math.sqrt(n), (name, mean)

@@ -9,25 +9,35 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from campaigns import MadeUp
 from click.testing import CliRunner, Result
 from test_ingest import HSC
 
+from lsst.bgqa import stack
 from lsst.bgqa.cli import main
 from lsst.bgqa.commands._console import make_console
 from lsst.bgqa.dashboard._output import held, output_file, remove_stale, whole_file
 from lsst.bgqa.dashboard.influx import InfluxServer
 from lsst.bgqa.dashboard.report._site import MARKER, making
 from lsst.bgqa.errors import UserError, plain
-from lsst.bgqa.metrics import MetricBundle, load_catalogue
+from lsst.bgqa.metrics import MetricBundle, load_catalogue, quantities_of
 from lsst.bgqa.standalone import _environment, environment
+from lsst.bgqa.tasks._inputs import put_metrics_first
+from lsst.daf.butler import Butler
+from lsst.pipe.base import Pipeline, Struct
+from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 BACKGROUND = HSC / "calexpBackground_HSC_HSC-Z_1176_000.fits"
 
@@ -370,3 +380,61 @@ def test_a_name_with_a_hash_is_a_name(tmp_path: Path) -> None:
     result = run("inspect", "--json", str(path))
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["file"] == str(path)
+
+
+# --- Names that are not ASCII --------------------------------------------
+
+
+@pytest.mark.skipif(stack.have_stack(), reason="the stack's own formatter writes images")
+def test_a_run_and_a_filter_that_are_not_ascii_lose_nothing(tmp_path: Path) -> None:
+    """Images have both in their headers, which hold only ASCII."""
+    repo = tmp_path / "repo"
+    shutil.copytree(HSC, tmp_path / "hsc")
+    manifest = tmp_path / "hsc" / "manifest.json"
+    entries = json.loads(manifest.read_text())
+    entries = [entry | {"physical_filter": "Zeta-ζé"} for entry in entries if entry["detector"] == 0]
+    manifest.write_text(json.dumps(entries))
+    assert run("ingest", str(repo), str(manifest)).exit_code == 0
+    pipeline = Pipeline.fromFile("resource://lsst.bgqa/pipelines/backgroundQa.yaml#stack")
+    butler = SimplePipelineExecutor.prep_butler(str(repo), inputs=["bgqa/ingested"], output="u/josé/bgqa")
+    executor = SimplePipelineExecutor.from_pipeline(pipeline, butler=butler)
+    executor.run(register_dataset_types=True)
+    data_id = {"instrument": "HSC", "detector": 0, "physical_filter": "Zeta-ζé"}
+    with Butler.from_config(str(repo), collections="u/josé/bgqa") as reader:
+        assert (
+            quantities_of(reader.get("calexpBackground_stack_metrics", data_id))["stack_visitCount"].value
+            == 2
+        )
+        mean = reader.get("calexpBackground_stack_mean", data_id)
+        assert np.isfinite(mean.array).all()
+        with fits.open(reader.getURI("calexpBackground_stack_mean", data_id).ospath) as hdus:
+            header = hdus[0].header
+            assert header["LSST BUTLER RUN"].startswith("u/jose/bgqa/")
+            assert header["LSST BUTLER DATAID PHYSICAL_FILTER"] == r"Zeta-\u03b6e"
+    # The stack reads it by its own formatter: that is what is recorded.
+    with sqlite3.connect(repo / "gen3.sqlite3") as database:
+        recorded = {row[0] for row in database.execute("SELECT formatter FROM file_datastore_records")}
+    assert "lsst.images.formatters.GenericFormatter" in recorded
+    assert not any("image_formatter" in name for name in recorded)
+
+
+def test_metrics_are_written_before_images() -> None:
+    """An image that cannot be written takes no metrics with it."""
+    written = []
+
+    class Context:
+        def put(self, dataset: object, ref: str) -> None:
+            if ref == "mean":
+                raise ValueError("FITS header values must contain standard printable ASCII characters")
+            written.append(ref)
+
+    refs = {"mean": "mean", "metrics": "metrics"}
+    outputs = Struct(mean=1, metrics=2)
+
+    class Refs(SimpleNamespace):
+        def __iter__(self) -> Any:
+            return iter(refs.items())
+
+    with pytest.raises(ValueError, match="FITS"):
+        put_metrics_first(Context(), outputs, Refs(**refs))  # type: ignore[arg-type]
+    assert written == ["metrics"]

@@ -271,3 +271,55 @@ def test_picture_is_drawn() -> None:
 def test_stack_alone_has_no_reference_below_five() -> None:
     stack = BackgroundStack(clip_visits=9)
     assert stack.finish() is None
+
+
+# --- A sky about zero ----------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [[0.3, -0.2, 0.1, 0.05, -0.4, 0.2, 0.0], [1.0] * 7, [0.01] * 7])
+def test_a_sky_about_zero_is_stacked_as_it_is(levels: list[float]) -> None:
+    """After a sky correction a median is no level to divide by."""
+    shape = (12, 16)
+    static = np.random.default_rng(5).normal(0, 1, shape)
+    visits = [
+        name(i, make_model(level + static + 0.02 * np.random.default_rng(i).normal(size=shape)))
+        for i, level in enumerate(levels)
+    ]
+    result = run(visits)
+    assert result.quantities["stack_visitCount"].value == len(levels)
+    assert result.quantities["stack_clippedVisitCount"].value == 0
+    assert result.quantities["stack_unreadableVisitCount"].value == 0
+    assert result.quantities["stack_patternRms"].value == pytest.approx(np.std(static), rel=0.03)
+    assert result.result.mean - np.mean(levels) == pytest.approx(static, abs=0.1)
+
+
+def test_a_sky_about_zero_still_loses_a_visit_that_is_unlike_the_others() -> None:
+    static = np.random.default_rng(5).normal(0, 1, (12, 16))
+    visits = [
+        name(i, make_model(static + 0.01 * np.random.default_rng(i).normal(size=(12, 16)))) for i in range(8)
+    ]
+    odd = static.copy()
+    odd[:, 8:] += 3
+    result = run([*visits, name(99, make_model(odd))])
+    assert result.result.clipped == (99,)
+
+
+def test_a_visit_that_cannot_be_scaled_is_told_the_option(caplog: pytest.LogCaptureFixture) -> None:
+    # The last of the first nine, which are looked at together.
+    good = [name(i, make_model(1000 * pattern(i))) for i in range(8)]
+    with caplog.at_level(logging.WARNING):
+        result = run([*good, name(17, make_model(-pattern()))])
+    assert "scale_by_median=False" in caplog.text and "visit 17" in caplog.text
+    assert result.quantities["stack_visitCount"].value == 8
+    assert result.quantities["stack_unreadableVisitCount"].value == 1
+
+
+def test_a_bright_sky_is_scaled_however_uneven_it_is() -> None:
+    _, x = np.mgrid[0:12, 0:16]
+    uneven = 1 + 0.1 * x / 15  # 10 % across the detector
+    stack = BackgroundStack()
+    for i, level in enumerate([500.0, 1000.0, 1500.0, 700.0, 900.0]):
+        stack.add(i, make_model(level * uneven))
+    result = stack.finish()
+    assert result is not None and not stack.is_about_zero
+    assert np.nanmax(result.std) < 1e-3

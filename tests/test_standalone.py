@@ -200,6 +200,7 @@ def test_plot_is_stored(butler: Butler) -> None:
 
 def test_search_path_is_prepended_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "have_stack", lambda: False)
+    monkeypatch.setattr("lsst.bgqa.standalone._environment.is_faulty", lambda: False)
     folder = str(standalone.CONFIG_FOLDER)
     assert standalone.environment({}) == {"DAF_BUTLER_CONFIG_PATH": folder}
     once = standalone.environment({"DAF_BUTLER_CONFIG_PATH": "/mine"})
@@ -235,6 +236,7 @@ def test_part_of_the_stack_is_not_enough(missing: str, monkeypatch: pytest.Monke
 
 def test_nothing_is_set_where_the_stack_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "have_stack", lambda: True)
+    monkeypatch.setattr("lsst.bgqa.standalone._environment.is_faulty", lambda: False)
     monkeypatch.setenv("DAF_BUTLER_CONFIG_PATH", "/mine")
     assert standalone.environment() == {}
     standalone.activate()

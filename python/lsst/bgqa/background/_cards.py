@@ -46,6 +46,8 @@ def read_images(data: bytes) -> list[Image]:
 
     What is anything else, or not all there, is a `BackgroundError`.
     """
+    if data.startswith(b"\x1f\x8b"):
+        raise BackgroundError("is compressed as a whole by gzip, as no Butler's files are; gunzip it first")
     if not data.startswith(b"SIMPLE  ="):
         raise BackgroundError("not a FITS file")
     images: list[Image] = []

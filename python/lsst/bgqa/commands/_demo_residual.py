@@ -28,7 +28,7 @@ _SHOWN = (
     "residual_haloSignificance",
     "residual_crowdingSignificance",
 )
-_MOST_IMAGES = 3
+_MOST_IMAGES = 2
 
 
 def measure_images(console: Console, repo: Path, output: str, generation: DemoGeneration) -> list[int]:

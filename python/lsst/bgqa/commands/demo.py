@@ -37,13 +37,23 @@ def demo(folder: Path, generation: str) -> None:
     of them, and makes a report for a browser. A second run uses the
     repository again.
     """
-    from ..standalone.demo import DETECTORS, FILTERS, GENERATIONS, INPUT_RUN, PATCHES, VISITS, make_repository
+    from ..standalone.demo import (
+        DETECTORS,
+        FILTERS,
+        GENERATIONS,
+        INPUT_RUN,
+        PATCHES,
+        VISITS,
+        check_folder,
+        make_repository,
+    )
     from ._console import make_console, track
     from ._demo_pictures import draw_worst
     from ._demo_report import print_report
     from ._demo_residual import measure_images
     from ._pipetask import print_command, run_pipetask
 
+    check_folder(folder)
     form = GENERATIONS[generation]
     console = make_console()
     console.print(

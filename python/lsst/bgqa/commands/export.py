@@ -53,14 +53,14 @@ _KINDS = ("detector", "visit", "stack", "patch", "tract")
 @click.option(
     "--user",
     envvar="INFLUX_USERNAME",
-    help="User who posts; the password is in INFLUX_PASSWORD. A token in INFLUX_TOKEN does as well.",
+    help="Name of the user; INFLUX_PASSWORD has the password. Without --user, INFLUX_TOKEN may have a token.",
 )
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
     default=6,
     show_default=True,
-    help="How often to try again to post, after half a second, one, two, ...",
+    help="How many more times to try if the server does not answer, after 0.5 s, 1 s, 2 s and so on.",
 )
 @click.option(
     "--namespace",

@@ -27,7 +27,7 @@ _WORDS = {
     "coverage_pixelCount": _Words("no pixel", ""),
     "coverage_finiteFraction": _Words("pixels without a value", ""),
     "coverage_dataFraction": _Words("mostly extrapolated: too few bins with data", ""),
-    "coverage_rangeExcess": _Words("", "extrapolated pixels beyond all bins"),
+    "coverage_rangeExcess": _Words("", "pixels far outside the range of the bins"),
     "significance_edgeSigma": _Words("bright edges", "dark edges"),
     "significance_cornerSigma": _Words("a bright corner", "a dark corner"),
     "significance_segmentSigma": _Words("an amplifier step: low", "an amplifier step: high"),

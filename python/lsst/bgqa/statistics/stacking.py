@@ -20,6 +20,10 @@ from .focal_plane import robust_scale
 _SIGNATURE = 16
 # Patterns that differ by less, as a fraction of the level, do not differ.
 _RESOLUTION = 1e-5
+# A sky whose median is less than so many of the standard deviations of its own
+# pattern is about zero, as after a sky correction: patterns of 20 % are no
+# longer fractions of anything.
+_LEAST_LEVEL = 5.0
 # Side of the cells, in pixels, for a background that keeps no bins.
 _DEFAULT_CELL = 128
 
@@ -224,7 +228,8 @@ class BackgroundStack:
     ----------
     scale
         Whether each visit is divided by its own median, the results being
-        multiplied by the mean of these.
+        multiplied by the mean of these. It is not done where the sky is about
+        zero.
     clip_sigma
         How far from the pattern of the first visits a visit's may be, in
         robust standard deviations; `None` clips none.
@@ -232,6 +237,15 @@ class BackgroundStack:
         How many visits define that pattern.
     cell_size
         See `StackGrid.of`.
+
+    Attributes
+    ----------
+    count : `int`
+        Visits that were stacked.
+    is_about_zero : `bool`
+        Whether the sky is about zero, so that nothing was scaled.
+    rejected : `dict` [`int`, `VisitRejectedError`]
+        Of the first visits those that turned out not to fit, and why.
 
     Notes
     -----
@@ -244,6 +258,10 @@ class BackgroundStack:
     at least 1e-5. So one pass suffices, memory does not depend on how many
     visits there are, and a later visit changes nothing about an earlier one.
     With fewer than five visits none is clipped.
+
+    A sky is about zero if the first visits' medians are, in the middle, less
+    than five times the robust standard deviation of their patterns. Nothing is
+    divided by medians then: patterns are values less the median.
     """
 
     def __init__(
@@ -259,6 +277,9 @@ class BackgroundStack:
         self.clip_visits = clip_visits
         self.cell_size = cell_size
         self.count = 0
+        self.is_about_zero = False
+        self.rejected: dict[int, VisitRejectedError] = {}
+        self._is_decided = False
         self._grid: StackGrid | None = None
         self._sums: Streaming | None = None
         self._level = 0.0
@@ -287,8 +308,10 @@ class BackgroundStack:
         grid = self._grid or StackGrid.of(model, self.cell_size)
         values = grid.evaluate(model)
         median = float(np.nanmedian(values))
-        if self.scale and not median > 0:
-            raise VisitRejectedError(f"its median, {median:.6g}, is not positive, so it cannot be scaled")
+        if self._held is None and not self._is_decided:
+            self._decide([values], [median])
+        if self._is_decided and self.scale and not median > 0:
+            raise _not_positive(median)
         self._grid = grid
         if self._held is None:
             self._judge(visit, values, median)
@@ -326,6 +349,10 @@ class BackgroundStack:
         held, self._held = self._held, None
         if not held:
             return
+        self._decide([values for _, values, _ in held], [median for *_, median in held])
+        if self.scale:
+            self.rejected = {visit: _not_positive(median) for visit, _, median in held if not median > 0}
+            held = [item for item in held if item[2] > 0]
         if self.clip_sigma is not None and len(held) >= 5:
             patterns = np.array([self._signature(values, median) for _, values, median in held])
             reference = np.median(patterns, axis=0)
@@ -335,6 +362,13 @@ class BackgroundStack:
             self._reference, self._limit = reference, typical + tolerance
         for item in held:
             self._judge(*item)
+
+    def _decide(self, values: list[np.ndarray], medians: list[float]) -> None:
+        """See from the first visits whether the sky is about zero."""
+        spreads = [robust_scale(part[np.isfinite(part)]) for part in values]
+        self.is_about_zero = float(np.median(medians)) < _LEAST_LEVEL * float(np.median(spreads))
+        self.scale = self.scale and not self.is_about_zero
+        self._is_decided = True
 
     def _judge(self, visit: int, values: np.ndarray, median: float) -> None:
         if (
@@ -352,7 +386,14 @@ class BackgroundStack:
     def _signature(self, values: np.ndarray, median: float) -> np.ndarray:
         rows, columns = (list(_blocks(n)) for n in values.shape)
         means = np.array([[_mean(values[r, c], median) for c in columns] for r in rows])
-        return means / median if median > 0 else means - median
+        return means - median if self.is_about_zero or not median > 0 else means / median
+
+
+def _not_positive(median: float) -> VisitRejectedError:
+    return VisitRejectedError(
+        f"its median, {median:.6g}, is not positive, so it cannot be scaled (scale_by_median=False stacks "
+        "visits as they are)"
+    )
 
 
 def _blocks(n: int) -> Iterator[slice]:

@@ -11,6 +11,7 @@ __all__ = (
     "follow_component",
     "is_unit",
     "night_of",
+    "put_metrics_first",
     "read_background",
     "read_backgrounds",
 )
@@ -23,7 +24,13 @@ import astropy.units as u
 
 from lsst.daf.butler import DataCoordinate, DatasetRef, DeferredDatasetHandle
 from lsst.pex.config import Config, Field
-from lsst.pipe.base import NoWorkFound, PipelineTaskConnections
+from lsst.pipe.base import (
+    NoWorkFound,
+    OutputQuantizedConnection,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
 
 from ..background import BackgroundError, BackgroundModel
 
@@ -75,6 +82,25 @@ def data_id_title(ref: DatasetRef) -> str:
         facts.append(ref.run)
     title = ", ".join(f"{key} {value}" for key, value in data_id.required.items())
     return f"{title}\n{', '.join(facts)}".rstrip()
+
+
+def put_metrics_first(butlerQC: QuantumContext, outputs: Struct, refs: OutputQuantizedConnection) -> None:
+    """Write a quantum's outputs, metrics before images.
+
+    Parameters
+    ----------
+    butlerQC : `lsst.pipe.base.QuantumContext`
+        The Butler, limited to this quantum.
+    outputs : `lsst.pipe.base.Struct`
+        The outputs, with ``metrics``.
+    refs : `lsst.pipe.base.OutputQuantizedConnection`
+        Datasets to write. What cannot be written then, such as an image whose
+        header cannot hold the name of the RUN, takes no metrics with it.
+    """
+    butlerQC.put(outputs.metrics, refs.metrics)
+    for name, ref in refs:
+        if name != "metrics":
+            butlerQC.put(getattr(outputs, name), ref)
 
 
 def night_of(data_id: DataCoordinate) -> int:

@@ -21,7 +21,7 @@ from ..background import BackgroundError, BackgroundModel
 from ..metrics import to_quantities
 from ..residual import ResidualSky, SkyImage, measure_residual_sky
 from ._bundles import BundleConfig
-from ._inputs import BackgroundInputConfig, describe, read_background
+from ._inputs import BackgroundInputConfig, describe, put_metrics_first, read_background
 from ._residual import ResidualInputConfig, follow_image, image_and_background, read_sky_image, residual_map
 
 
@@ -97,7 +97,8 @@ class ResidualSkyTask(PipelineTask):
         handles = butlerQC.get(inputRefs)
         background = read_background(handles["background"], self.config.unit, self.config.background_model)
         image = read_sky_image(handles["image"], self.config.image_unit)
-        butlerQC.put(self.run(image, background, identity=describe(outputRefs.metrics)), outputRefs)
+        outputs = self.run(image, background, identity=describe(outputRefs.metrics))
+        put_metrics_first(butlerQC, outputs, outputRefs)
 
     def run(self, image: SkyImage, background: BackgroundModel, *, identity: str = "residual") -> Struct:
         """Measure the sky that is left in an image.

@@ -26,7 +26,14 @@ from ..metrics import to_quantities
 from ..statistics.stacking import BackgroundStack, StackResult, VisitRejectedError
 from ._bundles import BundleConfig
 from ._campaign import LeftOut, NamedBackground, load_each
-from ._inputs import BackgroundInputConfig, data_id_title, describe, follow_component, read_background
+from ._inputs import (
+    BackgroundInputConfig,
+    data_id_title,
+    describe,
+    follow_component,
+    put_metrics_first,
+    read_background,
+)
 
 _DIMENSIONS = ("instrument", "detector", "physical_filter")
 _STATISTICS = ("mean", "std", "min", "max", "count")
@@ -104,7 +111,8 @@ class StackBackgroundsConfig(
 
     scale_by_median = Field[bool](
         "Divide each visit by its own median, and multiply the results by the mean of the medians: the "
-        "stack shows what is proportional to the sky. Otherwise visits are stacked as they are.",
+        "stack shows what is proportional to the sky. Otherwise, and where the sky is about zero, as after a "
+        "sky correction, visits are stacked as they are.",
         default=True,
     )
     cell_size = Field[int](
@@ -176,7 +184,7 @@ class StackBackgroundsTask(PipelineTask):
         outputs = self.run(
             backgrounds, identity=describe(outputRefs.metrics), title=data_id_title(outputRefs.metrics)
         )
-        butlerQC.put(outputs, outputRefs)
+        put_metrics_first(butlerQC, outputs, outputRefs)
 
     def run(
         self, backgrounds: Iterable[NamedBackground], *, identity: str = "stack", title: str = ""
@@ -225,6 +233,7 @@ class StackBackgroundsTask(PipelineTask):
         )
         unit = u.Unit(self.config.unit)
         left_out = LeftOut(self.log)
+        first: dict[int, NamedBackground] = {}
         for background, model in load_each(backgrounds, left_out):
             try:
                 stack.add(background.id, model)
@@ -232,7 +241,16 @@ class StackBackgroundsTask(PipelineTask):
                 left_out.add(background, error)
                 continue
             unit = model.unit
+            if len(first) < self.config.clip_visits:
+                first[background.id] = background
         result = stack.finish()
+        for visit, reason in stack.rejected.items():
+            left_out.add(first[visit], reason)
+        if stack.is_about_zero and self.config.scale_by_median:
+            self.log.info(
+                "%s: the sky is about zero, so that visits are stacked as they are (scale_by_median).",
+                identity,
+            )
         if result is None:
             raise left_out.nothing_left(identity, "stacked")
         values = result.metrics() | {

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("INPUT_RUN", "make_repository")
+__all__ = ("INPUT_RUN", "check_folder", "make_repository")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,9 +65,8 @@ def make_repository(
         release, or cannot be written. What was written stays, and is
         completed the next time.
     """
+    check_folder(folder)
     if not (folder / "butler.yaml").exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} exists, and is neither an empty folder nor a demo repository")
         Butler.makeRepo(str(folder))
     try:
         return _complete(folder, GENERATIONS[generation], progress)
@@ -78,6 +77,25 @@ def make_repository(
         if (reason := fault_of_the_machine(error)) is None:
             raise
         raise UserError(f"{folder}: {reason}") from error
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a demo can be made in a folder.
+
+    Parameters
+    ----------
+    folder
+        The repository's root; it need not exist.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if it holds something else than a demo.
+    """
+    if (folder / "butler.yaml").exists() or not folder.exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise UserError(f"{folder} exists, and is neither an empty folder nor a demo repository")
 
 
 def _complete(folder: Path, generation: DemoGeneration, progress: Callable[[int, int], None] | None) -> bool:
