@@ -13,7 +13,6 @@ from typing import Any
 
 import astropy.units as u
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.stats import truncnorm
