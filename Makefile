@@ -18,10 +18,11 @@ PYTHON = $(shell for wanted in '$(SOUND)' 'sys.version_info >= (3, 12)'; do \
 
 UNREACHABLE := echo "pip could not install what bgqa needs from PyPI (see above); is PyPI reachable from here?" >&2; exit 1
 
-.PHONY: help demo test test-all lint format types bench bench-power bench-scale bench-resources scons wheel clean
+.PHONY: help demo docs test test-all lint format types bench bench-power bench-scale bench-resources scons wheel clean
 
 help:
 	@echo "make demo [DIR=demo]  run the pipeline on a simulated survey, print what is wrong with it"
+	@echo "make docs             build the documentation in doc/_build/html"
 	@echo "make test             run the tests that are fast (4 minutes on 2 cores)"
 	@echo "make test-all         run all tests (20 minutes on 2 cores)"
 	@echo "make lint types       check style and types"
@@ -37,6 +38,15 @@ help:
 
 demo: $(RUNS)
 	@$(BIN)/bgqa demo $(DIR)
+
+# The notebook in it shows the demo.
+docs: $(VENV)/.docs demo/report/index.html
+	@rm -rf doc/_build doc/api doc/lsst.bgqa/tasks
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet doc doc/_build/html
+	@echo "Documentation: doc/_build/html/index.html"
+
+demo/report/index.html: | $(INSTALLED)
+	@$(BIN)/bgqa demo demo
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2
@@ -76,6 +86,7 @@ wheel: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) dist build bin tests/.tests .sconf_temp .sconsign.dblite config.log
+	rm -rf doc/_build doc/api doc/lsst.bgqa/tasks
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis python/lsst/bgqa/version.py
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -94,4 +105,8 @@ $(RUNS): pyproject.toml
 $(INSTALLED): $(RUNS)
 	@echo "Installing what tests and BPS need, too (once; half a minute, 0.25 GB)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,report,bps]" || { $(UNREACHABLE); }
+	@touch $@
+
+$(VENV)/.docs: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@

@@ -212,7 +212,7 @@ def _bytes_of(butler: Butler, ref: Any) -> bytes:
     if kind == "ImageV2":
         return repr((dataset.bbox, dataset.unit, dataset.metadata)).encode() + dataset.array.tobytes()
     if kind == "ArrowTable":
-        # Which dataset a row was read from is another in every campaign.
+        # The identity of what a row was read from is another in every run.
         names = [name for name in dataset.column_names if name != "dataset_id"]
         return repr({name: dataset.column(name).to_pylist() for name in names}).encode()
     if kind == "ArrowAstropy":

@@ -281,6 +281,12 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
         ):
             (path,) = pictures.glob(f"*{what}.png")
             assert imread(path).shape[1] >= 800
+        closing = output[output.index("What to look at next:") :]
+        report, notebook, command = closing.splitlines()[1:4]
+        assert (tmp_path / report.strip().split(": ")[0]).is_file()
+        assert Path(notebook.strip().split(": ")[0]).is_file()
+        assert f'REPO = "{folder}"' in notebook
+        assert command.split()[:2] == ["bgqa", "discover"]
         # Commands can be typed as they are printed, in a fresh shell.
         _, _, last = output.partition("To look further, in this shell or in another:\n")
         lines = [line.strip() for line in last.splitlines()]

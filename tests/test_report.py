@@ -146,7 +146,7 @@ def pages(site: Path) -> Iterator[Page]:
 
 
 def page_of_visit(site: Path, visit: int) -> Path:
-    (path,) = site.glob(f"visits/*/{visit}.html")
+    (path,) = site.glob(f"visits/calexpBackground-*/{visit}.html")
     return path
 
 
@@ -187,7 +187,7 @@ def test_overview_counts_what_fails(marked: Marked, site: Path) -> None:
     assert "32 pass 8 fail 0 unknown" in index.text
     assert "34 pass 2 fail 0 unknown" in index.text
     assert "40 rows: 8 detectors in 5 visits, 4 of them with a failure" in index.text
-    assert "coverage_finiteFraction pixels without a value 0.5 (\u2265 0.999)" in index.text
+    assert "coverage_finiteFraction pixels without a value (50 %) 0.5 (\u2265 0.999)" in index.text
     assert "level_median a level above the others' 1080 adu" in index.text
     detectors, patches = index.views
     names = [metric["name"] for metric in detectors["metrics"]]

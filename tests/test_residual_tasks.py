@@ -16,11 +16,12 @@ from skies import flat_background, sky_with
 
 from lsst.bgqa import BackgroundError, BackgroundModel, stack
 from lsst.bgqa.background import Box
+from lsst.bgqa.cli import main
 from lsst.bgqa.metrics import quantities_of
 from lsst.bgqa.residual import SkyImage
 from lsst.bgqa.standalone.demo._images import make_cell_coadd, make_visit_image
 from lsst.bgqa.tasks import (
-    CoaddResidualSkyTask,
+    CoaddResidualSkyConfig,
     PlotResidualConfig,
     PlotResidualTask,
     ResidualSkyConfig,
@@ -107,6 +108,12 @@ def run(repo: Path, pipeline: str, *options: str) -> None:
     assert result.exit_code == 0, result.output
 
 
+def invoke_requirement(repo: Path, *options: str) -> str:
+    result = CliRunner().invoke(main, ["requirement", str(repo), "out", *options])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
 @standalone_only
 def test_images_of_the_stack_are_measured_and_gathered(legacy: Path) -> None:
     run(legacy, "backgroundQa.yaml#residual,coaddResidual,gatherResidual")
@@ -135,6 +142,17 @@ def test_images_of_the_stack_are_measured_and_gathered(legacy: Path) -> None:
         patch = butler.get("deepCoadd_calexp_residual_campaign_table", skymap="map").to_pylist()
         assert [row["patch"] for row in patch] == [1]
         assert patch[0]["residual_haloSignificance"] == pytest.approx(halo["residual_haloSignificance"].value)
+
+    (band,) = json.loads(invoke_requirement(legacy, "--json"))
+    errors = [rows[i]["residual_skyBrightnessError"] for i in range(5)]
+    scatters = [rows[i]["residual_skyBrightnessScatter"] for i in range(5)]
+    assert (band["band"], band["count"], band["unknown"]) == ("r", 5, 0)
+    assert band["met"] == sum(max(pair) <= 0.01 for pair in zip(errors, scatters, strict=True))
+    assert band["errorMax"] == pytest.approx(max(errors))
+    worst = int(np.argmax(np.maximum(errors, scatters)))
+    assert band["worst"] == f"visit 7, detector {worst}"
+    text = invoke_requirement(legacy)
+    assert "OSS-REQ-0387" in text and band["worst"] in text and f" {band['verdict']} " in text
 
 
 @standalone_only
@@ -245,9 +263,11 @@ def test_images_of_dp2_are_measured(dp2: Path) -> None:
             assert found["residual_mean"].unit == u.nJy
             assert abs(found["residual_mean"].value - 4) < 4 * found["residual_meanUncertainty"].value
             assert found["residual_backgroundLevel"].value == pytest.approx(level)
-            assert found["residual_skyBrightnessError"].value == pytest.approx(4 / level, rel=0.1)
             assert found["residual_limitingSurfaceBrightness"].value == pytest.approx(28.46, abs=0.3)
             assert found["residual_skyFraction"].value == pytest.approx(0.9, abs=0.05)
+        assert visit["residual_skyBrightnessError"].value == pytest.approx(4 / 1000, rel=0.1)
+        # Nobody knows how much sky the images of a coadd had.
+        assert "residual_skyBrightnessError" not in coadd
         table = butler.get("visit_image_residual_campaign_table", instrument="Cam")
         assert table["residual_mean"].to_pylist() == [pytest.approx(visit["residual_mean"].value)]
 
@@ -284,4 +304,6 @@ def test_configuration_reaches_the_statistics() -> None:
     config.statistics.halo_radii = [0.0, 50.0]
     frozen = config.statistics.freeze_statistics()
     assert frozen.segments == (8, 2) and frozen.halo_radii == (0.0, 50.0) and frozen.cell_size == 64
-    assert CoaddResidualSkyTask.ConfigClass().connections.imageName == "deepCoadd_calexp"
+    coadd = CoaddResidualSkyConfig()
+    assert coadd.connections.imageName == "deepCoadd_calexp"
+    assert frozen.whole_sky and not coadd.statistics.freeze_statistics().whole_sky

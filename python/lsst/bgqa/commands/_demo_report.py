@@ -18,7 +18,7 @@ from rich.table import Table
 
 from lsst.daf.butler import Butler
 
-from ..judge import words_for
+from ..judge import Thresholds, describe_failure
 from ..metrics import load_catalogue, quantities_of
 from ..standalone.demo import DemoGeneration
 from ._demo_campaign import print_campaign
@@ -100,7 +100,7 @@ def print_report(
     all_patches = {row["patch"] for row in patch_rows}
     bad_patches = len({finding.place for finding in patches})
     console.print(
-        f"Without faults: {detectors - bad} of {detectors} detectors, "
+        f"Without a fault: {detectors - bad} of {detectors} detectors, "
         f"{len(all_patches) - bad_patches} of {len(all_patches)} patches."
     )
     console.print()
@@ -154,9 +154,9 @@ def _read_bad_visits(butler: Butler, collection: str, metrics: str) -> list[tupl
     for ref in sorted(butler.query_datasets(name, collection, explain=False)):
         for metric, quantity in quantities_of(butler.get(ref)).items():
             if metric in _WHOLE and catalogue[metric].judge(quantity) == "fail":
-                high = catalogue[metric].high
-                words = words_for(metric, float(quantity.value), np.nan, np.nan if high is None else high)
-                bad.append((str(ref.dataId["visit"]), f"{words} ({quantity.value:.3g})"))
+                low, high = Thresholds().bounds(metric)
+                words = describe_failure(metric, float(quantity.value), low, high, {})
+                bad.append((str(ref.dataId["visit"]), words))
     return bad
 
 

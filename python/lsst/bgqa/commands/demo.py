@@ -3,6 +3,7 @@ from __future__ import annotations
 
 __all__ = ("demo",)
 
+import contextlib
 import shlex
 import shutil
 import sys
@@ -77,7 +78,9 @@ def demo(folder: Path, generation: str) -> None:
     console.print()
     pictures = draw_worst(console, folder, worst, faulty, form)
     console.print()
-    _make_report(console, folder, [output, *filter(None, [pictures])])
+    report = _make_report(console, folder, [output, *filter(None, [pictures])])
+    console.print()
+    _say_what_is_next(console, folder, report)
     console.print()
     _print_next(console, folder, output)
 
@@ -96,7 +99,7 @@ def _print_next(console: Console, folder: Path, collection: str) -> None:
         console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
-def _make_report(console: Console, folder: Path, collections: list[str]) -> None:
+def _make_report(console: Console, folder: Path, collections: list[str]) -> Path | None:
     """Make the report; without bokeh, say what is missing."""
     from rich.markup import escape
 
@@ -113,5 +116,27 @@ def _make_report(console: Console, folder: Path, collections: list[str]) -> None
         )
     except UserError as error:
         console.print(f"No report: {error}", soft_wrap=True, markup=False)
-        return
+        return None
     console.print(f"Report: {index}", soft_wrap=True, markup=False)
+    return index
+
+
+def _say_what_is_next(console: Console, folder: Path, report: Path | None) -> None:
+    """Print where to look, and the command for the user's own data."""
+    notebook = Path(__file__).parents[4] / "doc" / "notebooks" / "backgrounds.ipynb"
+    console.print("What to look at next:")
+    if report is not None:
+        console.print(f"  {report}: the report; open it in a browser", soft_wrap=True, markup=False)
+    if notebook.is_file():
+        with contextlib.suppress(ValueError):
+            notebook = notebook.relative_to(Path.cwd())
+        console.print(
+            f'  {notebook}: the notebook; in its first cell, REPO = "{folder.absolute()}"',
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print(
+        "  bgqa discover REPO: what a repository of yours holds, and the command that measures it",
+        soft_wrap=True,
+        markup=False,
+    )

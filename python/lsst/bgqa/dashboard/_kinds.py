@@ -238,6 +238,9 @@ class Rows:
         When the visit began, in microseconds of UTC since 1970.
     runs, ids : `list` [`str`]
         RUN collection and UUID of the dataset that the row was read from.
+    known : `list` [`tuple` [`str`, `str`]]
+        Metrics, by commas, by which a table says that the row fails, and its
+        words.
     """
 
     keys: dict[str, list[Any]]
@@ -245,6 +248,7 @@ class Rows:
     begins: list[int | None]
     runs: list[str]
     ids: list[str]
+    known: list[tuple[str, str]]
 
     def __len__(self) -> int:
         return len(self.values)

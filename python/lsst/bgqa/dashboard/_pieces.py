@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _TABLE_WINDOW = 200
 _VISITS_AT_ONCE = 500
+_NOTHING = ("", "")
 
 
 class PieceReader:
@@ -221,9 +222,12 @@ class PieceReader:
                 unreadable.add(ref, values)
                 continue
             rows, row = group_of[ref.id], self._row_of(ref)
+            known = _NOTHING
             if row in rows and not self._comes_before(ref, rows[row][2]):
-                values = np.where(np.isnan(values), rows[row][1], values)
-            rows[row] = (self._keys_of(ref), values, ref)
+                # A table compares it with others.
+                values = np.where(np.isnan(rows[row][1]), values, rows[row][1])
+                known = rows[row][0]["known"]
+            rows[row] = ({**self._keys_of(ref), "known": known}, values, ref)
         yield from (self._make_rows(rows, columns) for rows in found if rows)
 
     def _comes_before(self, ref: DatasetRef, other: DatasetRef) -> bool:
@@ -245,6 +249,7 @@ class PieceReader:
             [self._time(ref).begin if self._kind.has_begin else None for *_, ref in rows],
             [ref.run for *_, ref in rows],
             [str(ref.id) for *_, ref in rows],
+            [keys["known"] for keys, _, _ in rows],
         )
 
     def _table_rows(
@@ -259,8 +264,16 @@ class PieceReader:
                 values[:, column] = quantity.to_value(unit)
         common = self._keys_of(ref, own)
         names = {name: table[name].tolist() for name in own}
+        has_words = {"failed", "fault"} <= set(table.colnames)
+        known = (
+            list(zip(table["failed"], table["fault"], strict=True)) if has_words else [_NOTHING] * len(table)
+        )
         return {
-            row: ({**common, **{name: names[name][i] for name in own}}, values[i], ref)
+            row: (
+                {**common, **{name: names[name][i] for name in own}, "known": tuple(map(str, known[i]))},
+                values[i],
+                ref,
+            )
             for i, row in enumerate(names[self._kind.row])
         }
 

@@ -121,6 +121,11 @@ class MetricFamily:
     not_gathered: int = 0
     kinds: Mapping[str, str] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        from ._html import family_html
+
+        return family_html(self)
+
     @property
     def root_dimension(self) -> str:
         """``instrument`` or ``skymap`` (`str`)."""
@@ -226,7 +231,9 @@ class MetricFamily:
             "severity": [judgement.severity(i) for i in numbers],
             "failed": [",".join(judgement.failed(i)) for i in numbers],
             "fault": [
-                judgement.fault(i, dict(zip(self.metrics, rows.values[i].tolist(), strict=True)))
+                judgement.fault(
+                    i, dict(zip(self.metrics, rows.values[i].tolist(), strict=True)), known=rows.known[i]
+                )
                 for i in numbers
             ],
             **{name: np.ascontiguousarray(rows.values[:, i]) for i, name in enumerate(self.metrics)},
@@ -295,6 +302,11 @@ class Campaign:
             if isinstance(error, UserError) or (reason := fault_of_the_machine(error)) is None:
                 raise
             raise UserError(f"{repo}: {reason}") from error
+
+    def _repr_html_(self) -> str:
+        from ._html import campaign_html
+
+        return campaign_html(self)
 
     def __enter__(self) -> Self:
         return self

@@ -90,9 +90,9 @@ def has_precision(family: MetricFamily) -> bool:
     Returns
     -------
     has_precision : `bool`
-        Whether they are of the residual sky of images.
+        Whether they are of the residual sky of visits.
     """
-    return family.kind in ("detector", "patch") and "residual_skyFraction" in family.units
+    return family.kind == "detector" and "residual_skyFraction" in family.units
 
 
 def sky_brightness_precision(family: MetricFamily, progress: Progress | None = None) -> list[BandPrecision]:

@@ -28,8 +28,9 @@ def tidy_schema() -> pa.Schema:
         ``kind`` and ``name`` of the family; the dimensions of all kinds, null
         where a kind has none; ``visit_begin`` (UTC); ``dataset_type`` of the
         bundles that have the metric; ``run`` of what was read; ``metric``
-        (full name), ``value``, ``unit`` and ``verdict``. Texts are
-        dictionaries, as most of them repeat.
+        (full name), ``value``, ``unit`` and ``verdict``; ``fault``, in words
+        what is wrong with what the row is of. Texts are dictionaries, as most
+        of them repeat.
     """
     import pyarrow as pa
 
@@ -47,6 +48,7 @@ def tidy_schema() -> pa.Schema:
             ("value", pa.float64()),
             ("unit", text),
             ("verdict", text),
+            ("fault", text),
         ]
     )
 

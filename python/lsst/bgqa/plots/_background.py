@@ -32,17 +32,17 @@ def plot_background(model: BackgroundModel, title: str = "", *, bin_grid: bool =
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    bin_grid : `bool`, optional
+    bin_grid
         Whether to draw the borders of the bins of the layer that has the
         most, and to cross out the bins without data.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure()
@@ -57,11 +57,11 @@ def draw_background(axes: Axes, model: BackgroundModel, *, bin_grid: bool = Fals
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    bin_grid : `bool`, optional
+    bin_grid
         Whether to draw the bins.
     """
     values = sample_background(model)

@@ -27,17 +27,17 @@ def plot_bumps(model: BackgroundModel, title: str = "", *, threshold: float | No
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background; the bins are those of the layer that has the most.
-    title : `str`, optional
+    title
         The data ID or file name.
-    threshold : `float`, optional
+    threshold
         How far a bin must stand out to be flagged, in robust standard
         deviations; by default as the metrics have it.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure()
@@ -52,16 +52,16 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    threshold : `float`, optional
+    threshold
         How far a bin must stand out to be flagged.
 
     Returns
     -------
-    what : `str`
+    what
         What the drawing shows.
     """
     threshold = StatisticsConfig().bump_threshold if threshold is None else threshold

@@ -35,18 +35,18 @@ def plot_stack(
 
     Parameters
     ----------
-    mean, std : `numpy.ndarray`
+    mean, std
         Mean and standard deviation over the visits, shape (ny, nx).
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that they cover.
-    title : `str`, optional
+    title
         The data ID, and how many visits there are.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the values.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure(width=1000, height=560)
@@ -73,20 +73,20 @@ def plot_tract(
 
     Parameters
     ----------
-    values : `numpy.ndarray`
+    values
         The mosaic, shape (ny, nx); NaN where no patch is.
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that it covers, in the tract's coordinates.
-    patches : `~collections.abc.Mapping` [`int`, `~lsst.bgqa.background.Box`]
+    patches
         Pixels of each patch.
-    title : `str`, optional
+    title
         The data ID.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the values.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure; where patches overlap, their mean.
     """
     figure = new_figure()

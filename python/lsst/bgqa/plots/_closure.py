@@ -49,16 +49,16 @@ def plot_closure(result: ClosureResult, title: str = "", *, unit: u.UnitBase | N
 
     Parameters
     ----------
-    result : `~lsst.bgqa.statistics.closure.ClosureResult`
+    result
         A closure that was made with a map.
-    title : `str`, optional
+    title
         The data ID.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the residual.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure. A cell shows its most common class and its largest
         residual; those with a pixel that nothing explains are ringed, or have
         the colour of that where they are many.

@@ -24,18 +24,17 @@ def plot_differences(
 
     Parameters
     ----------
-    differences : `~collections.abc.Mapping` [`str`, \
-            `~lsst.bgqa.BackgroundModel`]
+    differences
         Each other model less the one judged, by name, at least one; the
         first four are drawn.
-    title : `str`, optional
+    title
         The data ID.
-    judged : `str`, optional
+    judged
         What to call the background that is judged.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure: a panel for each model, with its numbers, and one colour
         scale for all that is white at zero.
     """

@@ -19,16 +19,16 @@ def plot_histogram(model: BackgroundModel, title: str = "", *, bins: int = 50) -
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    bins : `int`, optional
+    bins
         Number of bins, from the least to the greatest pixel.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure(height=560)
@@ -43,11 +43,11 @@ def draw_histogram(axes: Axes, model: BackgroundModel, *, bins: int = 50) -> Non
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    bins : `int`, optional
+    bins
         Number of bins.
     """
     unit = unit_label(model.unit)

@@ -18,17 +18,17 @@ def plot_overview(model: BackgroundModel, title: str = "", *, threshold: float |
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    threshold : `float`, optional
+    threshold
         How far a bin must stand out to be flagged, in robust standard
         deviations.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure(width=1200, height=900)

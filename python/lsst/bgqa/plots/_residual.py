@@ -33,18 +33,18 @@ def plot_notebook_row(
 
     Parameters
     ----------
-    image : `~lsst.bgqa.residual.SkyImage`
+    image
         The image.
-    background : `~lsst.bgqa.BackgroundModel`
+    background
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the image, if it does not say it.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure: the image with an asinh stretch between zscale limits,
         the background on a linear scale.
     """
@@ -67,14 +67,14 @@ def plot_residual_map(residual: ResidualSky, title: str = "") -> Figure:
 
     Parameters
     ----------
-    residual : `~lsst.bgqa.residual.ResidualSky`
+    residual
         The sky.
-    title : `str`, optional
+    title
         The data ID or file name.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure: white at zero; cells without sky are grey.
     """
     grid = residual.grid
@@ -110,14 +110,14 @@ def plot_rings(residual: ResidualSky, title: str = "") -> Figure | None:
 
     Parameters
     ----------
-    residual : `~lsst.bgqa.residual.ResidualSky`
+    residual
         The sky.
-    title : `str`, optional
+    title
         The data ID or file name.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure` or `None`
+    figure
         The figure; `None` where there is no such source.
     """
     profile = residual.profile

@@ -90,33 +90,12 @@ def in_style[**P, R](plot: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width: int = 800, height: int = 680) -> Figure:
-    """Make an empty figure.
-
-    Parameters
-    ----------
-    width, height : `int`, optional
-        Its size in pixels, as saved.
-
-    Returns
-    -------
-    figure : `matplotlib.figure.Figure`
-        The figure.
-    """
+    """Make an empty figure of a size in pixels, as saved."""
     return _Picture(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="compressed")
 
 
 def set_title(target: Axes | Figure, what: str, title: str) -> None:
-    """Write what is shown, and of which dataset.
-
-    Parameters
-    ----------
-    target : `matplotlib.axes.Axes` or `matplotlib.figure.Figure`
-        What to give a title.
-    what : `str`
-        What is shown.
-    title : `str`
-        The data ID or file name; may be empty.
-    """
+    """Write what is shown, and of which data ID or file, if ``title`` has one."""
     text = f"{title}\n{what}" if title else what
     width = int(_LETTERS * target.get_figure(root=True).get_figwidth())  # type: ignore[union-attr]
     text = "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, width))
@@ -129,47 +108,17 @@ def set_title(target: Axes | Figure, what: str, title: str) -> None:
 
 
 def unit_label(unit: u.UnitBase | None) -> str:
-    """Return what to call a unit in a label.
-
-    Parameters
-    ----------
-    unit : `astropy.units.UnitBase` or `None`
-        The unit.
-
-    Returns
-    -------
-    label : `str`
-        ``"adu"``; ``"no unit"`` for a pure number or none.
-    """
+    """Return what a label calls a unit: "no unit" for a pure number or none."""
     return (unit.to_string() if unit is not None else "") or "no unit"
 
 
 def extent_of(bbox: Box) -> tuple[float, float, float, float]:
-    """Return the borders of a box, for ``imshow``.
-
-    Parameters
-    ----------
-    bbox : `~lsst.bgqa.background.Box`
-        The box; its pixel centres have integer coordinates.
-
-    Returns
-    -------
-    left, right, bottom, top : `float`
-        The borders.
-    """
+    """Return the borders of a box, left, right, bottom and top, for ``imshow``."""
     return bbox.x0 - 0.5, bbox.x1 - 0.5, bbox.y0 - 0.5, bbox.y1 - 0.5
 
 
 def label_pixels(axes: Axes, bbox: Box) -> None:
-    """Label axes with the parent's pixel coordinates, as they are.
-
-    Parameters
-    ----------
-    axes : `matplotlib.axes.Axes`
-        The axes.
-    bbox : `~lsst.bgqa.background.Box`
-        What they show.
-    """
+    """Label axes with the parent's pixel coordinates, as they are."""
     left, right, bottom, top = extent_of(bbox)
     axes.set(xlabel="x / pixel", ylabel="y / pixel", xlim=(left, right), ylim=(bottom, top), aspect="equal")
     axes.ticklabel_format(style="plain", useOffset=False)
@@ -179,16 +128,7 @@ def label_pixels(axes: Axes, bbox: Box) -> None:
 def add_color_bar(artist: Any, axes: Axes, label: str, **kwargs: Any) -> None:
     """Draw a colour bar beside axes, as high as they are.
 
-    Parameters
-    ----------
-    artist : `matplotlib.cm.ScalarMappable`
-        What has the colours.
-    axes : `matplotlib.axes.Axes`
-        The axes.
-    label : `str`
-        What the colours mean.
-    **kwargs
-        Passed on to `matplotlib.figure.Figure.colorbar`.
+    Other arguments go to `matplotlib.figure.Figure.colorbar`.
     """
     figure = axes.get_figure()
     assert figure is not None
@@ -198,18 +138,7 @@ def add_color_bar(artist: Any, axes: Axes, label: str, **kwargs: Any) -> None:
 
 
 def finite_limits(values: np.ndarray) -> tuple[float, float]:
-    """Return limits for a colour scale that show a constant as well.
-
-    Parameters
-    ----------
-    values : `numpy.ndarray`
-        The values; NaNs are ignored.
-
-    Returns
-    -------
-    low, high : `float`
-        The limits, ``low < high``.
-    """
+    """Return limits of a colour scale, low < high, that show a constant as well."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0

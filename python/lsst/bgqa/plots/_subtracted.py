@@ -34,18 +34,18 @@ def plot_subtracted(
 
     Parameters
     ----------
-    image : `numpy.ndarray`
+    image
         The pixels, shape (height, width).
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that they are, in the parent's coordinates.
-    title : `str`, optional
+    title
         The data ID.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the pixels.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure: in grey with an asinh stretch between zscale limits, as
         afwDisplay shows images.
     """
@@ -61,13 +61,13 @@ def draw_subtracted(axes: Axes, image: np.ndarray, bbox: Box, *, unit: u.UnitBas
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    image : `numpy.ndarray`
+    image
         The pixels, shape (height, width).
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that they are.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the pixels.
     """
     values = average_image(image)

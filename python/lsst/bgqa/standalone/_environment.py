@@ -24,7 +24,7 @@ def is_needed() -> bool:
 
     Returns
     -------
-    needed : `bool`
+    needed
         `True` if ``lsst.afw`` or another package that the Butler's own types
         need cannot be found. They are looked for, not imported.
     """
@@ -36,12 +36,12 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 
     Parameters
     ----------
-    base : `~collections.abc.Mapping` [`str`, `str`], optional
+    base
         Environment to add to, by default that of this process.
 
     Returns
     -------
-    variables : `dict` [`str`, `str`]
+    variables
         The variables to set. Without the stack, one that makes a Butler
         standalone; with a Python that cannot read large quantum graphs, one
         that lets it. Search paths that are set already are kept, after ours.

@@ -31,14 +31,14 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
 
     Parameters
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model
         The background.
-    config : `StatisticsConfig`, optional
+    config
         What to measure.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         Values by full name, ``group_name``, in the catalogue's order and in
         its units; undefined ones are left out. A background without a
         finite pixel has a coverage alone.
@@ -78,12 +78,12 @@ def pixel_distribution(model: BackgroundModel) -> Distribution | None:
 
     Parameters
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model
         The background.
 
     Returns
     -------
-    distribution : `Distribution` or `None`
+    distribution
         Histograms and quantiles of the pixels; `None` if none is finite.
 
     Raises

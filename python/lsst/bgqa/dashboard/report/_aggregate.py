@@ -141,6 +141,8 @@ class WorstValue:
         The value, and what would pass; NaN where that is not known.
     severity : `float`
         How bad it is.
+    words : `str`
+        What is wrong with the row.
     """
 
     metric: str
@@ -148,6 +150,7 @@ class WorstValue:
     low: float
     high: float
     severity: float
+    words: str = ""
 
 
 @dataclass
@@ -388,17 +391,18 @@ class Aggregate:
                     failure.metric, failure.value, failure.low, failure.high, failure.severity
                 )
         result = {}
+        faults = block.keys.get("fault", [""] * len(block))
         for row, verdict in enumerate(block.verdicts):
             if verdict != "fail":
                 continue
             severity = float(block.severity[row])
             if (value := found.get(row)) is not None:
                 # What the campaign says counts, should thresholds differ.
-                result[row] = replace(value, severity=severity)
+                result[row] = replace(value, severity=severity, words=faults[row])
             else:
                 metric = next(iter(block.failed[row]), "")
                 number = float(block.values[row, self._index[metric]]) if metric in self._index else math.nan
-                result[row] = WorstValue(metric, number, math.nan, math.nan, severity)
+                result[row] = WorstValue(metric, number, math.nan, math.nan, severity, faults[row])
         return result
 
     def place_medians(self) -> dict[tuple[Any, ...], np.ndarray]:

@@ -435,7 +435,7 @@ class DetailWriter:
                 Cell(block.verdicts[i], verdict=True),
                 Cell(number(severity) if severity else "", severity if math.isfinite(severity) else None),
                 Cell(),
-                Cell(", ".join(block.failed[i])),
+                Cell(", ".join(block.failed[i]), soft=block.keys["fault"][i]),
                 Cell(links=pictures[i]),
                 Cell(copies=copies),
             ]

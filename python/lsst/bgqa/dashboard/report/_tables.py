@@ -26,7 +26,6 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ...judge.words import words_for
 from ._aggregate import WorstValue
 
 
@@ -319,7 +318,7 @@ def show_worst(worst: WorstValue | None, units: dict[str, str]) -> tuple[Cell, C
     else:
         passes = ""
     return (
-        Cell(worst.metric, soft=words_for(worst.metric, worst.value, worst.low, worst.high)),
+        Cell(worst.metric, soft=worst.words),
         Cell(number(worst.value, units.get(worst.metric, "")), _finite(worst.value), soft=passes),
         Cell(number(worst.severity), _finite(worst.severity)),
     )

@@ -46,16 +46,16 @@ def make_repository(
 
     Parameters
     ----------
-    folder : `pathlib.Path`
+    folder
         The repository's root.
-    progress : `~collections.abc.Callable`, optional
+    progress
         Called with how many datasets are there, and how many will be.
-    generation : `str`, optional
+    generation
         The release whose dataset types to make, one of `GENERATIONS`.
 
     Returns
     -------
-    new : `bool`
+    new
         Whether anything was missing.
 
     Raises

@@ -36,11 +36,11 @@ class DemoImage:
 
     Attributes
     ----------
-    pixels : `numpy.ndarray`
+    pixels
         In adu, ``float32``, shape (height, width).
-    planes : `dict` [`str`, `numpy.ndarray`]
+    planes
         Pixels of each mask plane, ``bool``, of that shape.
-    noise : `float`
+    noise
         Standard deviation of a pixel of sky, adu.
     """
 
@@ -54,16 +54,16 @@ def make_visit_pixels(visit: DemoVisit, detector: DemoDetector, background: Back
 
     Parameters
     ----------
-    visit : `DemoVisit`
+    visit
         The visit.
-    detector : `DemoDetector`
+    detector
         The detector.
-    background : `~lsst.bgqa.BackgroundModel`
+    background
         The background that was measured.
 
     Returns
     -------
-    image : `DemoImage`
+    image
         The image. Sources are detected where they are brighter than a tenth
         of the noise; of the bright star only the middle is.
 
