@@ -46,10 +46,12 @@ REPLACED: dict[str, dict[str, str]] = {
     },
     "README.md": {
         "COLLECTION": INPUT,
-        # The goals are there; what they do runs by itself.
-        "make demo": f"make -C {ROOT} -n demo",
-        "make test": f"make -C {ROOT} -n test",
         ".venv/bin/activate": f"{sys.prefix}/bin/activate",
+        "tests/data": f"{ROOT}/tests/data",
+    },
+    "doc/contributing.md": {
+        "COLLECTION": INPUT,
+        "doc/metrics.md": "metrics.md",
         "tests/data": f"{ROOT}/tests/data",
     },
     "doc/bps.md": {
@@ -125,6 +127,9 @@ def replaced(command: str, page: Path) -> str:
     own = REPLACED.get(name_of(page), {})
     for old, new in {**own, **{old: new for old, new in REPLACED["*"].items() if old not in own}}.items():
         command = command.replace(old, new)
+    if command.startswith("make "):
+        # The goals are there; what they do runs by itself.
+        return f"make -C {ROOT} -n {command.removeprefix('make ')}"
     if command.startswith("-c "):
         # A part of a command; a pipeline is built with it.
         return f"pipetask build -p resource://lsst.bgqa/pipelines/backgroundQa.yaml#detector {command}"
