@@ -322,7 +322,7 @@ def test_progress_is_over_all_families(made: MadeUp) -> None:
     calls: list[tuple[int, int]] = []
     with Campaign(made.path, "run") as campaign:
         count = export_points(
-            campaign, campaign.families, [lambda lines: None], progress=lambda *call: calls.append(call)
+            campaign, campaign.tables, [lambda lines: None], progress=lambda *call: calls.append(call)
         )
         assert count > 0
         assert calls[-1] == (28, 28)
@@ -348,11 +348,11 @@ def test_memory_does_not_grow_with_the_campaign(tmp_path: Path, form: str) -> No
             if form == "influx":
                 export_points(
                     campaign,
-                    campaign.families,
+                    campaign.tables,
                     [lambda lines: sink.writelines(line.encode() for line in lines)],
                 )
             else:
-                export_table(campaign, campaign.families, form, sink)
+                export_table(campaign, campaign.tables, form, sink)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert peaks[2] < 1.3 * peaks[1]

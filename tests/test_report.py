@@ -324,8 +324,8 @@ def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
 
 def test_table_that_lacks_rows_is_told_of(tmp_path: Path) -> None:
     made = MadeUp(tmp_path / "repo", visits=2)
-    made.put_campaign("run", visits=[1])
     made.put_bundles("run")
+    made.put_campaign("run", visits=[1])
     index = Page(make_report(made.path, "run", tmp_path / "report", detail="none"))
     assert "calexpBackground_campaign_table of Cam lacks 8 of the backgrounds with metrics" in index.text
 

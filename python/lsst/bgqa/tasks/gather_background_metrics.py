@@ -375,7 +375,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
                     self.log.warning("%s is left out: %s", describe(handle.ref), error)
                     unreadable[describe(handle.ref)] = error
                     continue
-                rows.append({**self._key_values(handle), "dataset_id": str(handle.ref.id)})
+                keys = {name: self._key_value(handle, name) for name in self._keys}
+                rows.append({**keys, "dataset_id": str(handle.ref.id)})
                 kept.append(handle)
             if rows:
                 batch = self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
@@ -409,15 +410,16 @@ class GatherBackgroundMetricsTask(PipelineTask):
         kinds = [""] * len(values) if names is None else [self._kind(name) for name in names]
         return CampaignBatch(keys, np.asarray(values, dtype=np.float64), kinds)
 
-    def _key_values(self, handle: Any) -> dict[str, Any]:
-        row = {
-            name: night_of(handle.dataId) if name == "day_obs" else handle.dataId[name]
-            for name in self._keys
-            if name != "detector_name"
-        }
-        if "detector_name" in self._keys:
-            row["detector_name"] = handle.dataId.records["detector"].full_name
-        return row
+    def _key_value(self, handle: Any, name: str) -> Any:
+        match name:
+            case "day_obs":
+                return night_of(handle.dataId)
+            case "detector_name":
+                return handle.dataId.records["detector"].full_name
+            case "run":
+                return handle.ref.run
+            case _:
+                return handle.dataId[name]
 
     def _kind(self, name: str) -> str:
         fitting = [prefix for prefix in self.config.kinds if name.startswith(prefix)]
@@ -449,8 +451,7 @@ class _TableReader:
                     name: table[name].to_pylist()
                     if name in self._table_keys
                     # One value for all rows.
-                    else [night_of(handle.dataId) if name == "day_obs" else handle.dataId[name]]
-                    * table.num_rows
+                    else [self._key_value(handle, name)] * table.num_rows
                     for name in self._keys
                 }
                 keys["dataset_id"] = [str(handle.ref.id)] * table.num_rows

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...metrics import load_catalogue
-from ..campaign import MetricFamily
+from ..campaign import CampaignTable
 from ._aggregate import Block, Form, Metric
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ FORMS = {
 """What the rows of the kinds that have blocks are of (`dict` [`str`, `Form`])."""
 
 
-def family_metrics(family: MetricFamily) -> tuple[Metric, ...]:
+def family_metrics(family: CampaignTable) -> tuple[Metric, ...]:
     """Return a family's metrics with what is known of them.
 
     Parameters
     ----------
-    family : `~lsst.bgqa.dashboard.MetricFamily`
+    family : `~lsst.bgqa.dashboard.CampaignTable`
         The family.
 
     Returns
@@ -49,12 +49,12 @@ def family_metrics(family: MetricFamily) -> tuple[Metric, ...]:
     return tuple(metrics)
 
 
-def read_blocks(family: MetricFamily, batches: Iterator[pa.RecordBatch], form: Form) -> Iterator[Block]:
+def read_blocks(family: CampaignTable, batches: Iterator[pa.RecordBatch], form: Form) -> Iterator[Block]:
     """Take batches apart where a block ends.
 
     Parameters
     ----------
-    family : `~lsst.bgqa.dashboard.MetricFamily`
+    family : `~lsst.bgqa.dashboard.CampaignTable`
         The family.
     batches : `~collections.abc.Iterator` [`pyarrow.RecordBatch`]
         Its rows; those of a block are in one batch, one after the other.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..campaign import MetricFamily
+from ..campaign import CampaignTable
 from ._aggregate import Block, Form, Metric
 from ._datasets import BlockDatasets, Datasets, Pictures
 from ._site import Site
@@ -83,7 +83,7 @@ class DetailWriter:
         The report.
     report : `object`
         What the pages need to know of it.
-    family : `~lsst.bgqa.dashboard.MetricFamily`
+    family : `~lsst.bgqa.dashboard.CampaignTable`
         The family.
     form : `Form`
         What its rows are of.
@@ -103,7 +103,7 @@ class DetailWriter:
         self,
         site: Site,
         report: Any,
-        family: MetricFamily,
+        family: CampaignTable,
         form: Form,
         metrics: Sequence[Metric],
         datasets: Datasets,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import UserError
-from ..campaign import Campaign, MetricFamily
+from ..campaign import Campaign, CampaignTable
 from ._aggregate import Aggregate
 from ._blocks import FORMS, family_metrics, read_blocks
 from ._datasets import Datasets, Pictures
@@ -131,12 +131,12 @@ class _Maker:
         self._site = Site(folder)
         self._datasets = Datasets(campaign.butler, campaign.collections)
         self._pictures = Pictures(campaign.butler, folder)
-        self._backgrounds = [family.name for family in campaign.families]
+        self._backgrounds = [family.name for family in campaign.tables]
         self._warnings: list[str] = []
 
     def make(self) -> None:
         scripts = self._figures.script_files()
-        kinds = {family.kind for family in self._campaign.families}
+        kinds = {family.kind for family in self._campaign.tables}
         navigation = [{"href": "index.html", "label": "Overview"}]
         navigation += [
             {"href": f"{name}.html", "label": name.capitalize()}
@@ -154,7 +154,7 @@ class _Maker:
             [path.name for path in scripts],
         )
         self._write_assets(scripts)
-        reports = [self._read(family) for family in self._campaign.families if family.kind in FORMS]
+        reports = [self._read(family) for family in self._campaign.tables if family.kind in FORMS]
         self._warnings += self._campaign.unreadable.names[:_MOST_WARNINGS]
         self._warn_of_wholes()
         stacks = self._write_stacks()
@@ -202,7 +202,7 @@ class _Maker:
             },
         )
 
-    def _read(self, family: MetricFamily) -> FamilyReport:
+    def _read(self, family: CampaignTable) -> FamilyReport:
         """Read a family, and write its pages on the way."""
         form, metrics = FORMS[family.kind], family_metrics(family)
         whole = self._read_whole("visit" if family.kind == "detector" else "tract", family)
@@ -244,7 +244,7 @@ class _Maker:
             outlines.update(separate(project(corners)[0]))
         return FamilyReport(family, aggregate, details, outlines, whole)
 
-    def _reference(self, family: MetricFamily, visit: int) -> dict[tuple[Any, ...], np.ndarray]:
+    def _reference(self, family: CampaignTable, visit: int) -> dict[tuple[Any, ...], np.ndarray]:
         """Return outlines of the detectors, their x to the right."""
         data_id = {"instrument": family.root, "visit": visit}
         corners = self._datasets.table_corners(f"{family.name}_visit_table", data_id)
@@ -252,11 +252,11 @@ class _Maker:
             corners = self._datasets.visits(family.name, family.root, [visit])[visit,].corners
         return separate(align(project(corners)[0]))
 
-    def _read_whole(self, kind: str, family: MetricFamily) -> dict[tuple[Any, ...], WholeBlock]:
+    def _read_whole(self, kind: str, family: CampaignTable) -> dict[tuple[Any, ...], WholeBlock]:
         """Read the metrics of visits, or tracts, as a whole."""
         blocks: dict[tuple[Any, ...], WholeBlock] = {}
         form = FORMS[family.kind]
-        for other in self._campaign.families:
+        for other in self._campaign.tables:
             if (other.kind, other.name, other.root) != (kind, family.name, family.root):
                 continue
             metrics = family_metrics(other)
@@ -273,7 +273,7 @@ class _Maker:
         """Write the page of stacks, and return what the overview shows."""
         tables: list[Table] = []
         items: list[dict[str, str]] = []
-        for family in self._campaign.families:
+        for family in self._campaign.tables:
             if family.kind != "stack":
                 continue
             rows: list[dict[str, Any]] = []
@@ -319,8 +319,8 @@ class _Maker:
 
     def _warn_of_wholes(self) -> None:
         """Tell of visits and tracts whose rows are not there."""
-        present = {(family.kind, family.name, family.root) for family in self._campaign.families}
-        for family in self._campaign.families:
+        present = {(family.kind, family.name, family.root) for family in self._campaign.tables}
+        for family in self._campaign.tables:
             part = {"visit": "detector", "tract": "patch"}.get(family.kind)
             if part is not None and (part, family.name, family.root) not in present:
                 self._warnings.append(
@@ -328,7 +328,7 @@ class _Maker:
                     "see bgqa export."
                 )
 
-    def _warn(self, family: MetricFamily) -> None:
+    def _warn(self, family: CampaignTable) -> None:
         """Tell of datasets that could not be read."""
         if family.unreadable.count:
             names = family.unreadable.names[:_MOST_WARNINGS]
@@ -350,7 +350,7 @@ def _size(row: Mapping[str, Any]) -> float:
     return value if math.isfinite(value) else -1.0
 
 
-def _pattern(row: Mapping[str, Any], family: MetricFamily) -> str:
+def _pattern(row: Mapping[str, Any], family: CampaignTable) -> str:
     value = row.get("stack_patternRms", math.nan)
     if not math.isfinite(value):
         return "no pattern"

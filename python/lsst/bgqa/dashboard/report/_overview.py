@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..campaign import MetricFamily
+from ..campaign import CampaignTable
 from ._aggregate import VERDICTS, Aggregate
 from ._details import DetailWriter, WholeBlock
 from ._runs import TaskTime, TypeCount
@@ -29,7 +29,7 @@ class FamilyReport:
 
     Attributes
     ----------
-    family : `~lsst.bgqa.dashboard.MetricFamily`
+    family : `~lsst.bgqa.dashboard.CampaignTable`
         The family.
     aggregate : `Aggregate`
         Its aggregates.
@@ -41,7 +41,7 @@ class FamilyReport:
         Metrics of its blocks as a whole.
     """
 
-    family: MetricFamily
+    family: CampaignTable
     aggregate: Aggregate
     details: DetailWriter
     outlines: Mapping[tuple[Any, ...], np.ndarray]
@@ -199,7 +199,7 @@ def block_table(report: FamilyReport, identifier: str, most: int | None = None) 
 
 
 def stack_table(
-    identifier: str, family: MetricFamily, rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, str]
+    identifier: str, family: CampaignTable, rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, str]
 ) -> Table:
     """List the stacks of a family.
 
@@ -207,7 +207,7 @@ def stack_table(
     ----------
     identifier : `str`
         Identifier of the table.
-    family : `~lsst.bgqa.dashboard.MetricFamily`
+    family : `~lsst.bgqa.dashboard.CampaignTable`
         The family.
     rows : `~collections.abc.Sequence` [`~collections.abc.Mapping`]
         Its rows.
