@@ -51,25 +51,7 @@ _RESIDUAL_TASKS = {"detector": GatherResidualTask, "patch": GatherCoaddResidualT
 
 
 class Inputs:
-    """What quanta wrote of one background: bundles, and tables of mosaics.
-
-    Where a mosaic has a table, its rows are the table's, and bundles add what
-    it lacks; a bundle in a RUN that comes before the table's takes the place
-    of its row.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    collections : `~collections.abc.Sequence` [`str`]
-        Where to look, first find first.
-    kind : `RowKind`
-        What the rows are of.
-    root : `str`
-        The instrument or sky map.
-    bundles, tables : `lsst.daf.butler.DatasetType` or `None`
-        What to read.
-    """
+    """What quanta wrote of one background: bundles, and tables of mosaics."""
 
     def __init__(
         self,
@@ -151,11 +133,7 @@ class Inputs:
             )
 
     def task(self, config: GatherBackgroundMetricsConfig | None) -> GatherBackgroundMetricsTask | None:
-        """Make the task that gathers them, in the unit that they are in.
-
-        `None` if the first dataset that can be read has no metric of the
-        catalogue: then the datasets are not ours.
-        """
+        """Make the task that gathers them, in the unit that they are in."""
         catalogue = load_catalogue()
         names: dict[str, str] = {}
         unit = None

@@ -277,39 +277,34 @@ class CampaignTable:
             [columns[field.name].cast(field.type) for field in self.schema], schema=self.schema
         )
 
-    def judged(self, rows: pl.DataFrame) -> np.ndarray:
-        """Tell which values a verdict was made of.
+    def judged(self, name: str) -> pl.Expr:
+        """Tell whether values of a metric were judged.
 
         Parameters
         ----------
-        rows : `polars.DataFrame`
-            Some of its rows, with all those that are judged together.
+        name : `str`
+            Full name of the metric.
 
         Returns
         -------
-        judged : `numpy.ndarray`
-            ``bool``, shape (rows, metrics): values that are finite and have a
-            bound, or enough peers.
+        judged : `polars.Expr`
+            Whether the value is finite and has a bound, or enough peers; of
+            rows that are complete with those that are judged together.
         """
         import polars as pl
 
-        values = rows.select(self.metrics).to_numpy()
-        finite = np.isfinite(values)
-        bounded = [np.isfinite(self.thresholds.bounds(name)).any() for name in self.metrics]
-        judged: np.ndarray = finite & np.array(bounded, dtype=bool)
-        by_peers = [name for name in self.thresholds.max_z if name in self.units]
-        context = {name: better for name, better in _IN_CONTEXT.items() if better in self.units}
-        group = [*self.row_kind.mosaic, "kind"]
-        for name in by_peers:
-            peer = pl.col(name).is_finite()
-            if name in context:
-                peer &= ~pl.col(context[name]).is_finite()
-            value = pl.when(peer).then(pl.col(name))
+        finite = pl.col(name).is_finite()
+        judged = finite if np.isfinite(self.thresholds.bounds(name)).any() else pl.lit(False)
+        if name in self.thresholds.max_z:
+            # What is judged in its context is not judged by its raw value.
+            if (better := _IN_CONTEXT.get(name)) in self.units:
+                finite &= ~pl.col(better).is_finite()
+            group = [*self.row_kind.mosaic, "kind"]
+            value = pl.when(finite).then(pl.col(name))
             scatter = (value - value.median().over(group)).abs().median().over(group)
             enough = value.count().over(group) >= self.thresholds.min_peers
-            found = rows.select((peer & enough & (scatter > 0)).fill_null(False)).to_series()
-            judged[:, self.metrics.index(name)] |= found.to_numpy()
-        return judged
+            judged |= (finite & enough & (scatter > 0)).fill_null(False)
+        return judged.alias(name)
 
     def verdict_codes(self, rows: pl.DataFrame) -> np.ndarray:
         """Judge each value of some rows.
@@ -325,7 +320,8 @@ class CampaignTable:
             Numbers of `VERDICTS`, shape (rows, metrics): a value fails if the
             column ``failed`` says so; it passes if it was judged.
         """
-        codes = self.judged(rows).astype(np.int8)
+        codes = np.zeros((len(rows), len(self.metrics)), dtype=np.int8)
+        codes[:] = rows.select(self.judged(name) for name in self.metrics).to_numpy()
         column = {name: i for i, name in enumerate(self.metrics)}
         failing = np.flatnonzero((rows["failed"] != "").to_numpy())
         for row, failed in zip(failing.tolist(), rows["failed"].gather(failing).to_list(), strict=True):
