@@ -7,7 +7,16 @@ asked for some at a time, so that memory stays below that of eight columns.
 
 from __future__ import annotations
 
-__all__ = ("Metric", "Summary", "WorstValue", "circular_mean", "metrics_of", "summarize")
+__all__ = (
+    "Metric",
+    "MosaicRows",
+    "Summary",
+    "WorstValue",
+    "circular_mean",
+    "metrics_of",
+    "mosaics_of",
+    "summarize",
+)
 
 import itertools
 import math
@@ -159,6 +168,33 @@ def metrics_of(table: CampaignTable) -> tuple[Metric, ...]:
         )
         for name, unit in table.units.items()
     )
+
+
+@dataclass(frozen=True, eq=False)
+class MosaicRows:
+    """The rows of a visit, or of a tract in a band: columns, and metrics of shape (rows, metrics)."""
+
+    columns: Mapping[str, Sequence[Any]]
+    values: np.ndarray
+
+    def tuples(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return some columns row by row."""
+        return list(zip(*(self.columns[name] for name in names), strict=True))
+
+
+def mosaics_of(table: CampaignTable) -> Iterator[tuple[tuple[Any, ...], MosaicRows]]:
+    """Yield the rows of a table by visit, or tract and band, with their keys."""
+    names = [name for name in table.schema.names if name not in table.units]
+    for batch in table.batches():
+        every = pl.DataFrame(pl.from_arrow(batch))
+        columns = every.select(names).to_dict(as_series=False)
+        values = np.ascontiguousarray(every.select(table.metrics).to_numpy())
+        first = 0
+        for key, some in itertools.groupby(zip(*(columns[n] for n in table.row_kind.mosaic), strict=True)):
+            last = first + sum(1 for _ in some)
+            mine = {name: column[first:last] for name, column in columns.items()}
+            yield key, MosaicRows(mine, values[first:last])
+            first = last
 
 
 def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary:

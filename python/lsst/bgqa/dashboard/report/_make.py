@@ -17,7 +17,7 @@ import polars as pl
 
 from ...errors import UserError
 from ..campaign import Campaign, CampaignTable
-from ..queries import summarize
+from ..queries import mosaics_of, summarize
 from ._datasets import Datasets, Pictures, table_corners
 from ._overview import TableReport, mosaic_table, run_tables, section, stack_table
 from ._pages import MosaicPages
@@ -225,12 +225,10 @@ class _Maker:
         wanted = self._wanted(summary.mosaics, kind.mosaic, wholes)
         if wanted:
             with self._progress(f"Writing pages of {table.name}") as advance:
-                for batch in table.batches():
-                    rows = pl.DataFrame(pl.from_arrow(batch))
-                    for key, some in rows.group_by(kind.mosaic, maintain_order=True):
-                        if key in wanted:
-                            pages.add(key, some)
-                            advance(len(pages.paths), len(wanted))
+                for key, rows in mosaics_of(table):
+                    if key in wanted:
+                        pages.add(key, rows)
+                        advance(len(pages.paths), len(wanted))
                 pages.finish()
                 advance(len(pages.paths), len(wanted))
         self._warn(table)

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 from markupsafe import Markup
 
 from ...metrics import load_catalogue
 from ..campaign import VERDICTS, CampaignTable
-from ..queries import Metric, metrics_of
+from ..queries import Metric, MosaicRows, metrics_of
 from ._datasets import Datasets, MosaicDatasets, Pictures, table_corners
 from ._panels import Tiles, dump, mosaic_panels
 from ._site import Site
@@ -53,7 +52,7 @@ class MosaicPages:
         self._datasets, self._pictures = datasets, pictures
         self._whole_table, self._wholes, self._reference = whole_table, wholes, reference
         self._kind, self._metrics = table.row_kind, metrics_of(table)
-        self._waiting: list[tuple[tuple[Any, ...], pl.DataFrame]] = []
+        self._waiting: list[tuple[tuple[Any, ...], MosaicRows]] = []
         self._last: tuple[Any, ...] | None = None
         self._tiles: tuple[Any, Markup] | None = None
         self.paths: dict[tuple[Any, ...], str] = {}
@@ -63,7 +62,7 @@ class MosaicPages:
     def section(self) -> str:
         return "visits" if self._kind.name == "detector" else "tracts"
 
-    def add(self, key: tuple[Any, ...], rows: pl.DataFrame) -> None:
+    def add(self, key: tuple[Any, ...], rows: MosaicRows) -> None:
         """Take the rows of a visit or tract that gets a page."""
         self._waiting.append((key, rows))
         if len(self._waiting) > _AT_ONCE:
@@ -107,13 +106,13 @@ class MosaicPages:
     def _write_page(
         self,
         key: tuple[Any, ...],
-        rows: pl.DataFrame,
+        rows: MosaicRows,
         found: MosaicDatasets,
         following: tuple[Any, ...] | None,
     ) -> None:
         path = self.path(key)
         root = "../" * path.count("/")
-        tiles = rows.select(self._kind.tile).rows()
+        tiles = rows.tuples(self._kind.tile)
         numbers = [tile[-1] for tile in tiles]
         pictures = [self._copy(found.plots.get(tile, ()), root) if found.plots else [] for tile in tiles]
         of_visit = (
@@ -143,7 +142,6 @@ class MosaicPages:
             {"path": target, "caption": what, "alt": f"{what} of {self.title(key)}"}
             for what, target in self._copy(found.plots.get((), ()), root)
         ]
-        counts = dict(rows["verdict"].value_counts().iter_rows())
         self._site.write(
             path,
             "detail.html",
@@ -152,8 +150,8 @@ class MosaicPages:
             parent={"href": f"{self.section}.html", "label": f"All {self.section}"},
             previous=self._link(self._last),
             next=self._link(following),
-            facts=self._facts(key, rows.row(0, named=True)),
-            counts={word: counts.get(word, 0) for word in VERDICTS},
+            facts=self._facts(key, {name: column[0] for name, column in rows.columns.items()}),
+            counts={word: rows.columns["verdict"].count(word) for word in VERDICTS},
             view=view,
             views=[view.json],
             tile=self._kind.name,
@@ -163,10 +161,10 @@ class MosaicPages:
         self.paths[key] = path
 
     def _columns(
-        self, rows: pl.DataFrame, numbers: Sequence[int], of_visit: Any
+        self, rows: MosaicRows, numbers: Sequence[int], of_visit: Any
     ) -> tuple[dict[str, np.ndarray], list[Metric]]:
         """Return the values that some tile has, and their metrics."""
-        values = rows.select(self._table.metrics).to_numpy()
+        values = rows.values
         known = np.isfinite(values).any(axis=0)
         metrics = [metric for metric, here in zip(self._metrics, known, strict=True) if here]
         columns = {m.name: values[:, i] for i, m in enumerate(self._metrics) if known[i]}
@@ -181,12 +179,11 @@ class MosaicPages:
         return columns, metrics
 
     def _rows(
-        self, key: tuple[Any, ...], rows: pl.DataFrame, tiles: Sequence[Any], found: MosaicDatasets
+        self, key: tuple[Any, ...], rows: MosaicRows, tiles: Sequence[Any], found: MosaicDatasets
     ) -> dict[str, Any]:
         """Return what the page's table of tiles shows beside values."""
-        known: dict[str, Any] = rows.select("verdict", "severity", "failed", "fault", "dataset_id").to_dict(
-            as_series=False
-        )
+        names = ("verdict", "severity", "failed", "fault", "dataset_id")
+        known: dict[str, Any] = {name: rows.columns[name] for name in names}
         if found.ids:
             ids = [found.ids.get(tile) for tile in tiles]
             known["type"] = [mine and mine[0] for mine in ids]
@@ -251,7 +248,7 @@ class MosaicPages:
     def _outlines(
         self,
         tiles: Sequence[tuple[Any, ...]],
-        rows: pl.DataFrame,
+        rows: MosaicRows,
         found: MosaicDatasets,
         of_visit: Any,
         pictures: Sequence[Any],
@@ -259,7 +256,7 @@ class MosaicPages:
         """Return tiles with outlines, why there are none, how to read them, and in which figure."""
         visits = self.section == "visits"
         labels = [str(tile[-1]) for tile in tiles]
-        names = rows["detector_name"].to_list() if visits else [""] * len(tiles)
+        names = rows.columns["detector_name"] if visits else [""] * len(tiles)
         anchors = [self.anchor(tile[-1]) for tile in tiles]
         corners = found.corners
         if of_visit is not None and (of_table := table_corners(of_visit)):

@@ -17,6 +17,7 @@ __all__ = (
     "slug",
 )
 
+import functools
 import hashlib
 import math
 import re
@@ -178,6 +179,7 @@ def show_worst(worst: WorstValue | None, units: dict[str, str]) -> tuple[Cell, C
     )
 
 
+@functools.lru_cache(4096)
 def slug(text: Any) -> str:
     """Make a name for a file or an anchor."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(text)).strip("-")[:60]
