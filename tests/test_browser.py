@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -139,7 +140,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pages_of(demo: Path) -> dict[str, Path]:
-    (tract,) = demo.glob("tracts/*/1-i.html")
+    (tract,) = demo.glob("tracts/deepCoadd_calexp_background-demo/1-i.html")
     names = {name: demo / f"{name}.html" for name in ("index", "visits", "tracts", "stacks")}
     return names | {"visit": page_of_visit(demo, 2026102600002), "tract": tract}
 
@@ -168,7 +169,7 @@ def test_choosing_a_metric_changes_what_is_shown(browser: Browser, demo: Path) -
     plot = browser.find("[data-kind=map]")
     heading = browser.find("#places-0 th.metric-value button")
     seen = []
-    for metric in ("level_median", "bumps_bumpCount"):
+    for metric in ("significance_edgeSigma", "significance_spotSigma"):
         select.select_by_value(metric)
         seen.append(
             [
@@ -185,10 +186,10 @@ def test_choosing_a_metric_changes_what_is_shown(browser: Browser, demo: Path) -
     for before, after in zip(*seen, strict=True):
         assert before is not None
         assert before != after
-    assert "at most 5" in seen[1][4]
-    assert seen[1][6] == "bumps_bumpCount / ct"
-    # Detector 1 fails for it, and is hatched.
-    assert [i for i, hatch in enumerate(seen[1][3]) if hatch != "blank"] == [1, 3, 4]
+    assert "at least -6, at most 6" in seen[1][4]
+    assert seen[1][6] == "significance_spotSigma"
+    # The detector with a halo fails for it, and is hatched.
+    assert 4 in [i for i, hatch in enumerate(seen[1][3]) if hatch != "blank"]
 
 
 def test_tables_filter_and_sort(browser: Browser, demo: Path) -> None:
@@ -242,7 +243,9 @@ def test_worst_places_lead_to_their_rows_and_pictures(browser: Browser, demo: Pa
     link.send_keys(Keys.ENTER)
     browser.wait(lambda: browser.driver.current_url == target)
     browser.wait(lambda: browser.run("return document.documentElement.dataset.ready") == "true")
-    assert target.endswith("2026100900001.html#detector-4")
+    assert re.search(r"/calexpBackground-DemoCam/\d+\.html#detector-4$", target)
+    # Pictures were drawn of a detector of this visit.
+    browser.open(page_of_visit(demo, 2026100900001), fragment="detector-4")
     assert browser.find("tr.chosen th").text == "4"
     card = browser.find(".card")
     assert card.find_element(By.TAG_NAME, "h3").text == "Detector 4 (R00_S11)"

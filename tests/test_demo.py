@@ -212,8 +212,9 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
             assert words in result.output
         listed = re.findall(r"^  (\S+\.png)$", result.output, re.MULTILINE)
         assert sorted(listed) == sorted(str(path) for path in (folder / "pictures").iterdir())
-        # Three detectors and three patches, all that the tasks draw of them.
-        assert len(listed) == 3 * 3 + 3 * 5
+        # Three detectors and three patches, all that the tasks draw of them, and
+        # what was left in the images of three detectors, one with a halo.
+        assert len(listed) == 3 * 3 + 3 * 5 + 3 * 2 + 1
         for name in ("patch-8-i-closure.png", "patch-8-i-subtracted.png"):
             assert imread(folder / "pictures" / name).shape[1] >= 800
         match = re.search(r"RUN (demo/backgroundQa/\w+)", result.output)

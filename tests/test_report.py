@@ -170,7 +170,7 @@ def pages(site: Path) -> Iterator[Page]:
 
 
 def page_of_visit(site: Path, visit: int) -> Path:
-    (path,) = site.glob(f"visits/*/{visit}.html")
+    (path,) = site.glob(f"visits/calexpBackground-*/{visit}.html")
     return path
 
 

@@ -229,6 +229,13 @@ def test_brightness_has_the_errors_that_it_quotes() -> None:
     pulls(lambda rng: (-8.0, {"skyBrightnessError": 0.008}), ["skyBrightnessError"])
 
 
+def test_background_that_is_not_the_whole_sky_is_no_measure_of_it() -> None:
+    names = set(metrics_of(measured("dark_edge")))
+    left_out = {name for name in names if "skyBrightness" in name}
+    assert len(left_out) == 4
+    assert names - set(metrics_of(measured("dark_edge", whole_sky=False))) == left_out
+
+
 def test_scatter_of_cells_is_told_from_noise() -> None:
     def truth(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         cells = rng.normal(0, 1.0, (8, 8))

@@ -20,7 +20,7 @@ from lsst.bgqa.metrics import quantities_of
 from lsst.bgqa.residual import SkyImage
 from lsst.bgqa.standalone.demo._images import make_cell_coadd, make_visit_image
 from lsst.bgqa.tasks import (
-    CoaddResidualSkyTask,
+    CoaddResidualSkyConfig,
     PlotResidualConfig,
     PlotResidualTask,
     ResidualSkyConfig,
@@ -245,9 +245,11 @@ def test_images_of_dp2_are_measured(dp2: Path) -> None:
             assert found["residual_mean"].unit == u.nJy
             assert abs(found["residual_mean"].value - 4) < 4 * found["residual_meanUncertainty"].value
             assert found["residual_backgroundLevel"].value == pytest.approx(level)
-            assert found["residual_skyBrightnessError"].value == pytest.approx(4 / level, rel=0.1)
             assert found["residual_limitingSurfaceBrightness"].value == pytest.approx(28.46, abs=0.3)
             assert found["residual_skyFraction"].value == pytest.approx(0.9, abs=0.05)
+        assert visit["residual_skyBrightnessError"].value == pytest.approx(4 / 1000, rel=0.1)
+        # Nobody knows how much sky the images of a coadd had.
+        assert "residual_skyBrightnessError" not in coadd
         table = butler.get("visit_image_residual_campaign_table", instrument="Cam")
         assert table["residual_mean"].to_pylist() == [pytest.approx(visit["residual_mean"].value)]
 
@@ -284,4 +286,6 @@ def test_configuration_reaches_the_statistics() -> None:
     config.statistics.halo_radii = [0.0, 50.0]
     frozen = config.statistics.freeze_statistics()
     assert frozen.segments == (8, 2) and frozen.halo_radii == (0.0, 50.0) and frozen.cell_size == 64
-    assert CoaddResidualSkyTask.ConfigClass().connections.imageName == "deepCoadd_calexp"
+    coadd = CoaddResidualSkyConfig()
+    assert coadd.connections.imageName == "deepCoadd_calexp"
+    assert frozen.whole_sky and not coadd.statistics.freeze_statistics().whole_sky

@@ -15,6 +15,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 
+import lsst.bgqa
 from lsst.bgqa import BackgroundError, BackgroundModel, measure_background, stack, standalone
 from lsst.bgqa.background import Box, Layer
 from lsst.bgqa.metrics import quantities_of
@@ -243,6 +244,37 @@ def test_every_setting_and_connection_is_documented(config: BackgroundQaConfig) 
         assert all(len(field.doc) > 20 for field in settings._fields.values() if field.name != "connections")
     connections = config.connections.ConnectionsClass(config=config)
     assert all(connection.doc for connection in connections.allConnections.values())
+
+
+def _labels_of_tasks() -> list[tuple[str, str]]:
+    pipelines = sorted(Path(lsst.bgqa.__file__).parent.glob("pipelines/**/*.yaml"))
+    found = []
+    for path in pipelines:
+        if "_ingredients" not in path.parts:
+            found += [(str(path), label) for label in Pipeline.from_uri(str(path)).task_labels]
+    return found
+
+
+def test_configs_are_read_back() -> None:
+    # Graphs and runs keep configs as text, which batch jobs read again.
+    found = _labels_of_tasks()
+    assert len(found) > 40
+    pipelines = {path: Pipeline.from_uri(path).to_graph() for path in {path for path, _ in found}}
+    for path, label in found:
+        node = pipelines[path].tasks[label]
+        again = node.task_class.ConfigClass()
+        again.loadFromString(node.get_config_str())
+        assert again == node.config, (path, label)
+
+
+def test_limits_can_be_taken_away() -> None:
+    config = BackgroundQaConfig()
+    config.judge.high["significance_ringSigma"] = None  # type: ignore[assignment]
+    again = BackgroundQaConfig()
+    again.loadFromString(config.saveToString())
+    assert again.judge_settings().limits["ring"] == np.inf
+    assert again.judge_settings().limits["corner"] < np.inf
+    assert np.isnan(again.judge.thresholds().bounds("significance_ringSigma")[1])
 
 
 def test_dataset_names_follow_one_template() -> None:

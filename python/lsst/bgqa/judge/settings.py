@@ -3,6 +3,7 @@ from __future__ import annotations
 
 __all__ = ("JudgeSettings",)
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,22 +26,26 @@ class JudgeSettings:
         of 6 standard deviations, amplitudes below six times that pass.
     level_floor : `float`
         Least scatter of levels, as a fraction of the sky.
-    high : `~collections.abc.Mapping` [`str`, `float`]
-        Greatest values that pass, in place of the catalogue's.
+    high : `~collections.abc.Mapping` [`str`, `float` or `None`]
+        Greatest values that pass, in place of the catalogue's; `None` for
+        none.
     """
 
     segments: tuple[int, int] | None = None
     floor: float = 7e-5
     level_floor: float = 5e-3
-    high: Mapping[str, float] = field(default_factory=dict)
+    high: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def limits(self) -> dict[str, float]:
         """Significance from which on a family of templates tells of a fault
         (`dict` [`str`, `float`]).
         """
-        return {
-            name.removeprefix(_PREFIX).removesuffix(_SUFFIX): self.high.get(name, metric.high)
-            for name, metric in load_catalogue().items()
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and metric.high is not None
-        }
+        limits = {}
+        for name, metric in load_catalogue().items():
+            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and metric.high is not None:
+                limit = self.high.get(name, metric.high)
+                limits[name.removeprefix(_PREFIX).removesuffix(_SUFFIX)] = (
+                    math.inf if limit is None else limit
+                )
+        return limits

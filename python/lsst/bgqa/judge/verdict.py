@@ -31,9 +31,9 @@ class Thresholds:
 
     Attributes
     ----------
-    low, high : `~collections.abc.Mapping` [`str`, `float`]
+    low, high : `~collections.abc.Mapping` [`str`, `float` or `None`]
         Least and greatest value that pass, by full name of the metric; they
-        take the place of the catalogue's. NaN leaves a side open.
+        take the place of the catalogue's. `None` leaves a side open.
     max_z : `~collections.abc.Mapping` [`str`, `float`]
         Greatest distance from the median of the peers that passes, in robust
         standard deviations of theirs.
@@ -41,8 +41,8 @@ class Thresholds:
         How many peers a row needs, itself included, for that.
     """
 
-    low: Mapping[str, float] = field(default_factory=dict)
-    high: Mapping[str, float] = field(default_factory=dict)
+    low: Mapping[str, float | None] = field(default_factory=dict)
+    high: Mapping[str, float | None] = field(default_factory=dict)
     max_z: Mapping[str, float] = field(default_factory=dict)
     min_peers: int = 5
 

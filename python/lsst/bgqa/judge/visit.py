@@ -393,7 +393,10 @@ def _fill(bank: TemplateBank, residual: np.ndarray) -> np.ndarray:
     basis = bank.basis
     if good.all():
         return residual - residual.mean()
-    solution = np.linalg.lstsq(basis[good], flat[good], rcond=None)[0]
+    # The basis is orthonormal: sums of squares lose nothing, and are small.
+    known = basis[good]
+    normal, right = np.einsum("ki,kj->ij", known, known), np.einsum("ki,k->i", known, flat[good])
+    solution = np.linalg.lstsq(normal, right, rcond=None)[0]
     filled = np.where(good, flat, basis @ solution)
     return (filled - filled.mean()).reshape(residual.shape)
 

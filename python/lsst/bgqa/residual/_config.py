@@ -42,6 +42,10 @@ class ResidualConfig:
     halo_radii : `tuple` [`float`, ...]
         Borders of the rings about such footprints, in pixels from their
         edge, ascending.
+    whole_sky : `bool`
+        Whether the background is all of the sky, and not what was left of it
+        in a coadd of images whose sky had been subtracted before. Fractions
+        of the sky (``skyBrightness...``) need that.
     """
 
     planes: tuple[str, ...] = SKY_PLANES
@@ -54,6 +58,7 @@ class ResidualConfig:
     segments: tuple[int, int] | None = None
     halo_area: int = 2500
     halo_radii: tuple[float, ...] = (0, 32, 64, 96, 128, 192, 256, 384, 512)
+    whole_sky: bool = True
 
     def __post_init__(self) -> None:
         if self.cell_size < 4 or self.cell_size % 4:

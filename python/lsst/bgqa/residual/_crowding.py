@@ -57,16 +57,17 @@ def crowding_slope(grid: CellGrid, background: np.ndarray) -> dict[str, float]:
     terms = [np.ones_like(x), x, y]
     if max(background.shape) * grid.cell_size > _FLAT_SIZE:
         terms += [x * x, y * y, x * y]
-    surface = np.stack(terms, axis=1)
-    predictor = _less_surface(fraction[used], surface)
-    square = float(predictor @ predictor)
+    surface = _orthonormal(terms)
+    predictor = _less(surface, fraction[used])
+    square = float(np.sum(predictor**2))
     if square <= used.sum() * _MIN_SCATTER**2:
         return {}
-    level = _less_surface(background[used], surface)
-    slope = float(predictor @ level) / square
+    level = _less(surface, background[used])
+    slope = float(np.sum(predictor * level)) / square
     noise = grid.error_noise / grid.cell_size
     variance = max(noise**2 * square, _variance_of_sum(used, predictor, level - slope * predictor))
-    return {"crowdingSlope": slope, "crowdingSignificance": slope * square / math.sqrt(variance)}
+    significance = slope * square / math.sqrt(variance) if variance > 0 else 0.0
+    return {"crowdingSlope": slope, "crowdingSignificance": significance}
 
 
 def _smoothed(detected: np.ndarray, pixels: np.ndarray) -> np.ndarray:
@@ -76,8 +77,22 @@ def _smoothed(detected: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 
 
-def _less_surface(values: np.ndarray, surface: np.ndarray) -> np.ndarray:
-    return np.asarray(values - surface @ np.linalg.lstsq(surface, values, rcond=None)[0])
+def _orthonormal(terms: list[np.ndarray]) -> list[np.ndarray]:
+    """Make terms orthonormal, and leave out what others say already. LAPACK
+    would round by the kernel that it picks, and start threads.
+    """
+    basis: list[np.ndarray] = []
+    for term in terms:
+        rest = _less(basis, term)
+        if (square := np.sum(rest**2)) > 1e-16 * np.sum(term**2):
+            basis.append(rest / math.sqrt(square))
+    return basis
+
+
+def _less(basis: list[np.ndarray], values: np.ndarray) -> np.ndarray:
+    for term in basis:
+        values = values - np.sum(values * term) * term
+    return values
 
 
 def _variance_of_sum(used: np.ndarray, weights: np.ndarray, values: np.ndarray) -> float:

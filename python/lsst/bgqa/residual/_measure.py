@@ -104,7 +104,7 @@ def measure_residual_sky(
     if not grid.counts.any():
         return _named(residual, metrics)
     metrics |= _level(grid) | _cells(grid)
-    metrics |= _brightness(grid, background, calibration, image.name)
+    metrics |= _brightness(grid, background, calibration, image.name, config.whole_sky)
     contrasts = _contrasts(grid, config)
     for name, contrast in contrasts.items():
         metrics |= {name: contrast.value, f"{name}Significance": contrast.significance}
@@ -161,7 +161,7 @@ def _cells(grid: CellGrid) -> dict[str, float]:
 
 
 def _brightness(
-    grid: CellGrid, background: BackgroundModel, calibration: Calibration, name: str
+    grid: CellGrid, background: BackgroundModel, calibration: Calibration, name: str, whole_sky: bool
 ) -> dict[str, float]:
     """Measure what needs the background's brightness, or the image's."""
     from scipy.ndimage import map_coordinates
@@ -173,9 +173,10 @@ def _brightness(
     elif np.isfinite(level).any():
         metrics["backgroundLevel"] = float(np.nanmean(level)) * calibration.background_factor
         apertures = grid.apertures
-        at = (np.stack([apertures.y, apertures.x]) + 0.5) / grid.cell_size - 0.5
-        below = map_coordinates(level, at, order=1, mode="nearest") * calibration.background_factor
-        metrics |= sky_brightness_precision(apertures, below, grid.noise, _error(grid, apertures))
+        if whole_sky:
+            at = (np.stack([apertures.y, apertures.x]) + 0.5) / grid.cell_size - 0.5
+            below = map_coordinates(level, at, order=1, mode="nearest") * calibration.background_factor
+            metrics |= sky_brightness_precision(apertures, below, grid.noise, _error(grid, apertures))
     return metrics | limiting_surface_brightness(
         grid.apertures, calibration.nanojansky, calibration.pixel_scale
     )
@@ -183,15 +184,13 @@ def _brightness(
 
 def _in_cells(grid: CellGrid, background: BackgroundModel) -> np.ndarray:
     """Return the background in the middle of each cell."""
-    x0, y0, width, height = background.bbox
-    ny, nx = grid.cell_counts.shape
-    half = grid.cell_size // 2
-    columns = np.minimum(np.arange(nx) * grid.cell_size + half, width - 1)
-    rows = [
-        background.render(Box(x0, y0 + min(i * grid.cell_size + half, height - 1), width, 1))[0, columns]
-        for i in range(ny)
-    ]
-    return np.array(rows, dtype=np.float64)
+    centers = (
+        np.minimum(np.arange(count) * grid.cell_size + grid.cell_size // 2, size - 1).astype(np.float64)
+        for count, size in zip(
+            grid.cell_counts.shape, (background.bbox.height, background.bbox.width), strict=True
+        )
+    )
+    return background.evaluate(*centers)
 
 
 def _error(grid: CellGrid, apertures: Apertures) -> float:

@@ -104,6 +104,11 @@ class ResidualStatisticsConfig(Config):
         default=list(_DEFAULT.halo_radii),
         minLength=2,
     )
+    whole_sky = Field[bool](
+        "Whether the background is all of the sky, and not what was left of it in a coadd of images whose "
+        "sky had been subtracted before; the precision of the sky's brightness needs that.",
+        default=_DEFAULT.whole_sky,
+    )
 
     def freeze_statistics(self) -> ResidualConfig:
         """Return the settings as the statistics take them.

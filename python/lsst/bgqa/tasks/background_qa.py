@@ -133,12 +133,12 @@ class JudgeConfig(Config):
         check=lambda value: value > 0,
     )
     low = DictField[str, float](
-        "Least values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        "Least values that pass, by full name of the metric, in place of the catalogue's; None for none.",
         default={},
         dictCheck=_are_metrics,
     )
     high = DictField[str, float](
-        "Greatest values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        "Greatest values that pass, by full name of the metric, in place of the catalogue's; None for none.",
         default={},
         dictCheck=_are_metrics,
     )

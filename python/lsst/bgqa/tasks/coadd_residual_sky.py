@@ -41,6 +41,11 @@ class CoaddResidualSkyConnections(
 class CoaddResidualSkyConfig(ResidualSkyConfig, pipelineConnections=CoaddResidualSkyConnections):
     """Configuration of `CoaddResidualSkyTask`."""
 
+    def setDefaults(self) -> None:
+        """Take a coadd's background for what it is: what was left."""
+        super().setDefaults()
+        self.statistics.whole_sky = False
+
 
 class CoaddResidualSkyTask(ResidualSkyTask):
     """Measure the sky that is left in a patch's coadd."""

@@ -173,12 +173,12 @@ class GatherBackgroundMetricsConfig(
         check=is_unit,
     )
     low = DictField[str, float](
-        "Least values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        "Least values that pass, by full name of the metric, in place of the catalogue's; None for none.",
         default={},
         dictCheck=_are_metrics,
     )
     high = DictField[str, float](
-        "Greatest values that pass, by full name of the metric, in place of the catalogue's; nan for none.",
+        "Greatest values that pass, by full name of the metric, in place of the catalogue's; None for none.",
         default={},
         dictCheck=_are_metrics,
     )
@@ -514,7 +514,7 @@ class GatherCoaddMetricsConfig(
             "blocks_stepY": 12.0,
         }
         # Patches at the edge of a survey have bins without a value.
-        self.high = {"significance_holeFraction": float("nan")}
+        self.high = {"significance_holeFraction": None}  # type: ignore[dict-item]
 
 
 class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
