@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("History",)
 
+import bisect
 from array import array
 from collections.abc import Hashable, Sequence
 
@@ -25,7 +26,7 @@ class History:
 
     def __init__(self) -> None:
         self._values: dict[Hashable, array[float]] = {}
-        self._sorted: dict[Hashable, np.ndarray] = {}
+        self._medians: dict[Hashable, tuple[list[float], list[float]]] = {}
 
     def add(self, places: Sequence[Hashable], deviations: np.ndarray) -> None:
         """Take a visit into account.
@@ -86,15 +87,22 @@ class History:
     def _usual(self, place: Hashable, deviation: float, floor: float) -> float:
         if not np.isfinite(deviation) or len(self._values.get(place, ())) < 3:
             return np.nan
-        if place not in self._sorted:
-            self._sorted[place] = np.sort(np.frombuffer(self._values[place]))
-        values = self._sorted[place]
-        own = int(np.searchsorted(values, deviation))
-        count = len(values) - 1
+        if place not in self._medians:
+            values = np.sort(np.frombuffer(self._values[place]))
+            self._medians[place] = values.tolist(), _medians_of_others(values, floor).tolist()
+        ordered, medians = self._medians[place]
+        return medians[bisect.bisect_left(ordered, deviation)]
 
-        def other(rank: int) -> float:
-            return float(values[rank if rank < own else rank + 1])
 
-        if count == 2 and other(1) - other(0) > _AGREEMENT * floor:
-            return min(other(0), other(1), key=lambda value: abs(value - deviation))
-        return (other((count - 1) // 2) + other(count // 2)) / 2
+def _medians_of_others(values: np.ndarray, floor: float) -> np.ndarray:
+    """Return for each of some sorted values the median of the others."""
+    count, own = len(values) - 1, np.arange(len(values))
+
+    def other(rank: int) -> np.ndarray:
+        return values[np.where(rank < own, rank, rank + 1)]
+
+    low, high = other((count - 1) // 2), other(count // 2)
+    if count == 2:
+        nearer = np.where(np.abs(low - values) <= np.abs(high - values), low, high)
+        return np.where(high - low > _AGREEMENT * floor, nearer, (low + high) / 2)
+    return (low + high) / 2

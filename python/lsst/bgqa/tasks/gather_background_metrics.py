@@ -16,6 +16,7 @@ __all__ = (
     "GatherVisitTablesTask",
 )
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +45,7 @@ from ..statistics.focal_plane import tangent_plane
 from ._campaign import BACKGROUND_GROUPS, TABLE_GROUPS, metric_names, region_vertices
 from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
+from ._tables import read_tables
 
 _DEVIATION = "context_levelDeviation"
 _CHANGES = ("context_levelChange", "context_levelChangeSigma")
@@ -438,23 +440,24 @@ class _TableReader:
     _table_keys: ClassVar[tuple[str, ...]]
 
     def _read(self: Any, handles: Sequence[Any], unreadable: dict[str, Exception]) -> Iterator[CampaignBatch]:
-        units = self._units()
-        for handle in sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys)):
+        ordered = sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys))
+        for handle, read in read_tables(ordered):
             try:
-                # To make an astropy table of it would take twice as long.
-                table = handle.get(storageClass="ArrowTable")
-                values = np.full((table.num_rows, len(self._names)), np.nan)
-                for i, (name, wanted) in enumerate(units.items()):
-                    if name in table.column_names:
-                        values[:, i] = table[name].to_numpy() * _factor(table.schema.field(name), wanted)
+                if isinstance(read, Exception):
+                    raise read
+                table, units = read
+                names = [name for name in self._names if name in table.columns]
+                columns = [self._names.index(name) for name in names]
+                values = np.full((len(table), len(self._names)), np.nan)
+                values[:, columns] = table.select(names).to_numpy() * _factors(names, units, self._units())
                 keys: dict[str, Any] = {
-                    name: table[name].to_pylist()
+                    name: table[name].to_list()
                     if name in self._table_keys
                     # One value for all rows.
-                    else [self._key_value(handle, name)] * table.num_rows
+                    else [self._key_value(handle, name)] * len(table)
                     for name in self._keys
                 }
-                keys["dataset_id"] = [str(handle.ref.id)] * table.num_rows
+                keys["dataset_id"] = [str(handle.ref.id)] * len(table)
             except Exception as error:
                 # The datastore and the formatter have errors of their own.
                 self.log.warning("%s is left out: %s", describe(handle.ref), error)
@@ -462,9 +465,8 @@ class _TableReader:
                 continue
             if len(values):
                 batch = self._batch(keys, values)
-                if {"failed", "fault"} <= set(table.column_names):
-                    known = zip(table["failed"].to_pylist(), table["fault"].to_pylist(), strict=True)
-                    batch = replace(batch, known=list(known))
+                if {"failed", "fault"} <= set(table.columns):
+                    batch = replace(batch, known=table.select("failed", "fault").rows())
                 yield batch
 
 
@@ -475,10 +477,14 @@ def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBa
     ]
 
 
-def _factor(field: Any, wanted: u.UnitBase) -> float:
-    """Return what to multiply a column of an Arrow table by."""
-    text = (field.metadata or {}).get(b"unit", b"").decode()
-    return 1.0 if text == wanted.to_string() else u.Unit(text).to(wanted)
+def _factors(names: Sequence[str], units: Mapping[str, str], wanted: Mapping[str, u.UnitBase]) -> np.ndarray:
+    """Return what to multiply columns by."""
+    return np.array([_factor(units.get(name, ""), wanted[name].to_string()) for name in names])
+
+
+@functools.cache
+def _factor(unit: str, wanted: str) -> float:
+    return 1.0 if unit == wanted else u.Unit(unit).to(u.Unit(wanted))
 
 
 class GatherVisitTablesConfig(
