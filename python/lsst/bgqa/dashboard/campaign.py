@@ -102,6 +102,8 @@ class CampaignTable:
         What its rows are of.
     gathered : `bool`
         Whether a gather task wrote it; else it is gathered when it is read.
+    differences : `bool`
+        Whether the values are those of another campaign less those of this.
     unreadable : `Unreadable`
         Datasets that could not be read, when it was gathered to be read.
     not_gathered : `int`
@@ -124,6 +126,7 @@ class CampaignTable:
     row_kind: RowKind = field(repr=False)
     _butler: Butler = field(repr=False)
     gathered: bool = False
+    differences: bool = False
     unreadable: Unreadable = field(default_factory=Unreadable)
     not_gathered: int = 0
     nights: tuple[int, int] | None = None
@@ -187,7 +190,7 @@ class CampaignTable:
         )
         if self.nights is not None:
             rows = rows.filter(pl.col("day_obs").is_between(*self.nights))
-        return rows.select(name for name in self.schema.names if name != "visit_begin")
+        return rows.select(*self.keys, "run", "dataset_id", *_JUDGED, *self.units)
 
     def batches(self, progress: Progress | None = None) -> Iterator[pa.RecordBatch]:
         """Read the rows, some thousand at a time.

@@ -333,7 +333,9 @@ def _shown(table: CampaignTable, some: Sequence[Metric]) -> Iterator[pl.Expr]:
 
 def is_relative(table: CampaignTable, name: str) -> bool:
     """Whether a map shows a level relative to that of its visit."""
-    return table.kind == "detector" and name in (*_RELATIVE, *_SHARES) and "level_median" in table.units
+    if table.differences or table.kind != "detector":
+        return False
+    return name in (*_RELATIVE, *_SHARES) and "level_median" in table.units
 
 
 def _bands(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:

@@ -1,7 +1,7 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("Detail", "make_report")
+__all__ = ("Detail", "Report", "load_figures", "make_report", "tile_outlines")
 
 import datetime
 import importlib.metadata
@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 from ...errors import UserError
-from ..campaign import Campaign, CampaignTable
-from ..queries import mosaics_of, summarize
+from ..campaign import VERDICTS, Campaign, CampaignTable
+from ..queries import Summary, mosaics_of, summarize
 from ._datasets import Datasets, Pictures, table_corners
 from ._overview import TableReport, mosaic_table, run_tables, section, stack_table
 from ._pages import MosaicPages
@@ -40,7 +40,7 @@ _MOST_WARNINGS = 5
 
 
 @dataclass(frozen=True)
-class _Report:
+class Report:
     """What every page needs to know: what it is of, when and by what it was made, links and scripts."""
 
     title: str
@@ -92,6 +92,18 @@ def make_report(
         Raised if there is no such repository or collection, if it has no
         metrics, if the folder holds something else, or without bokeh.
     """
+    figures = load_figures()
+    progress = progress or _no_progress
+    with making(output) as folder:
+        with progress("Looking for metrics"):
+            campaign = Campaign(repo, collection)
+        with campaign:
+            _Maker(campaign, folder, detail, nights, progress, figures).make()
+    return output / "index.html"
+
+
+def load_figures() -> Any:
+    """Import what draws figures; a `~lsst.bgqa.errors.UserError` says what to install."""
     try:
         from . import _figures
     except ModuleNotFoundError as error:
@@ -99,13 +111,7 @@ def make_report(
             f"a report needs {error.name}, which is not installed; bgqa's extra report brings it "
             "(pip install '.[report]')"
         ) from error
-    progress = progress or _no_progress
-    with making(output) as folder:
-        with progress("Looking for metrics"):
-            campaign = Campaign(repo, collection)
-        with campaign:
-            _Maker(campaign, folder, detail, nights, progress, _figures).make()
-    return output / "index.html"
+    return _figures
 
 
 def _no_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]]:
@@ -150,7 +156,7 @@ class _Maker:
             first, last = self._nights
             title += f", night {first}" if first == last else f", nights since {first}"
         now = datetime.datetime.now(datetime.UTC)
-        self._report = _Report(
+        self._report = Report(
             title,
             self._campaign.collection,
             self._campaign.repo,
@@ -218,10 +224,8 @@ class _Maker:
             table.path(advance)
         with self._progress(f"Reading {what} of {table.name}") as advance:
             summary = summarize(table, advance)
-        arrows: dict[str, tuple[float, float]] = {}
-        if table.kind == "detector":
-            outlines |= self._reference(table, summary.mosaics)
-            arrows = {"x": (1.0, 0.0), "y": (0.0, 1.0)}
+        found, arrows = tile_outlines(self._datasets, table, summary)
+        outlines |= found
         wanted = self._wanted(summary.mosaics, kind.mosaic, wholes)
         if wanted:
             with self._progress(f"Writing pages of {table.name}") as advance:
@@ -232,12 +236,6 @@ class _Maker:
                 pages.finish()
                 advance(len(pages.paths), len(wanted))
         self._warn(table)
-        if table.kind == "patch":
-            keys = [tuple(key) for key in summary.tiles["key"].to_list()]
-            every = self._datasets.patch_corners(table.root, sorted({key[0] for key in keys}))
-            corners = {key: every[key] for key in keys if key in every}
-            outlines |= separate(project(corners)[0])
-            arrows = {"N": (0.0, 1.0), "E": (1.0, 0.0)}
         return TableReport(table, summary, pages, outlines, wholes, arrows)
 
     def _wanted(
@@ -250,23 +248,6 @@ class _Maker:
         failing = set(mosaics.filter(pl.col("fail") > 0).select(keys).rows())
         failing |= {key for key in every if wholes.get(key, {}).get("verdict") == "fail"}
         return failing or set(every[:_PAGES_OF_NONE])
-
-    def _reference(self, table: CampaignTable, mosaics: pl.DataFrame) -> dict[tuple[Any, ...], np.ndarray]:
-        """Return outlines of all detectors, as their pixels lie, of a visit that has the most."""
-        sizes = mosaics.select("visit", size=pl.sum_horizontal("pass", "fail", "unknown"))
-        visits = sizes.sort("size", descending=True, maintain_order=True)["visit"].head(_MOST_TRIES)
-        best: dict[tuple[Any, ...], np.ndarray] = {}
-        for visit in visits.to_list():
-            data_id = {"instrument": table.root, "visit": visit}
-            corners = table_corners(self._datasets.read(f"{table.name}_visit_table", data_id))
-            if not corners:
-                keys = [(visit,)]
-                corners = self._datasets.look_up(table.name, table.row_kind, table.root, keys)[visit,].corners
-            if len(corners) > len(best):
-                best = separate(on_focal_plane(project(corners)[0])[0])
-            if len(best) >= (sizes["size"].max() or 0):  # type: ignore[operator]
-                break
-        return best
 
     def _read_wholes(
         self, table: CampaignTable
@@ -337,6 +318,37 @@ class _Maker:
                 f"{table.dataset_types[0]} of {table.root} lacks {table.not_gathered:,} of the "
                 "backgrounds with metrics: gather them again."
             )
+
+
+def tile_outlines(
+    datasets: Datasets, table: CampaignTable, summary: Summary
+) -> tuple[dict[tuple[Any, ...], np.ndarray], dict[str, tuple[float, float]]]:
+    """Return outlines of a table's tiles, and what the arrows in their map are.
+
+    Patches are on the sky; detectors as their pixels lie, as in a visit that
+    has the most.
+    """
+    if table.kind == "patch":
+        keys = [tuple(key) for key in summary.tiles["key"].to_list()]
+        every = datasets.patch_corners(table.root, sorted({key[0] for key in keys}))
+        corners = {key: every[key] for key in keys if key in every}
+        return separate(project(corners)[0]), {"N": (0.0, 1.0), "E": (1.0, 0.0)}
+    sizes = summary.mosaics.select("visit", size=pl.sum_horizontal(VERDICTS))
+    largest = sizes["size"].max() or 0
+    best: dict[tuple[Any, ...], np.ndarray] = {}
+    for visit in (
+        sizes.sort("size", descending=True, maintain_order=True)["visit"].head(_MOST_TRIES).to_list()
+    ):
+        data_id = {"instrument": table.root, "visit": visit}
+        corners = table_corners(datasets.read(f"{table.name}_visit_table", data_id))
+        if not corners:
+            keys = [(visit,)]
+            corners = datasets.look_up(table.name, table.row_kind, table.root, keys)[visit,].corners
+        if len(corners) > len(best):
+            best = separate(on_focal_plane(project(corners)[0])[0])
+        if len(best) >= largest:  # type: ignore[operator]
+            break
+    return best, {"x": (1.0, 0.0), "y": (0.0, 1.0)}
 
 
 def _size(row: Mapping[str, Any]) -> float:
