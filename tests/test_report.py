@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import re
@@ -32,6 +33,7 @@ from lsst.bgqa.dashboard.report._sky import on_focal_plane, project, separate, s
 from lsst.bgqa.dashboard.report._tables import band_order, number, share, slug
 from lsst.bgqa.errors import UserError
 from lsst.bgqa.standalone._regions import polygon
+from lsst.daf.butler.registry import ConflictingDefinitionError
 
 RUN = "<script>alert('run')</script>"
 INSTRUMENT = "<i>Cam</i>"
@@ -359,6 +361,67 @@ def test_table_that_lacks_rows_is_told_of(tmp_path: Path) -> None:
     made.put_campaign("run", visits=[1])
     index = Page(make_report(made.path, "run", tmp_path / "report", detail="none"))
     assert "calexpBackground_campaign_table of Cam lacks 8 of the backgrounds with metrics" in index.text
+
+
+def test_a_report_of_some_nights_alone(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=1)
+    made.put_patch("run", 4, 0, "r", {"level_median": 1.0})
+    table = rows_of_nights([20260101, 20260102, 20260103], [[1, 2], [3, 4], [5, 6]])
+    made.put(table, "calexpBackground_campaign_table", "ArrowTable", "run", instrument="Cam")
+    output = tmp_path / "report"
+
+    def report(*options: str) -> Any:
+        return CliRunner().invoke(main, ["report", made.path, "run", "-o", str(output), *options])
+
+    for options, rows, words in (
+        (["--since", "2026-01-02"], 4, "nights since 20260102"),
+        (["--night", "20260102"], 2, "night 20260102"),
+        (["--night", "newest"], 2, "night 20260103"),
+    ):
+        result = report(*options)
+        assert result.exit_code == 0, result.output
+        index = Page(output / "index.html")
+        assert f"Backgrounds of run, {words}" in index.text
+        assert f"{rows} rows: 2 detectors in {rows // 2} visits" in index.text
+        # What is of no night is left out.
+        assert "Patches" not in index.text
+    # Only the night's values are in its pages.
+    (path,) = output.glob("visits/*/*.html")
+    assert Page(path).views[0]["values"]["level_median"] == [5, 6]
+    result = report("--night", "20270101")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: run has no metrics of night 20270101; its nights are 20260101 to 20260103\n",
+    )
+    assert report("--night", "soon").exit_code == 2
+    assert report("--night", "20260101", "--since", "20260101").exit_code == 2
+
+
+def test_pictures_that_may_run_scripts_are_not_opened(
+    marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lsst.bgqa.dashboard.report import _datasets
+
+    name = "calexpBackground_stack_image_plot"
+    data_id = {"instrument": INSTRUMENT, "detector": 2, "physical_filter": f"{INSTRUMENT}-r"}
+    with contextlib.suppress(ConflictingDefinitionError):
+        marked.put(Figure(), name, "Plot", RUN, **data_id)
+    monkeypatch.setattr(_datasets, "artifact_name", lambda uri: "picture.SVG")
+    site = make_report(marked.path, RUN, tmp_path / "report").parent
+    assert list(site.rglob("*.svg"))
+    stacks = (site / "stacks.html").read_text()
+    assert re.search(r'<img src="[^"]*\.svg"', stacks)
+    for path in site.rglob("*.html"):
+        assert not re.search(r'href="[^"]*\.svg"', path.read_text())
+
+
+def test_the_overview_says_in_words_what_fails(site: Path) -> None:
+    index = Page(site / "index.html")
+    assert "8 of 40 detector images fail (20.0%), in 4 of 5 visits." in index.text
+    assert "Most common: a level above the others', in 4 of them (50.0%)." in index.text
+    assert "Most often in detector 1 (<b>R1</b>): 4 of its 5 rows" in index.text
+    assert "in the night 20261009 alone." in index.text
+    assert "2 of 36 patch coadds fail (5.6%), in 2 of 4 tracts and bands." in index.text
 
 
 def test_two_instruments_have_sections_of_their_own(tmp_path: Path) -> None:

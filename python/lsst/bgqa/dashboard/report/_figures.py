@@ -109,8 +109,8 @@ def _map(name: str, x_label: str, y_label: str) -> Mapping[str, Any]:
     plot = _figure(
         name,
         # Right ascension grows to the left on the sky.
-        x_range=DataRange1d(flipped=name == "sky", range_padding=0.04),
-        y_range=DataRange1d(range_padding=0.04),
+        x_range=DataRange1d(flipped=name == "sky", range_padding=0.16),
+        y_range=DataRange1d(range_padding=0.16),
         match_aspect=True,
         height=460,
     )

@@ -6,7 +6,7 @@ __all__ = ("Detail", "Report", "load_figures", "make_report", "tile_outlines")
 import datetime
 import importlib.metadata
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,8 @@ def make_report(
         Which visits and tracts get a page: those with a failure (by
         default; the worst where nothing fails), ``"all"`` or ``"none"``.
     nights : `tuple` [`int`, `int`], optional
-        First and last night to report on, YYYYMMDD; tracts are left out then.
+        First and last night to report on, YYYYMMDD, or -1 for the newest;
+        what is not of visits is left out then.
     progress : `~collections.abc.Callable`, optional
         Called with what goes on; returns a context manager whose value is
         called with how much is done, and how much there is.
@@ -138,8 +139,7 @@ class _Maker:
         self._tables = campaign.tables
         if nights is not None:
             self._tables = tuple(table for table in campaign.tables if "day_obs" in table.keys)
-            for table in self._tables:
-                table.nights = nights
+            self._nights = _choose_nights(campaign, self._tables, nights)
         self._warnings: list[str] = []
 
     def make(self) -> None:
@@ -318,6 +318,22 @@ class _Maker:
                 f"{table.dataset_types[0]} of {table.root} lacks {table.not_gathered:,} of the "
                 "backgrounds with metrics: gather them again."
             )
+
+
+def _choose_nights(
+    campaign: Campaign, tables: Sequence[CampaignTable], nights: tuple[int, int]
+) -> tuple[int, int]:
+    """Let tables be read of some nights alone."""
+    every = {night for t in tables for night in t.scan().select("day_obs").unique().collect()["day_obs"]}
+    known = sorted(every - {0, None})
+    if known and -1 in nights:
+        nights = known[-1], known[-1]
+    if not any(nights[0] <= night <= nights[1] for night in known):
+        some = f"nights are {known[0]} to {known[-1]}" if known else "no night is known"
+        raise UserError(f"{campaign.collection} has no metrics of night {nights[0]}; its {some}")
+    for table in tables:
+        table.nights = nights
+    return nights
 
 
 def tile_outlines(

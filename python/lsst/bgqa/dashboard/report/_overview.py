@@ -136,7 +136,6 @@ def mosaic_table(report: TableReport, identifier: str, most: int = 5000) -> Tabl
     columns += [
         Column(report.tiles, number=True),
         Column("fail", number=True),
-        Column("share", number=True),
         Column("fails most", wrap=True),
         Column("value", number=True, wrap=True),
         Column("severity", number=True),
@@ -157,8 +156,7 @@ def mosaic_table(report: TableReport, identifier: str, most: int = 5000) -> Tabl
         worst, where = report.worst_of(row)
         cells += [
             Cell(f"{total:,}", total),
-            Cell(f"{fails:,}", fails),
-            Cell(share(fails, total), fails / total),
+            Cell(f"{fails:,}", fails, soft=f"({share(fails, total)})"),
             *show_worst(worst, table.units),
             _tile_cell(report, where, path),
             Cell(_whole_words(report.wholes.get(key))),
@@ -275,7 +273,6 @@ def _tile_table(report: TableReport, number_: int) -> Table:
         Column("name" if visits else "in"),
         Column("visits" if visits else "bands", number=True),
         Column("fail", number=True),
-        Column("share", number=True),
         Column("metric", number=True, metric=True),
         Column("fails most", wrap=True),
         Column("value", number=True, wrap=True),
@@ -295,8 +292,7 @@ def _tile_table(report: TableReport, number_: int) -> Table:
             Cell(str(key[-1]), key[-1], choose=True),
             Cell(_tile_name(key, row["name"])),
             Cell(f"{total:,}", total),
-            Cell(f"{fails:,}", fails),
-            Cell(share(fails, total), fails / total),
+            Cell(f"{fails:,}", fails, soft=f"({share(fails, total)})"),
             Cell(),
             *show_worst(worst, units),
             Cell(

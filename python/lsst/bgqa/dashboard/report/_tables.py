@@ -82,7 +82,11 @@ class Cell:
         elif self.href:
             text = f'<a href="{escape(self.href)}">{text}</a>'
         if self.links:
-            text += ", ".join(f'<a href="{escape(href)}">{escape(label)}</a>' for label, href in self.links)
+            # A picture that might run scripts, as SVG may, is not opened.
+            text += ", ".join(
+                escape(label) if href.endswith(".svg") else f'<a href="{escape(href)}">{escape(label)}</a>'
+                for label, href in self.links
+            )
         for copy in self.copies:
             text += copy.html()
         if self.soft:

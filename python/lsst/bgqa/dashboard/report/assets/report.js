@@ -232,6 +232,9 @@
     return new Figure(manager.roots[0], target);
   }
 
+  // A picture that might run scripts, as SVG may, is shown but not opened.
+  const linked = (path, child) => (path.endsWith(".svg") ? child : element("a", { href: path }, child));
+
   // Columns that the page has as base64 of float32.
   function unpack({ names, float32 }) {
     const bytes = Uint8Array.from(atob(float32), (character) => character.charCodeAt(0));
@@ -368,7 +371,7 @@
         });
         const severity = element("td", { className: "number" }, rows.severity[i] ? format(rows.severity[i]) : "");
         if (rows.severity[i]) severity.dataset.value = rows.severity[i];
-        const links = (tiles.pictures?.[i] ?? []).flatMap(([what, path], k) => [k ? ", " : "", element("a", { href: path }, what)]);
+        const links = (tiles.pictures?.[i] ?? []).flatMap(([what, path], k) => [k ? ", " : "", linked(path, what)]);
         const ids = element("td", { className: "ids" });
         const id = rows.dataset_id[rows.dataset_id.length === 1 ? 0 : i];
         if (id) ids.append(copyButton(id, rows.type?.[i] ?? rows.source, "copy UUID"));
@@ -494,7 +497,11 @@
       const size = 0.07 * Math.max(right - left, top - bottom);
       const corner = (u, v) => Math.min(...x.map((value, i) => Math.hypot(value - u, y[i] - v)));
       const corners = [[left, bottom], [right, bottom], [left, top], [right, top]];
-      const [u, v] = corners.reduce((a, b) => (corner(...b) > corner(...a) ? b : a));
+      let [u, v] = corners.reduce((a, b) => (corner(...b) > corner(...a) ? b : a));
+      // Beside the tiles, where the longer of the arrows leads along them.
+      const [dx, dy] = Object.values(arrows).reduce(([a, b], [c, d]) => [a + c, b + d]);
+      u += (u === left ? -1 : 1) * size * (dx > 0 === (u === left) ? 0.6 : 0.3);
+      v += (v === bottom ? -1 : 1) * size * (dy > 0 === (v === bottom) ? 0.6 : 0.3);
       const names = Object.keys(arrows);
       figure.fill("arrows", {
         x0: names.map(() => u),
@@ -706,7 +713,7 @@
         for (const [what, path] of pictures) {
           const image = element("img", { src: path, alt: `${what} of ${title} ${tiles.label[index]}`, loading: "lazy" });
           gallery.append(
-            element("li", {}, element("figure", {}, element("a", { href: path }, image), element("figcaption", {}, what)))
+            element("li", {}, element("figure", {}, linked(path, image), element("figcaption", {}, what)))
           );
         }
         children.push(gallery);
