@@ -181,40 +181,51 @@ def _write_parquet(
     batches: Iterator[tuple[CampaignTable, pl.DataFrame]], sink: IO[bytes], about: dict[str, str]
 ) -> int:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     # Most texts repeat: they are handed over as dictionaries, and are plain texts to who reads them.
     text = pa.dictionary(pa.int32(), pa.string())
     types = dict.fromkeys(_COLUMNS, text) | {n: pa.int64() for n, type_ in _KEYS.items() if type_ is int}
     types |= {"visit_begin": pa.timestamp("us", tz="UTC"), "value": pa.float64()}
-    always = ("kind", "name", "dataset_type", "run", "metric", "value", "unit", "verdict")
-    schema = pa.schema([pa.field(n, types[n], nullable=n not in always) for n in _COLUMNS])
+    texts = [name for name, type_ in types.items() if type_ == text]
+    schema = pa.schema([pa.field(n, types[n], nullable=n not in (*texts, "value")) for n in _COLUMNS])
+    # What astropy wants to know of texts.
+    longest = dict.fromkeys(texts, 1)
 
-    def repeated(texts: Sequence[str], numbers: np.ndarray) -> pa.Array:
-        return pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(texts, pa.string()))
+    def repeated(name: str, values: pa.Array, numbers: pa.Array | np.ndarray) -> pa.Array:
+        longest[name] = max(longest[name], pc.max(pc.utf8_length(values)).as_py() or 1)
+        return pa.DictionaryArray.from_arrays(pa.array(numbers), values)
 
     count = 0
     options = {"compression": "snappy", "store_schema": False, "write_statistics": ["visit", "tract"]}
     with pq.ParquetWriter(
         sink, schema, use_dictionary=[n for n in _COLUMNS if n != "value"], **options
     ) as writer:
-        writer.add_key_value_metadata(about)
         for table, rows in batches:
             some = _Values(table, rows)
             where, nothing = pa.array(some.rows), np.zeros_like(some.rows)
-            columns = {name: repeated([value], nothing) for name, value in _constants(table).items()}
-            columns["metric"] = repeated(table.metrics, some.metrics)
-            columns["unit"] = repeated(list(table.units.values()), some.metrics)
-            columns["verdict"] = repeated(VERDICTS, some.verdicts)
+            known = {
+                **{name: ([value], nothing) for name, value in _constants(table).items()},
+                "metric": (table.metrics, some.metrics),
+                "unit": (list(table.units.values()), some.metrics),
+                "verdict": (VERDICTS, some.verdicts),
+            }
+            columns = {name: repeated(name, pa.array(v, pa.string()), n) for name, (v, n) in known.items()}
             columns["value"] = pa.array(some.values)
             for name in (*_KEYS, "visit_begin", "run"):
-                if name not in rows.columns:
+                if name in rows.columns and name in longest:
+                    # Without a value it is empty, as not all readers know of missing texts.
+                    column = rows[name].fill_null("").to_arrow().cast(pa.string()).dictionary_encode()
+                    columns[name] = repeated(name, column.dictionary, column.indices.take(where))
+                elif name in rows.columns:
+                    columns[name] = rows[name].to_arrow().take(where)
+                elif name in longest:
+                    columns[name] = repeated(name, pa.array([""]), nothing)
+                else:
                     columns[name] = pa.nulls(len(where), types[name])
-                    continue
-                column = rows[name].to_arrow()
-                if types[name] == text:
-                    column = column.cast(pa.string()).dictionary_encode()
-                columns[name] = column.take(where)
             writer.write_batch(pa.record_batch([columns[name] for name in _COLUMNS], schema=schema))
             count += len(where)
+        lengths = {f"table::len::{name}": str(length) for name, length in longest.items()}
+        writer.add_key_value_metadata(about | lengths)
     return count

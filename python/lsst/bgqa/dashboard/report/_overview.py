@@ -42,6 +42,10 @@ class TableReport:
     def mosaics(self) -> str:
         return "visits" if self.visits else "tracts and bands"
 
+    def mosaic_count(self, number_: int) -> str:
+        one = "visit" if self.visits else "tract and band"
+        return count(number_, one, self.mosaics)
+
     @property
     def tiles(self) -> str:
         return _PLURAL[self.table.kind]
@@ -68,10 +72,10 @@ def headline(report: TableReport) -> list[str]:
     fails = counts["fail"]
     failing = int((summary.mosaics["fail"] > 0).sum())
     if not fails:
-        return [f"All {count(judged, what[:-1], what)} in {len(summary.mosaics):,} {report.mosaics} pass."]
+        return [f"All {count(judged, what[:-1], what)} in {report.mosaic_count(len(summary.mosaics))} pass."]
     lines = [
         f"{fails:,} of {count(judged, what[:-1], what)} fail ({share(fails, judged)}), "
-        f"in {failing:,} of {len(summary.mosaics):,} {report.mosaics}."
+        f"in {failing:,} of {report.mosaic_count(len(summary.mosaics))}."
     ]
     if summary.faults:
         words, number_ = next(iter(summary.faults.items()))
@@ -109,7 +113,7 @@ def section(report: TableReport, number_: int, bands: Mapping[str, Mapping[str, 
     judged = counts["pass"] + counts["fail"]
     sentence = (
         f"{count(summary.rows, 'row')}: {count(summary.tile_count, table.kind, report.tiles)} in "
-        f"{len(summary.mosaics):,} {report.mosaics}, {failing:,} of them with a failure"
+        f"{report.mosaic_count(len(summary.mosaics))}, {failing:,} of them with a failure"
     )
     return {
         "id": f"table-{number_}",

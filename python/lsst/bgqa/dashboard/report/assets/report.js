@@ -195,6 +195,9 @@
               major_tick_line_color: panel,
             });
             break;
+          case "Title":
+            model.setv({ text_color: soft });
+            break;
           case "Span":
             model.setv({ line_color: color("fail") });
             break;
@@ -340,6 +343,11 @@
       return metric.unit ? ` ${metric.unit}` : "";
     }
 
+    // What a tile's value is in: of levels in an overview, what its visit's median is.
+    tileUnit(metric) {
+      return this.isRelative(metric) ? " %" : this.unit(metric);
+    }
+
     axis(metric) {
       return metric.name + (metric.unit ? ` [${metric.unit}]` : "");
     }
@@ -428,7 +436,7 @@
       if (metric.low !== null) parts.push(`at least ${format(metric.low)}`);
       if (metric.high !== null) parts.push(`at most ${format(metric.high)}`);
       let passes = parts.length ? `Passes: ${parts.join(", ")}${this.unit(metric)}.` : metric.rule;
-      if (this.isRelative(metric)) passes += " The map shows it relative to the median of its visit.";
+      if (this.isRelative(metric)) passes += " Of a detector, its distance from the median of its visit is shown.";
       note.replaceChildren(element("b", {}, metric.name), ` ${metric.description} `, passes);
       this.section.dataset.metric = metric.name;
       this.showMap(metric);
@@ -441,14 +449,14 @@
     }
 
     isRelative(metric) {
-      return this.data.relative?.includes(metric.name) && this.figures.map;
+      return this.data.relative?.includes(metric.name) ?? false;
     }
 
     failing(metric) {
       return new Set(this.data.failing[metric.name] ?? []);
     }
 
-    text(index, metric, values = this.values, unit = this.unit(metric)) {
+    text(index, metric, values = this.values, unit = this.tileUnit(metric)) {
       const { title, tiles } = this.data;
       const lines = [`${title} ${tiles.label[index]}${tiles.name[index] ? ` (${tiles.name[index]})` : ""}`];
       lines.push(`${metric.name}: ${format(values[metric.name]?.[index])}${unit}`);
@@ -463,7 +471,6 @@
       const shown = this.shown[metric.name] ?? tiles.label.map(() => null);
       const bad = this.failing(metric);
       const relative = this.isRelative(metric);
-      const unit = relative ? " %" : this.unit(metric);
       const turn = metric.unit === "rad" ? 2 * Math.PI : 360;
       const least = finite(shown).reduce((a, b) => Math.min(a, b), 0);
       const [low, high] = metric.cyclic ? (least < 0 ? [-turn / 2, turn / 2] : [0, turn]) : this.colorLimits(shown);
@@ -479,7 +486,7 @@
         y: tiles.ys.map((ys) => ys.reduce((a, b) => a + b, 0) / ys.length),
         value: shown.map((value) => value ?? NaN),
         label: tiles.label,
-        text: tiles.label.map((_, i) => this.text(i, metric, this.shown, unit)),
+        text: tiles.label.map((_, i) => this.text(i, metric, this.shown)),
         edge: tiles.label.map((_, i) => (bad.has(i) ? color("fail") : color("panel"))),
         width: tiles.label.map((_, i) => (bad.has(i) ? 3 : 1)),
         hatch: tiles.label.map((_, i) => (bad.has(i) ? "right_diagonal_line" : "blank")),
@@ -629,7 +636,7 @@
       const table = document.getElementById(this.section.dataset.table ?? "");
       const head = table?.querySelector("th.metric-value button");
       if (!head) return;
-      head.textContent = metric.name + (metric.unit ? ` / ${metric.unit}` : "");
+      head.textContent = metric.name + (this.tileUnit(metric) && ` /${this.tileUnit(metric)}`);
       const column = head.closest("th").cellIndex;
       const bad = this.failing(metric);
       for (const row of table.tBodies[0].rows) {
@@ -694,8 +701,8 @@
         const value = values[metric.name]?.[index];
         if (value === null || value === undefined) continue;
         const bad = this.failing(metric).has(index);
-        const limit = [metric.low === null ? "" : `\u2265 ${format(metric.low)}`, metric.high === null ? "" : `\u2264 ${format(metric.high)}`].filter(Boolean).join(", ");
-        const text = `${format(value)}${this.unit(metric)}${bad ? " \u2715" : ""}`;
+        const limit = this.isRelative(metric) ? "of its visit's" : [metric.low === null ? "" : `\u2265 ${format(metric.low)}`, metric.high === null ? "" : `\u2264 ${format(metric.high)}`].filter(Boolean).join(", ");
+        const text = `${format(value)}${this.tileUnit(metric)}${bad ? " \u2715" : ""}`;
         list.append(
           element(
             "div",
