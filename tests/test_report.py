@@ -382,7 +382,8 @@ def test_a_report_of_some_nights_alone(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         index = Page(output / "index.html")
         assert f"Backgrounds of run, {words}" in index.text
-        assert f"{rows} rows: 2 detectors in {rows // 2} visits" in index.text
+        noun = "visit" if rows == 2 else "visits"
+        assert f"{rows} rows: 2 detectors in {rows // 2} {noun}" in index.text
         # What is of no night is left out.
         assert "Patches" not in index.text
     # Only the night's values are in its pages.

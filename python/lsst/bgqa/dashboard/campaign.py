@@ -304,7 +304,7 @@ class CampaignTable:
                 finite &= ~pl.col(better).is_finite()
             group = [*self.row_kind.mosaic, "kind"]
             value = pl.when(finite).then(pl.col(name))
-            scatter = (value - value.median().over(group)).abs().median().over(group)
+            scatter = (value - value.median()).abs().median().over(group)
             enough = value.count().over(group) >= self.thresholds.min_peers
             judged |= (finite & enough & (scatter > 0)).fill_null(False)
         return judged.alias(name)
