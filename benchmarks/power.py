@@ -6,7 +6,7 @@
 Each folder has background files and a manifest with ``fault``, ``strength``
 and ``snr``, as ``campaigns.py`` makes them; without these all is clean. The
 files are ingested, and the pipeline runs: a table a visit, and the campaign's
-gathered table. Printed is, for both, how many faults are found by kind and
+gathered tables. Printed is, for each, how many faults are found by kind and
 significance, by which metrics clean detectors fail, and what faults are
 called.
 """
@@ -97,7 +97,13 @@ def read_rows(repo: Path, collection: str) -> dict[str, list[dict[str, Any]]]:
     columns = ("visit", "detector", "verdict", "failed", "fault")
     found: dict[str, list[dict[str, Any]]] = {}
     with Butler.from_config(str(repo), collections=collection) as butler:
-        for name in ("calexpBackground_visit_table", "calexpBackground_visit_campaign_table"):
+        for name in (
+            "calexpBackground_visit_table",
+            "calexpBackground_visit_campaign_table",
+            "calexpBackground_campaign_table",
+        ):
+            if not butler.registry.queryDatasetTypes(name):
+                continue
             rows = found.setdefault(name, [])
             for ref in butler.query_datasets(name, explain=False):
                 table = butler.get(ref, storageClass="ArrowTable")
@@ -166,6 +172,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, default=[SHARED / "faults", SHARED / "hsc"])
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--subsets", default="detector,visit,gatherVisits", help="What runs of the pipeline (%(default)s)."
+    )
     options = parser.parse_args()
     document: dict[str, Any] = {}
     standalone.activate()
@@ -173,8 +182,10 @@ def main() -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
         with tempfile.TemporaryDirectory() as scratch:
             repo = Path(scratch) / "repo"
-            tables = read_rows(repo, run_pipeline(folder, repo, "visit,gatherVisit"))
+            tables = read_rows(repo, run_pipeline(folder, repo, options.subsets))
         for name, rows in tables.items():
+            if not rows:
+                continue
             found, alarms, clean, called = count(rows, manifest)
             print(f"\n{folder.resolve().name}: {name}")
             for cell, (hits, possible, right) in found.items():

@@ -103,6 +103,7 @@ def _time(command: list[str]) -> float:
 
 
 def _environment() -> dict[str, str]:
+    variables = {**os.environ, **environment()}
     here = str(Path(__file__).parent)
-    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, **environment(), "PYTHONPATH": path}
+    variables["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [variables.get("PYTHONPATH")])])
+    return variables

@@ -20,7 +20,7 @@ from lsst.bgqa.metrics import load_catalogue, make_bundle
 from lsst.bgqa.tasks import GatherBackgroundMetricsConfig, GatherBackgroundMetricsTask
 from lsst.bgqa.tasks._campaign import metric_names, metric_table
 from lsst.bgqa.tasks._gather import CampaignBatch
-from lsst.daf.butler import Butler, DatasetType, Timespan
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset, Timespan
 
 NAMES = metric_names()
 BACKGROUND = "calexpBackground"
@@ -157,6 +157,13 @@ class MadeUp:
     def put(self, dataset: Any, name: str, storage_class: str, run: str, **data_id: Any) -> Any:
         self._register(name, storage_class, run, *data_id)
         return self.butler.put(dataset, name, run=run, **data_id)
+
+    def ingest(self, path: Path, name: str, storage_class: str, run: str, **data_id: Any) -> None:
+        """Take over a file as a dataset, without a dataset in memory."""
+        self._register(name, storage_class, run, *data_id)
+        full_id = self.butler.registry.expandDataId(data_id)
+        ref = DatasetRef(self.butler.get_dataset_type(name), full_id, run=run)
+        self.butler.ingest(FileDataset(path=str(path), refs=ref), transfer="copy")
 
     def _register(self, name: str, storage_class: str, run: str, *dimensions: str) -> None:
         if (name, run) not in self._registered:

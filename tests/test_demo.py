@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import astropy.units as u
@@ -11,12 +13,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from backgrounds import pixels_of
-from click.testing import CliRunner
 from matplotlib.image import imread
 
 from lsst.bgqa import BackgroundModel
 from lsst.bgqa.background import ApproxStyle
-from lsst.bgqa.cli import main
 from lsst.bgqa.errors import UserError
 from lsst.bgqa.residual import ResidualConfig, SkyImage, measure_residual_sky
 from lsst.bgqa.standalone._regions import polygon
@@ -191,16 +191,49 @@ def test_in_the_stack_files_are_ingested(tmp_path: Path, monkeypatch: pytest.Mon
                 np.testing.assert_array_equal(hdus[1].data, made.image.array)
 
 
+def run_demo(folder: Path) -> str:
+    """Run the demo as from a fresh shell: nothing of ours is on its path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lsst.bgqa", "demo", folder.name],
+        cwd=folder.parent,
+        env={**bare_shell(folder.parent), "COLUMNS": "120"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def bare_shell(home: Path) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+
+
+def type_in(home: Path, *lines: str) -> str:
+    """Type lines into a fresh shell; return what they print."""
+    done = subprocess.run(
+        ["bash", "-e", "-c", "\n".join(lines)],
+        cwd=home,
+        env=bare_shell(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_demo_runs_twice(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+    # A name that a shell would take apart.
+    folder = tmp_path / "my demo"
     runs = []
     for state in ("made", "there already"):
-        result = CliRunner().invoke(main, ["demo", str(folder)], env={"COLUMNS": "120"})
-        assert result.exit_code == 0, result.output
-        assert f"({state};" in result.output
-        assert "$ pipetask run -b" in result.output
-        assert re.search(r"Executed \d+ quanta successfully, 0 failed", result.output)
+        output = run_demo(folder)
+        assert f"({state};" in output
+        assert "$ pipetask run -b 'my demo'" in output
+        assert re.search(r"Executed \d+ quanta successfully, 0 failed", output)
         for words in (
             "no good pixel",
             "dark edges",
@@ -208,16 +241,35 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
             "an amplifier step",
             "a level offset: above",
             "unexplained pixels at the edge",
+            "crowding",
+            "OSS-REQ-0387",
         ):
-            assert words in result.output
-        listed = re.findall(r"^  (\S+\.png)$", result.output, re.MULTILINE)
-        assert sorted(listed) == sorted(str(path) for path in (folder / "pictures").iterdir())
-        # Three detectors and three patches, all that the tasks draw of them, and
-        # what was left in the images of three detectors, one with a halo.
-        assert len(listed) == 3 * 3 + 3 * 5 + 3 * 2 + 1
-        for name in ("patch-8-i-closure.png", "patch-8-i-subtracted.png"):
-            assert imread(folder / "pictures" / name).shape[1] >= 800
-        match = re.search(r"RUN (demo/backgroundQa/\w+)", result.output)
+            assert words in output
+        listed = re.findall(r"^  (.+\.png)$", output, re.MULTILINE)
+        pictures = folder / "pictures"
+        assert sorted(listed) == sorted(f"my demo/pictures/{path.name}" for path in pictures.iterdir())
+        for what in (
+            "detector-4-bumps",
+            "detector-4-residual-halo",
+            "patch-8-i-closure",
+            "patch-8-i-subtracted",
+        ):
+            (path,) = pictures.glob(f"*{what}.png")
+            assert imread(path).shape[1] >= 800
+        closing = output[output.index("What to look at next:") :]
+        report, notebook, command = closing.splitlines()[1:4]
+        assert (tmp_path / report.strip().split(": ")[0]).is_file()
+        assert Path(notebook.strip().split(": ")[0]).is_file()
+        assert f'REPO = "{folder}"' in notebook
+        assert command.split()[:2] == ["bgqa", "discover"]
+        # Commands can be typed as they are printed, in a fresh shell.
+        _, _, last = output.partition("To look further, in this shell or in another:\n")
+        lines = [line.strip() for line in last.splitlines()]
+        assert lines[0].startswith("source ")
+        assert "calexpBackground_metrics" in type_in(tmp_path, *lines)
+        (command,) = re.findall(r"^\$ (bgqa requirement .*)$", output, re.MULTILINE)
+        assert "OSS-REQ-0387" in type_in(tmp_path, lines[0], command)
+        match = re.search(r"RUN (demo/backgroundQa/\w+)", output)
         assert match is not None
         runs.append(match[1])
     assert runs[0] != runs[1]

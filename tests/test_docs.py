@@ -4,18 +4,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
-from lsst.bgqa import stack
+from lsst.bgqa import BackgroundModel, stack, tasks
 from lsst.bgqa.standalone.demo import DETECTORS, INPUT_RUN, VISITS, make_repository, visit_background
+from lsst.bgqa.standalone.ingest import ingest
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "doc").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "doc").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 # What a block prints follows it: a paragraph that says so, and indented lines.
@@ -69,3 +78,123 @@ def test_python_blocks_run(
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "doc").glob("*.md")), ids=lambda page: page.stem)
+def test_pages_say_whom_they_are_for(page: Path) -> None:
+    if page.stem in ("README", "index", "changes"):
+        pytest.skip("it is for all")
+    text = page.read_text()
+    if included := re.match(r"```{include} (\S+)", text):
+        text = (page.parent / included[1]).read_text()
+    assert re.match(r"# .*\n\n\*For .*\.\*\n", text)
+
+
+def test_each_task_has_a_page() -> None:
+    index = (ROOT / "doc" / "lsst.bgqa" / "index.rst").read_text()
+    (listed,) = re.findall(r":template: task\n\n((?:   \w+\n)+)", index)
+    there = [
+        name for name, value in vars(tasks).items() if getattr(value, "_DefaultName", None) and "Task" in name
+    ]
+    assert sorted(listed.split()) == sorted(there)
+
+
+def test_pages_of_tasks_follow_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("documenteer", reason="the extra docs is not installed")
+    monkeypatch.chdir(ROOT / "doc")
+    page = runpy.run_path("conf.py")["autosummary_context"]["tasks"]["VisitBackgroundQaTask"]
+    assert (page["label"], page["dimensions"]) == ("visitBackgroundQa", "instrument, visit")
+    datasets = {dataset["connection"]: dataset for dataset in page["datasets"]}
+    assert datasets.keys() == tasks.VisitBackgroundQaConnections.allConnections.keys()
+    assert datasets["backgrounds"]["name"] == "calexpBackground"
+    assert datasets["backgrounds"]["dimensions"] == "instrument, detector, visit"
+    assert datasets["residuals"]["uses"] == ["imageName"]
+    fields = {field["name"]: field for field in page["fields"]}
+    config = tasks.VisitBackgroundQaConfig()
+    assert fields["outlier_threshold"]["default"] == repr(config.outlier_threshold)
+    assert fields["statistics.segments"]["type"] == "list of int"
+    assert fields["judge.high"]["type"] == "dict of str to float"
+
+
+def test_folders_import_from_those_above_them_in_the_table() -> None:
+    table = (ROOT / "doc" / "contributing.md").read_text()
+    folders = re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE)
+    package = ROOT / "python" / "lsst" / "bgqa"
+    assert set(folders) == {path.parent.name for path in package.glob("*/__init__.py")}
+    for number, folder in enumerate(folders):
+        for module in (package / folder).rglob("*.py"):
+            depth = len(module.relative_to(package).parts)
+            used = re.findall(
+                rf"^\s*from \.{{{depth}}}(\w*)[\w.]* import (\w+)", module.read_text(), re.MULTILINE
+            )
+            for name in (first or second for first, second in used):
+                assert name not in folders[number + 1 :], f"{module} imports {name}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(stack.have_stack(), reason="the environment is that of a machine without the stack")
+def test_five_commands_lead_to_your_own_data(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"^Five commands.*?^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    commands = block.replace("\\\n", " ").splitlines()
+    assert len(commands) == 5
+    # The first installs, and so is run by .ci/run alone.
+    assert commands.pop(0) == "make demo"
+    assert re.search(r"^make .*\bdemo$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    ingest(str(tmp_path / "repo"), str(ROOT / "tests" / "data" / "hsc" / "manifest.json"))
+    names = {"REPO": "repo", "COLLECTION": "bgqa/ingested"}
+    script = re.sub("|".join(names), lambda match: names[match[0]], "\n".join(commands))
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    ran = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "calexpBackground is judged by" in ran.stdout
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "calexpBackground_campaign_table" in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(stack.have_stack(), reason="the environment is that of a machine without the stack")
+def test_metric_of_the_contributors_page_reaches_the_report(tmp_path: Path) -> None:
+    page = (ROOT / "doc" / "contributing.md").read_text()
+    tree = tmp_path / "bgqa"
+    for name in ("python", "pipelines", "config"):
+        shutil.copytree(ROOT / name, tree / name, symlinks=True)
+    for change in re.findall(r"^```diff\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        subprocess.run(["git", "apply", "-"], input=change, text=True, cwd=tree, check=True)
+    (tree / "tests").symlink_to(ROOT / "tests")
+    (tree / "doc").mkdir()
+    ingest(str(tree / "repo"), str(ROOT / "tests" / "data" / "hsc" / "manifest.json"))
+    example = page[page.index("## A metric, from the catalogue") :]
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```", example, re.MULTILINE | re.DOTALL))
+    script = script.replace("REPO", "repo").replace("COLLECTION", "bgqa/ingested")
+    environment = os.environ | {
+        "PYTHONPATH": str(tree / "python"),
+        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+    }
+    ran = subprocess.run(
+        ["bash", "-euc", script], cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    background = BackgroundModel.read_fits(
+        ROOT / "tests" / "data" / "hsc" / "calexpBackground_HSC_HSC-Z_1176_000.fits"
+    )
+    p25, median, p75 = np.percentile(background.render().astype(float), [25, 50, 75])
+    printed = re.search(r"level_quartileSkewness +(\S+)", ran.stdout)
+    assert printed is not None
+    assert float(printed[1]) == pytest.approx((p25 + p75 - 2 * median) / (p75 - p25), abs=1e-3)
+    assert "`level_quartileSkewness`" in (tree / "doc" / "metrics.md").read_text()
+    assert "level_quartileSkewness" in (tree / "report" / "index.html").read_text()
+
+
+def test_citation_is_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert {"title", "message", "authors"} <= citation.keys()
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+
+
+def test_changes_begin_with_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = re.findall(r"^## (\S+?),", (ROOT / "CHANGES.md").read_text(), re.MULTILINE)
+    assert versions[0] == project["version"]

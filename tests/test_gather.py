@@ -294,8 +294,7 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
     comparison = {name for name in tables[0].column_names if name.startswith("comparison_")}
     assert comparison and comparison == set(tables[0].column_names) - set(tables[1].column_names)
     assert tables[0]["dataset_id"].to_pylist() != tables[1]["dataset_id"].to_pylist()
-    in_context = ("significance_", "context_", "verdict", "severity", "failed", "fault", "dataset_id")
-    both = [name for name in tables[1].column_names if not name.startswith(in_context)]
+    both = [name for name in tables[1].column_names if name != "dataset_id"]
     assert _same(tables[0].select(both), tables[1].select(both))
     assert tables[0].num_rows == 10
     assert tables[0]["band"].to_pylist() == ["z"] * 10
@@ -307,7 +306,12 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
             detector=row["detector"],
             collections="all",
         )
-        quantities = quantities_of(bundle)
+        # What stands out is told among the visit's others.
+        quantities = {
+            name: value
+            for name, value in quantities_of(bundle).items()
+            if not name.startswith("significance_")
+        }
         assert {name: row[name] for name in quantities} == {
             name: pytest.approx(quantity.value, rel=1e-12) for name, quantity in quantities.items()
         }
@@ -327,6 +331,32 @@ def test_campaign_in_a_butler(tmp_path: Path) -> None:
         if not name.startswith(("context_levelChange", "severity", "dataset_id"))
     ]
     assert _same(less.select(own), tables[0].slice(0, 8).select(own))
+
+
+def test_visits_tell_of_their_detectors_unless_these_are_made_again(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    ingest(str(repo), str(HSC / "manifest.json"))
+    where = "instrument='HSC' AND visit=1176"
+    with gather(repo, "all", where, min_peers=3) as butler:
+        (ref,) = butler.query_datasets("calexpBackground_visit_table", "all")
+        table = butler.get(ref)
+    columns = {"failed": "significance_edgeSigma", "fault": "dark edges (said by the visit)"}
+    for name, value in columns.items():
+        table[name] = np.array([value] + [""] * (len(table) - 1), dtype=f"U{len(value)}")
+    table["significance_edgeSigma"][:2] = [8.0, 9.0]
+    table["level_median"][1] += 1.0
+    with Butler.from_config(str(repo), writeable=True) as butler:
+        butler.pruneDatasets([ref], disassociate=True, unstore=True, purge=True)
+        butler.put(table, "calexpBackground_visit_table", ref.dataId, run=ref.run)
+    pipeline = Pipeline.fromFile("resource://lsst.bgqa/pipelines/backgroundQa.yaml#gatherDetector")
+    again = SimplePipelineExecutor.prep_butler(str(repo), inputs=["all"], output="again")
+    SimplePipelineExecutor.from_pipeline(pipeline, where=where, butler=again).run(register_dataset_types=True)
+    gathered = again.get("calexpBackground_campaign_table", instrument="HSC", collections="again").to_pylist()
+    assert gathered[0]["failed"] == "significance_edgeSigma"
+    assert gathered[0]["fault"] == "dark edges (said by the visit)"
+    # The second has another level by now: it is judged by its own metrics.
+    assert {row["verdict"] for row in gathered[1:]} == {"pass"}
+    assert gathered[1]["significance_edgeSigma"] < 5
 
 
 def test_metrics_that_all_broke_are_an_error(tmp_path: Path) -> None:

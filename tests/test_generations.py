@@ -592,6 +592,6 @@ def test_demo_has_the_form_of_each_generation(name: str) -> None:
 def test_demo_runs_in_each_generation(name: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["demo", "--generation", name, str(tmp_path / "demo")])
     assert result.exit_code == 0, result.output
-    assert "Nothing to complain of" in result.output
+    assert "Without a fault" in result.output
     assert DEMO_GENERATIONS[name].visit_metrics in result.output
     assert DEMO_GENERATIONS[name].pipeline in result.output

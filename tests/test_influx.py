@@ -8,6 +8,7 @@ import gzip
 import http.server
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from click.testing import CliRunner
 from test_export import parse
 
 from lsst.bgqa.cli import main
-from lsst.bgqa.commands.demo import _COADD_TASKS, _SUBSETS
+from lsst.bgqa.commands.demo import _SUBSETS
 from lsst.bgqa.dashboard import influx
 from lsst.bgqa.dashboard.influx import InfluxServer
 from lsst.bgqa.errors import UserError
@@ -193,8 +194,7 @@ def test_the_demo_comes_back(real: RealServer, tmp_path: Path) -> None:
     make_repository(tmp_path / "demo")
     subsets = ",".join(_SUBSETS)
     pipeline = Pipeline.from_uri(f"resource://lsst.bgqa/pipelines/backgroundQa.yaml#{subsets}")
-    for label in _COADD_TASKS:
-        pipeline.addConfigOverride(label, "unit", "nJy")
+    pipeline.addConfigOverride("parameters", "coaddUnit", "nJy")
     butler = SimplePipelineExecutor.prep_butler(repo, inputs=[INPUT_RUN], output="demo/backgroundQa")
     executor = SimplePipelineExecutor.from_pipeline(pipeline, butler=butler)
     executor.run(register_dataset_types=True)
@@ -222,6 +222,10 @@ def test_limit_of_a_server_is_told(odd: MadeUp, tmp_path: Path) -> None:
         result = export(odd.path, "u/me/20261122T010203Z", "--url", server.url, "--database", "small")
         assert result.exit_code == 1
         assert "partial write" in result.stderr and "doc/export.md" in result.stderr
+        # What the server says of the points that it took is passed on.
+        assert re.search(
+            r"0 points were written before, and of the \d+ of this write the server left out", result.stderr
+        )
 
 
 # --- A server that misbehaves --------------------------------------------
@@ -263,6 +267,18 @@ class FakeServer:
     @property
     def lines(self) -> list[str]:
         return [line for *_, body in self.requests for line in body.splitlines()]
+
+
+def test_partial_writes_say_what_was_written_and_what_was_not() -> None:
+    text = json.dumps({"error": "partial write: field type conflict: input field x dropped=3"})
+    with FakeServer((204, "", {}), (400, text, {"Content-Type": "application/json"})) as fake:
+        with pytest.raises(
+            UserError, match=r"partial write: .*; 5 points .* before, and of the 10 .* left out 3$"
+        ):
+            with InfluxServer(fake.url, "db") as server:
+                server.write([f"m x={i} {i}" for i in range(5)])
+                server.flush()
+                server.write([f"m x={i} {i}" for i in range(10)])
 
 
 def test_points_are_sent_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,13 +41,6 @@ TASKS = {
     "plotBackground": 2,
     "plotCoaddBackground": 1,
 }
-CALIBRATED = (
-    "coaddBackgroundQa",
-    "tractBackgroundQa",
-    "gatherCoaddBackgroundQa",
-    "gatherTractBackgroundQa",
-    "plotCoaddBackground",
-)
 # The faults that are in the demo, each with its data ID: nothing else is to
 # be warned of.
 FAULTS = {
@@ -70,16 +63,11 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str]
     make_repository(repo)
     said = ""
     for number, (subsets, where) in enumerate(RUNS.items()):
-        calibrated = [label for label in CALIBRATED if ("plot" in label) == ("plot" in subsets)]
         result = execute(
             [
                 *(pipetask(), "run", "-b", str(repo), "-p", f"{PIPELINE}#{subsets}", "-i", INPUT_RUN),
                 *("-o", f"u/pilot/run{number}", "--register-dataset-types", "-d", where),
-                *(
-                    word
-                    for label in (calibrated if "oadd" in subsets else ())
-                    for word in ("-c", f"{label}:unit=nJy")
-                ),
+                *("-c", "parameters:coaddUnit=nJy"),
             ],
             # Python shows every warning, not only those for developers.
             variables={"PYTHONWARNINGS": "always"},

@@ -2,14 +2,21 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.visualization import AsinhStretch
 from click.testing import CliRunner
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage, imread
 from matplotlib.patches import StepPatch
@@ -30,15 +37,20 @@ from lsst.bgqa.plots import (
     plot_residual_map,
     plot_rings,
     plot_subtracted,
+    plot_tract,
 )
 from lsst.bgqa.plots._sampling import average_image, sample_background
 from lsst.bgqa.residual import ResidualSky, SkyImage, measure_residual_sky
 from lsst.bgqa.standalone._exposure import read_exposure
+from lsst.bgqa.standalone.demo import INPUT_RUN, make_repository
 from lsst.bgqa.statistics.closure import ClosureClass, compare_coadds
+from lsst.bgqa.tasks._inputs import data_id_title
+from lsst.daf.butler import Butler
 from lsst.images import Box as ImageBox
 from lsst.images.fields import ChebyshevField
 
 RESIDUAL = Path(__file__).parent / "data" / "residual"
+HSC = Path(__file__).parent / "data" / "hsc" / "calexpBackground_HSC_HSC-Z_1176_000.fits"
 BBOX = Box(3900, 23900, 4200, 4100)
 
 
@@ -96,7 +108,7 @@ def test_background_is_drawn_in_parent_pixels_with_its_unit(model: BackgroundMod
     assert axes.get_ylim() == (23899.5, 27999.5)
     assert "visit 7, detector 3" in axes.get_title()
     assert "background / nJy" in texts_of(figure)
-    assert "1 bins without a value" in texts_of(figure)
+    assert "1 bin without data" in texts_of(figure)
     assert max(cells_of(figure).shape) <= 800
 
 
@@ -280,9 +292,6 @@ def test_figures_do_not_make_all_pixels() -> None:
 
 
 def test_pyplot_is_left_alone() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, lsst.bgqa.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -344,3 +353,163 @@ def test_rings_show_the_darkest(halo: tuple[SkyImage, BackgroundModel, ResidualS
     sigma = residual.metrics["residual_haloSignificance"]
     assert f"darkest: {sigma:+.1f} sigma" in texts_of(figure)
     assert plot_rings(replace(residual, profile=None)) is None
+
+
+# --- What pictures must not hide -------------------------------------------
+
+
+def corner_model() -> BackgroundModel:
+    """A halo of 10 adu, and one extrapolated corner far above it."""
+    y, x = np.mgrid[0:20, 0:20]
+    values = 600 + 10 * np.exp(-0.5 * ((y - 9) ** 2 + (x - 9) ** 2) / 9)
+    values[19, 19] += 300
+    values[3, 16] = np.nan
+    return make_model(values, Box(0, 0, 2000, 2000))
+
+
+def test_pictures_have_limits_that_a_corner_does_not_stretch() -> None:
+    figure = plot_background(corner_model(), bin_grid=True)
+    low, high = image_of(figure).get_clim()
+    assert low is not None and high is not None
+    assert low < 600.5 and 609 < high < 640
+    # The colour bar says that there is more.
+    bars = [axes for axes in figure.axes[0].child_axes if axes.get_ylabel().startswith("background")]
+    assert [bar._colorbar.extend for bar in bars] == ["both"]  # type: ignore[attr-defined]
+    # Without anything to leave out, the scale is that of the pixels.
+    flat = plot_background(make_model(np.arange(30.0).reshape(5, 6), Box(0, 0, 60, 50)))
+    pixels = image_of(flat).get_array()
+    assert pixels is not None
+    assert image_of(flat).get_clim() == (pixels.min(), pixels.max())
+
+
+@pytest.mark.parametrize("plot", [plot_background, plot_bumps])
+def test_pictures_have_legends_beside_the_pixels(plot: Any) -> None:
+    figure = plot(corner_model(), **({"bin_grid": True} if plot is plot_background else {}))
+    pixels_of(figure)
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+    words = " ".join(text.get_text() for text in legend.get_texts())
+    assert "1 bin without data" in words or "no value: 1 of 400 bins" in words
+
+
+def test_pictures_have_numbers_beside_the_bins_they_name() -> None:
+    figure = plot_bumps(corner_model())
+    pixels_of(figure)
+    (axes,) = figure.axes
+    flagged = [path.get_extents(axes.transData) for path in axes.collections[-1].get_paths()]
+    numbers = [text for text in axes.texts if text.get_text().endswith("σ")]
+    assert numbers and flagged
+    for number in numbers:
+        assert not any(number.get_window_extent().overlaps(frame.padded(-1)) for frame in flagged)
+
+
+def test_pictures_of_images_are_grey() -> None:
+    image = np.random.default_rng(4).normal(0, 1, (100, 90)).astype(np.float32)
+    figure = plot_subtracted(image, Box(0, 0, 90, 100))
+    artist = image_of(figure)
+    assert artist.get_cmap().name == "gray"
+    assert isinstance(artist.norm.stretch, AsinhStretch)  # type: ignore[attr-defined]
+    image[:20] = np.nan
+    assert "no value" in texts_of(plot_subtracted(image, Box(0, 0, 90, 100)))
+
+
+def test_pictures_of_a_closure_show_what_is_common_and_ring_what_is_wrong() -> None:
+    bbox = Box(0, 0, 400, 400)
+    background = make_model(np.zeros((5, 5)), bbox)
+    before = np.ones((400, 400), dtype=np.float32)
+    after = before.copy()
+    after[200, 200] = 2
+    result = compare_coadds(before, after, background, map_size=20)
+    assert result.map is not None
+    assert (result.map.typical == ClosureClass.IDENTICAL_SUMMED).all()
+    assert np.argwhere(result.map.classes == ClosureClass.UNEXPLAINED_INTERIOR).tolist() == [[10, 10]]
+    figure = plot_closure(result)
+    drawn = figure.axes[0].images[0].get_array()
+    assert drawn is not None and set(np.unique(drawn)) == {ClosureClass.IDENTICAL_SUMMED}
+    (rings,) = figure.axes[0].collections
+    assert np.asarray(rings.get_offsets()).tolist() == [[209.5, 209.5]]
+    assert "20 x 20 pixels" in texts_of(figure)
+    # Where faults are many, their cells have their colour.
+    after[:, ::20] = 2
+    drawn = plot_closure(compare_coadds(before, after, background, map_size=20)).axes[0].images[0].get_array()
+    assert drawn is not None and (drawn[1:-1, 1:-1] == ClosureClass.UNEXPLAINED_INTERIOR).all()
+
+
+def test_pictures_of_closures_have_colours_that_differ() -> None:
+    colors = [np.array(to_rgb(color)) for color in CLOSURE_COLORS.values()]
+    assert min(np.abs(a - b).max() for a, b in itertools.combinations(colors, 2)) > 0.2
+
+
+def test_pictures_of_tracts_end_where_patches_do() -> None:
+    # Cells of 16 pixels about points: those at the border reach over it.
+    values = np.ones((11, 11), dtype=np.float32)
+    figure = plot_tract(values, Box(-8, -8, 176, 176), {0: Box(0, 0, 160, 160)})
+    pixels = pixels_of(figure)
+    (axes,) = figure.axes
+    height = pixels.shape[0]
+    inside, outside = (axes.transData.transform((x, 80)).round().astype(int) for x in (3, -5))
+    yellow = pixels[height - inside[1], inside[0], :3]
+    beyond = pixels[height - outside[1], outside[0], :3]
+    assert np.ptp(beyond) < 0.02 < np.ptp(yellow)
+
+
+def test_pictures_say_filter_night_and_run(tmp_path: Path) -> None:
+    butler = demo_butler(tmp_path)
+    (ref,) = butler.query_datasets(
+        "calexpBackground", INPUT_RUN, find_first=False, with_dimension_records=True
+    )
+    title = data_id_title(ref)
+    assert title == (
+        "instrument DemoCam, detector 0, visit 2026100900001\nfilter demo-r, night 20261009, demo/inputs"
+    )
+    # A long one is wrapped, not cut.
+    figure = plot_background(corner_model(), f"{title}, {'u/somebody/' * 8}")
+    pixels_of(figure)
+    box = figure.axes[0].title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= 800
+
+
+def demo_butler(folder: Path) -> Butler:
+    class InterruptionError(Exception):
+        pass
+
+    def interrupt(done: int, total: int) -> None:
+        raise InterruptionError
+
+    # One dataset is enough.
+    with pytest.raises(InterruptionError):
+        make_repository(folder / "demo", interrupt)
+    return Butler.from_config(str(folder / "demo"))
+
+
+def test_a_users_matplotlibrc_changes_no_picture(tmp_path: Path) -> None:
+    """Neither what is drawn nor how it is saved, here or by the Butler."""
+    program = tmp_path / "draw.py"
+    program.write_text(
+        "import sys, numpy as np\n"
+        "from lsst.bgqa import BackgroundModel\n"
+        "from lsst.bgqa.plots import plot_background\n"
+        f"model = BackgroundModel.read_fits({str(HSC)!r})\n"
+        "plot_background(model, 'a_b $c', bin_grid=True).savefig(sys.argv[1])\n"
+    )
+    for name, text in (
+        ("plain", ""),
+        (
+            "rich",
+            "text.usetex: True\nfigure.autolayout: True\nsavefig.dpi: 30\nsavefig.transparent: True\n"
+            "image.cmap: jet\nfont.size: 30\nsavefig.bbox: tight\naxes.facecolor: red\n",
+        ),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "matplotlibrc").write_text(text)
+        done = subprocess.run(
+            [sys.executable, str(program), str(tmp_path / f"{name}.png")],
+            env=os.environ | {"MATPLOTLIBRC": str(tmp_path / name / "matplotlibrc")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(imread(tmp_path / "plain.png"), imread(tmp_path / "rich.png"))

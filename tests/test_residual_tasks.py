@@ -16,6 +16,7 @@ from skies import flat_background, sky_with
 
 from lsst.bgqa import BackgroundError, BackgroundModel, stack
 from lsst.bgqa.background import Box
+from lsst.bgqa.cli import main
 from lsst.bgqa.metrics import quantities_of
 from lsst.bgqa.residual import SkyImage
 from lsst.bgqa.standalone.demo._images import make_cell_coadd, make_visit_image
@@ -107,6 +108,12 @@ def run(repo: Path, pipeline: str, *options: str) -> None:
     assert result.exit_code == 0, result.output
 
 
+def invoke_requirement(repo: Path, *options: str) -> str:
+    result = CliRunner().invoke(main, ["requirement", str(repo), "out", *options])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
 @standalone_only
 def test_images_of_the_stack_are_measured_and_gathered(legacy: Path) -> None:
     run(legacy, "backgroundQa.yaml#residual,coaddResidual,gatherResidual")
@@ -135,6 +142,17 @@ def test_images_of_the_stack_are_measured_and_gathered(legacy: Path) -> None:
         patch = butler.get("deepCoadd_calexp_residual_campaign_table", skymap="map").to_pylist()
         assert [row["patch"] for row in patch] == [1]
         assert patch[0]["residual_haloSignificance"] == pytest.approx(halo["residual_haloSignificance"].value)
+
+    (band,) = json.loads(invoke_requirement(legacy, "--json"))
+    errors = [rows[i]["residual_skyBrightnessError"] for i in range(5)]
+    scatters = [rows[i]["residual_skyBrightnessScatter"] for i in range(5)]
+    assert (band["band"], band["count"], band["unknown"]) == ("r", 5, 0)
+    assert band["met"] == sum(max(pair) <= 0.01 for pair in zip(errors, scatters, strict=True))
+    assert band["errorMax"] == pytest.approx(max(errors))
+    worst = int(np.argmax(np.maximum(errors, scatters)))
+    assert band["worst"] == f"visit 7, detector {worst}"
+    text = invoke_requirement(legacy)
+    assert "OSS-REQ-0387" in text and band["worst"] in text and f" {band['verdict']} " in text
 
 
 @standalone_only

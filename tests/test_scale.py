@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -23,7 +20,6 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 from scale import campaign  # noqa: E402
 from scale.__main__ import main  # noqa: E402
-from scale.command import mend_zipfile  # noqa: E402
 from scale.model import Line, SubsetModel  # noqa: E402
 from scale.page import render  # noqa: E402
 from scale.processes import run  # noqa: E402
@@ -79,22 +75,6 @@ def test_model_gives_back_what_it_was_made_from() -> None:
     assert model.cpu(200_000, 20_000) == pytest.approx(10 * one)
     assert model.rows.slope == pytest.approx(3)
     assert model.files.slope == pytest.approx(5000)
-
-
-def test_members_of_a_zip_file_seek_by_themselves() -> None:
-    mend_zipfile()
-    stream = io.BytesIO()
-    first, second = (np.random.default_rng(seed).bytes(100_000) for seed in (1, 2))
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("first", first)
-        archive.writestr("second", second)
-    with zipfile.ZipFile(stream) as archive, archive.open("first") as one, archive.open("second") as other:
-        assert one.read(10) == first[:10]
-        assert other.read(10) == second[:10]
-        one.seek(50_000)
-        assert one.read(10) == first[50_000:50_010]
-        other.seek(90_000)
-        assert other.read(10) == second[90_000:90_010]
 
 
 def test_visits_are_distinct_and_detectors_apart() -> None:

@@ -37,15 +37,7 @@ pytestmark = [
 ]
 HSC = ROOT / "tests" / "data" / "hsc"
 PIPELINE = "resource://lsst.bgqa/pipelines/backgroundQa.yaml"
-NJY = [
-    f"{label}:unit=nJy"
-    for label in (
-        "coaddBackgroundQa",
-        "tractBackgroundQa",
-        "gatherCoaddBackgroundQa",
-        "gatherTractBackgroundQa",
-    )
-]
+NJY = ["parameters:coaddUnit=nJy"]
 
 
 def run(*arguments: str, ok: bool = True) -> Result:

@@ -312,9 +312,14 @@ def test_broken_dataset_is_named(detectors: Repository) -> None:
     assert str(error.value).startswith(f"{name} cannot be read: ")
 
 
-def test_background_without_a_layer_is_no_work(detectors: Repository) -> None:
+def test_background_without_a_layer_is_no_work(repository: Repository) -> None:
+    universe = repository.butler.dimensions
+    dataset_type = DatasetType("calexpBackground", ("visit", "detector"), "Background", universe=universe)
+    data_id = repository.butler.registry.expandDataId(detector=0, **VISIT)
+
     class Handle:
-        ref = detectors.ref("calexpBackground", detector=0, **VISIT)
+        # Nothing is stored: what a Butler's type is here does not matter.
+        ref = DatasetRef(dataset_type, data_id, run="input")
 
         def get(self) -> list:
             return []  # as long as an afw list without a layer

@@ -96,6 +96,18 @@ def test_offset_patch_has_seams_with_its_neighbours_alone() -> None:
     assert quantities_of(result.metrics) == result.quantities
 
 
+def test_patch_that_is_off_its_neighbours_fails_and_they_do_not() -> None:
+    rng = np.random.default_rng(1)
+    natural = dict(enumerate(0.01 * rng.normal(size=9)))
+    table = run(patches(natural)).table
+    assert np.abs(table["context_seamSigma"]).max() < 6
+    table = run(patches(natural | {4: 0.2})).table
+    assert table["context_seamDeviation"][4] == pytest.approx(0.2, abs=0.02)
+    assert "context_seamSigma" in table["failed"][4].split(",")
+    assert "above" in table["fault"][4] and ";" not in table["fault"][4]
+    assert [words for i, words in enumerate(table["fault"]) if words and i != 4] == []
+
+
 def test_seam_is_what_the_pixels_say() -> None:
     first = make_model(BOXES[0], lambda x, y: np.sin(x / 40) + np.cos(y / 60))
     second = make_model(BOXES[1], lambda x, y: np.sin(x / 41) + np.cos(y / 60))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from backgrounds import WHOLE_GOLDEN
 
 from lsst.bgqa import BackgroundError, BackgroundModel, measure_background
 from lsst.bgqa.background import Box, InterpStyle, Layer
-from lsst.bgqa.metrics import quantities_of
+from lsst.bgqa.metrics import load_catalogue, quantities_of
 from lsst.bgqa.standalone._regions import polygon
 from lsst.bgqa.standalone.demo import DETECTORS, VISITS, DemoVisit, sky_position, visit_background
 from lsst.bgqa.standalone.ingest import DEFAULT_RUN, ingest
@@ -307,6 +308,47 @@ def test_visit_metrics_are_those_of_the_levels() -> None:
     )
     assert quantities["visit_radialTerm"].value == pytest.approx(30 * np.max(x**2 + y**2), rel=0.1)
     assert quantities_of(result.metrics) == quantities
+
+
+def test_visit_is_bad_if_most_detectors_have_one_fault() -> None:
+    camera = Camera(columns=6, rows=5)
+
+    def background(number: int, fails: bool) -> NamedBackground:
+        made = camera.background(number, sky)
+
+        def load() -> BackgroundModel:
+            model = made.load()
+            if not fails:
+                return model
+            (layer,) = model.grids
+            values = layer.values.copy()
+            values[:4, :4] = np.nan
+            return BackgroundModel((replace(layer, values=values),), model.unit)
+
+        return replace(made, load=load)
+
+    catalogue = load_catalogue()["visit_failedFraction"]
+    for count, verdict in ((14, "pass"), (16, "fail")):
+        outputs = run([background(number, number < count) for number in camera.numbers])
+        fraction = outputs.quantities["visit_failedFraction"]
+        assert fraction.value == pytest.approx(count / 30)
+        assert catalogue.judge(fraction) == verdict
+        holes = [name.split(",") for name in outputs.table["failed"] if name]
+        assert all("significance_holeFraction" in names for names in holes)
+
+
+def test_kinds_of_detectors_are_peers() -> None:
+    camera = Camera(columns=6, rows=5)
+    config = VisitBackgroundQaConfig()
+    assert dict(config.kinds) == {}
+    backgrounds = []
+    for number in camera.numbers:
+        made = camera.background(number, lambda x, y, n=number: sky(x, y) * (1.05 if n % 2 else 1.0))
+        backgrounds.append(replace(made, name=f"{'ITL' if number % 2 else 'E2V'}_{number}"))
+    apart = run(backgrounds, kinds={"ITL": "itl", "E2V": "e2v"}).table
+    together = run(backgrounds).table
+    assert np.abs(apart["context_levelDeviation"]).max() < 2e-3
+    assert np.abs(together["context_levelDeviation"]).max() > 0.02
 
 
 def test_unreadable_detectors_are_named_and_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-__all__ = ("Cost", "run")
+__all__ = ("Cost", "command", "run")
 
 import os
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +45,25 @@ class Cost:
     anonymous: float
 
 
+def command(program: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a program of this environment.
+
+    Parameters
+    ----------
+    program : `str`
+        ``pipetask``, ``butler`` or ``bgqa``.
+    *arguments : `str`
+        What follows.
+
+    Returns
+    -------
+    command : `list` [`str`]
+        Its words.
+    """
+    beside = Path(sys.executable).with_name(program)
+    return [str(beside) if beside.exists() else shutil.which(program) or program, *arguments]
+
+
 def run(command: Sequence[str], log: Path) -> Cost:
     """Run a command.
 
@@ -69,9 +90,9 @@ def run(command: Sequence[str], log: Path) -> Cost:
     change it, while they change what a clock on the wall says. Numerical
     libraries are kept to one thread.
     """
-    path = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    variables = {**os.environ, **environment(), **threads, "PYTHONPATH": path}
+    variables = {**os.environ, **environment(), **threads}
+    variables["PYTHONPATH"] = os.pathsep.join([str(_HERE), *filter(None, [variables.get("PYTHONPATH")])])
     start = time.monotonic()
     peak = anonymous = 0
     with log.open("ab") as stream:

@@ -20,8 +20,7 @@ from typing import Any, Self
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
 from .campaign import INPUT_RUN, INSTRUMENT, SKYMAP, Visit
-from .command import command, mend_zipfile
-from .processes import Cost, run
+from .processes import Cost, command, run
 
 _PIPELINE = "resource://lsst.bgqa/pipelines/backgroundQa.yaml"
 # What BPS' defaults put between the program and its command.
@@ -226,7 +225,6 @@ class _Journal:
 
 def _clusters(graph: Path, payload: Payload) -> Iterator[list[str]]:
     """Yield the numbers of the quanta of each cluster."""
-    mend_zipfile()
     groups: dict[Any, list[str]] = defaultdict(list)
     with PredictedQuantumGraph.open(str(graph)) as reader:
         reader.read_thin_graph()

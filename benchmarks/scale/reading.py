@@ -10,8 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .command import command
-from .processes import run
+from .processes import command, run
 
 COMMANDS = {
     "report": ("report",),

@@ -14,23 +14,7 @@ from ._layer import Approximation, ApproxStyle, Box, InterpStyle, Layer, Undersa
 
 
 def layers_from_afw(background_list: Any) -> tuple[Layer, ...]:
-    """Copy the layers of a ``lsst.afw.math.BackgroundList``.
-
-    Parameters
-    ----------
-    background_list : `lsst.afw.math.BackgroundList`
-        The background.
-
-    Returns
-    -------
-    layers : `tuple` [`Layer`, ...]
-        The layers, as a file written from ``background_list`` would give.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if a layer has a style that is not supported.
-    """
+    """Copy the layers of a ``lsst.afw.math.BackgroundList``, as its file has them."""
     return tuple(_layer(number, entry) for number, entry in enumerate(background_list, start=1))
 
 

@@ -31,9 +31,9 @@ class Image:
 
     Attributes
     ----------
-    header : `dict` [`str`, `bool` | `int` | `float` | `str`]
+    header
         Values by keyword, the first of each; commentary is left out.
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, of the file's byte order, shape (ny, nx).
     """
 
@@ -44,20 +44,7 @@ class Image:
 def read_images(data: bytes) -> list[Image]:
     """Read a FITS file of nothing but two-dimensional images.
 
-    Parameters
-    ----------
-    data : `bytes`
-        The file's content.
-
-    Returns
-    -------
-    images : `list` [`Image`]
-        The HDUs, at least one.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the content is something else, or not all there.
+    What is anything else, or not all there, is a `BackgroundError`.
     """
     if not data.startswith(b"SIMPLE  ="):
         raise BackgroundError("not a FITS file")

@@ -27,25 +27,7 @@ _PARTS = ("image", "mask", "variance")
 
 
 def read_bytes(data: bytes, name: str) -> tuple[Layer, ...]:
-    """Read the layers of a ``BackgroundList`` file.
-
-    Parameters
-    ----------
-    data : `bytes`
-        The file's content.
-    name : `str`
-        What messages call it.
-
-    Returns
-    -------
-    layers : `tuple` [`Layer`, ...]
-        The layers, at least one.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the content is not what afw writes.
-    """
+    """Read the layers of a ``BackgroundList`` file, which messages call ``name``."""
     try:
         return _read_layers(read_images(data))
     except BackgroundError as error:
@@ -125,23 +107,7 @@ def _code[E: enum.IntEnum](kind: type[E], header: Mapping[str, Value], key: str)
 
 
 def write_bytes(layers: Sequence[Layer]) -> bytes:
-    """Make the content of a ``BackgroundList`` file.
-
-    Parameters
-    ----------
-    layers : `~collections.abc.Sequence` [`Layer`]
-        The layers.
-
-    Returns
-    -------
-    data : `bytes`
-        What ``lsst.afw.math.BackgroundList.readFits`` reads.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the name of a mask plane cannot be a keyword.
-    """
+    """Make the content of a file that ``BackgroundList.readFits`` reads."""
     hdus: list[Any] = []
     for layer in layers:
         for grid, planes in ((layer.values, {}), (layer.mask, layer.mask_planes), (layer.standard_error, {})):

@@ -38,18 +38,18 @@ class FieldLayer:
 
     Attributes
     ----------
-    surface : `Surface`
+    surface
         The function of position.
-    bbox : `Box`
+    bbox
         The pixels that it covers.
-    values : `numpy.ndarray`
+    values
         The points that a spline interpolates, ``float64``, shape (ny, nx),
         in the background's unit, NaN where one is missing; of shape (0, 0)
         where nothing is interpolated.
-    bin_centers_x, bin_centers_y : `numpy.ndarray`
+    bin_centers_x, bin_centers_y
         Where those points are, in the parent's coordinates, ``float64``,
         shapes (nx,) and (ny,).
-    kind : `str`
+    kind
         Name of the field's type.
     """
 
@@ -64,21 +64,34 @@ class FieldLayer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of points in y and x (`tuple` [`int`, `int`])."""
+        """Number of points in y and x."""
         return self.values.shape[0], self.values.shape[1]
 
     @property
-    def x_edges(self) -> np.ndarray:
-        """Where columns of points meet half-way, and the borders, local
-        (`numpy.ndarray`).
+    def measured(self) -> np.ndarray:
+        """Which points hold data (`numpy.ndarray` of `bool`, shape (ny,
+        nx)).
         """
+        return np.isfinite(self.values)
+
+    @property
+    def method(self) -> str:
+        """How pixels are made, in words."""
+        return self.kind
+
+    def _repr_html_(self) -> str:
+        from ._html import layer_html
+
+        return layer_html(self)
+
+    @property
+    def x_edges(self) -> np.ndarray:
+        """Where columns of points meet half-way, and the borders, local."""
         return _edges_between(self.bin_centers_x - self.bbox.x0, self.bbox.width)
 
     @property
     def y_edges(self) -> np.ndarray:
-        """Where rows of points meet half-way, and the borders, local
-        (`numpy.ndarray`).
-        """
+        """Where rows of points meet half-way, and the borders, local."""
         return _edges_between(self.bin_centers_y - self.bbox.y0, self.bbox.height)
 
 
@@ -92,26 +105,8 @@ def layers_from_images(
 ) -> tuple[tuple[FieldLayer, ...], u.UnitBase]:
     """Take over a field of ``lsst.images``, or one out of a map.
 
-    Parameters
-    ----------
-    background : `lsst.images.fields.BaseField` or `lsst.images.BackgroundMap`
-        The field, or named fields.
-    name : `str` or `None`
-        Which of a map's fields; `None` for the one that was subtracted.
-    unit : `astropy.units.UnitBase`
-        Unit of a field that has none.
-
-    Returns
-    -------
-    layers : `tuple` [`FieldLayer`, ...]
-        The terms of a sum, or the one field.
-    unit : `astropy.units.UnitBase`
-        The field's unit.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the map has no such field, or the type is not known.
+    Without a name it is the map's field that was subtracted. The unit is the
+    field's, or the given one where it has none; each term of a sum is a layer.
     """
     chosen = _choose(background, name)
     if chosen.unit is not None:
@@ -122,26 +117,10 @@ def layers_from_images(
 
 
 def differences_of_images(background: BackgroundMap, name: str | None) -> dict[str, Field]:
-    """Subtract one background of a map from each of the others.
+    """Subtract one background of a map from each of the others, by name.
 
-    Parameters
-    ----------
-    background : `lsst.images.BackgroundMap`
-        Named fields.
-    name : `str` or `None`
-        Which of them to subtract; `None` for the one that was subtracted from
-        the image.
-
-    Returns
-    -------
-    differences : `dict` [`str`, `lsst.images.fields.BaseField`]
-        The others less that one, by name, in the map's order.
-
-    Raises
-    ------
-    BackgroundError
-        Raised if the map has no such field, or fields have no common unit or
-        pixel.
+    Without a name it is the one that was subtracted from the image. Fields
+    without a common unit or pixel are a `BackgroundError`.
     """
     from lsst.images.fields import SumField
 
@@ -262,11 +241,11 @@ class PolynomialSurface(_Sampled):
 
     Attributes
     ----------
-    coefficients : `numpy.ndarray`
+    coefficients
         Coefficient of T_j(y') T_i(x') at [j, i], ``float64``.
-    y0, x0 : `float`
+    y0, x0
         Centre of the field's box, in local pixels.
-    height, width : `int`
+    height, width
         Size of the field's box, over which y' and x' run from -1 to 1.
     """
 
@@ -302,12 +281,12 @@ class AkimaSurface(_Sampled):
 
     Attributes
     ----------
-    data : `numpy.ndarray`
+    data
         The points, ``float64``, shape (ny, nx); those that are not finite
         are skipped.
-    y, x : `numpy.ndarray`
+    y, x
         Where they are, in local pixels, shapes (ny,) and (nx,).
-    height : `int`
+    height
         Number of rows that are made when the whole field is rendered.
     """
 
@@ -408,20 +387,10 @@ def _slope_changes(m: np.ndarray) -> np.ndarray:
 def _akima(x: np.ndarray, values: np.ndarray, floor: float | None = None) -> Any:
     """Interpolate curves as scipy's ``Akima1DInterpolator`` does.
 
-    Parameters
-    ----------
-    x : `numpy.ndarray`
-        Positions, ascending, shape (n,).
-    values : `numpy.ndarray`
-        Values, shape (n, curves).
-    floor : `float`, optional
-        Up to where changes of slope are none; by default a share of each
-        curve's largest, as if each were interpolated alone.
-
-    Returns
-    -------
-    curves : `~collections.abc.Callable`
-        From positions, shape (k,), to values, shape (k, curves).
+    The values have the shape (n, curves); what is returned makes values of
+    shape (k, curves) of k positions. Changes of slope up to ``floor`` are none;
+    by default that is a share of each curve's largest, as if each were
+    interpolated alone.
     """
     if len(x) == 1:
         # lsst.images falls back to the nearest neighbour.

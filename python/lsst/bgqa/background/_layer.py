@@ -17,6 +17,8 @@ from ._errors import BackgroundError
 _MAX_PIXELS = 2**31 - 1
 # Far beyond any use (the pipelines' largest is 6), but the fit stays small.
 _MAX_ORDER = 32
+# The bit that afw gives the mask plane, unless a file says otherwise.
+_NO_DATA = 8
 # Terms times bins: a fit's memory is 16 bytes each.
 _MAX_FIT = 1 << 26
 
@@ -51,9 +53,9 @@ class Box(NamedTuple):
 
     Attributes
     ----------
-    x0, y0 : `int`
+    x0, y0
         Its first column and row, in the parent's pixel coordinates.
-    width, height : `int`
+    width, height
         Its size in pixels.
     """
 
@@ -64,17 +66,17 @@ class Box(NamedTuple):
 
     @property
     def x1(self) -> int:
-        """The column after the last (`int`)."""
+        """The column after the last."""
         return self.x0 + self.width
 
     @property
     def y1(self) -> int:
-        """The row after the last (`int`)."""
+        """The row after the last."""
         return self.y0 + self.height
 
     @property
     def area(self) -> int:
-        """Number of pixels (`int`)."""
+        """Number of pixels."""
         return self.width * self.height
 
     def contains(self, other: Box) -> bool:
@@ -82,12 +84,12 @@ class Box(NamedTuple):
 
         Parameters
         ----------
-        other : `Box`
+        other
             The box that may lie inside.
 
         Returns
         -------
-        inside : `bool`
+        inside
             `True` if every pixel of ``other`` is a pixel of this box.
         """
         return self.x0 <= other.x0 and self.y0 <= other.y0 and other.x1 <= self.x1 and other.y1 <= self.y1
@@ -102,13 +104,13 @@ class Approximation:
 
     Attributes
     ----------
-    style : `ApproxStyle`
+    style
         `ApproxStyle.CHEBYSHEV` fits the bins; `ApproxStyle.UNKNOWN` leaves
         them to be interpolated.
-    order_x, order_y : `int`
+    order_x, order_y
         Total order of the polynomial; both are equal (afw knows no other).
         A negative ``order_y`` means ``order_x``.
-    weighting : `bool`
+    weighting
         Whether bins are weighted by one over their standard error.
     """
 
@@ -128,23 +130,23 @@ class Layer:
 
     Attributes
     ----------
-    values : `numpy.ndarray`
+    values
         Value of each bin, ``float32``, shape (ny, nx), in the background's
         unit; NaN where a bin has none.
-    standard_error : `numpy.ndarray`
+    standard_error
         Standard error of each value, ``float32``, shape (ny, nx), in the
         background's unit. afw keeps it in the plane that it calls variance.
-    mask : `numpy.ndarray`
+    mask
         Mask of each bin, ``int32``, shape (ny, nx).
-    bbox : `Box`
+    bbox
         The pixels that the grid covers.
-    interp_style : `InterpStyle`
+    interp_style
         How the bins are interpolated.
-    undersample_style : `UndersampleStyle`
+    undersample_style
         What to do if there are too few bins for ``interp_style``.
-    approximation : `Approximation`
+    approximation
         The fit that takes the place of interpolation, if any.
-    mask_planes : `~collections.abc.Mapping` [`str`, `int`]
+    mask_planes
         Bit number of each mask plane.
 
     Raises
@@ -200,18 +202,32 @@ class Layer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of bins in y and x (`tuple` [`int`, `int`])."""
+        """Number of bins in y and x."""
         return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def method(self) -> str:
+        """How pixels are made of the bins, in words."""
+        fit = self.approximation
+        if fit.style is ApproxStyle.UNKNOWN:
+            return f"interpolation, {self.interp_style.name.lower().replace('_', ' ')}"
+        weighted = ", weighted" if fit.weighting else ""
+        return f"{fit.style.name.capitalize()} fit of order {fit.order_x}{weighted}"
 
     @cached_property
     def x_edges(self) -> np.ndarray:
-        """First column of each bin and the end, local (`numpy.ndarray`)."""
+        """First column of each bin and the end, local."""
         return _bin_edges(self.bbox.width, self.shape[1])
 
     @cached_property
     def y_edges(self) -> np.ndarray:
-        """First row of each bin and the end, local (`numpy.ndarray`)."""
+        """First row of each bin and the end, local."""
         return _bin_edges(self.bbox.height, self.shape[0])
+
+    def _repr_html_(self) -> str:
+        from ._html import layer_html
+
+        return layer_html(self)
 
     @property
     def bin_centers_x(self) -> np.ndarray:
@@ -226,6 +242,26 @@ class Layer:
         (`numpy.ndarray` of ``float64``, shape (ny,)).
         """
         return _bin_centers(self.y_edges) + self.bbox.y0
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Which bins hold data (`numpy.ndarray` of `bool`, shape (ny, nx)):
+        those that have a value, are not masked as ``NO_DATA``, have a finite
+        error where any has one, and count in a fit.
+
+        A bin may have a value although nothing was measured there: one that
+        its neighbours, or the median of all, gave it.
+        """
+        measured = np.isfinite(self.values)
+        bit = self.mask_planes.get("NO_DATA") if self.mask_planes else _NO_DATA
+        if bit is not None:
+            measured &= (self.mask & (1 << bit)) == 0
+        known = np.isfinite(self.standard_error)
+        if known.any():
+            measured &= known
+        if self.approximation.style is ApproxStyle.CHEBYSHEV:
+            measured &= np.isfinite(self.fit_weights)
+        return measured
 
     @property
     def fit_weights(self) -> np.ndarray:

@@ -28,10 +28,10 @@ class BackgroundModel:
 
     Attributes
     ----------
-    layers : `tuple` [`Layer`, ...] or `tuple` [`FieldLayer`, ...]
+    layers
         The layers, in the order in which they were subtracted: those of afw,
         or the terms of a field of ``lsst.images``.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of the pixels. Files in afw's format do not say it.
 
     Raises
@@ -60,29 +60,33 @@ class BackgroundModel:
             if layer.dtype is not self.dtype:
                 raise BackgroundError("layers of afw and fields of lsst.images do not mix")
 
+    def _repr_html_(self) -> str:
+        from ._html import background_html
+
+        return background_html(self)
+
     @property
     def bbox(self) -> Box:
-        """The pixels that the background covers (`Box`)."""
+        """The pixels that the background covers."""
         return self.layers[0].bbox
 
     @property
     def dtype(self) -> type[np.floating]:
-        """Type of the pixels (`type`): `numpy.float32`, as afw makes them,
+        """Type of the pixels: `numpy.float32`, as afw makes them,
         or `numpy.float64` for fields of ``lsst.images``.
         """
         return self.layers[0].dtype
 
     @property
     def grids(self) -> tuple[Layer, ...]:
-        """The layers of afw (`tuple` [`Layer`, ...]): all, or none where the
+        """The layers of afw: all, or none where the
         background is a field of ``lsst.images``.
         """
         return tuple(layer for layer in self.layers if isinstance(layer, Layer))
 
     @cached_property
     def surfaces(self) -> tuple[Surface, ...]:
-        """The function of position that each layer stands for (`tuple`
-        [`Surface`, ...]).
+        """The function of position that each layer stands for.
 
         Raises
         ------
@@ -96,16 +100,12 @@ class BackgroundModel:
 
     @property
     def parts(self) -> tuple[BackgroundModel, ...]:
-        """Each layer as a background of its own (`tuple`
-        [`BackgroundModel`, ...]).
-        """
+        """Each layer as a background of its own."""
         return tuple(replace(self, layers=(layer,)) for layer in self.layers)
 
     @cached_property
     def rounding(self) -> float:
-        """By how much pixels may be off for being rounded layer by layer
-        (`float`).
-        """
+        """By how much pixels may be off for being rounded layer by layer."""
         # A spline passes its bins, but hardly by as much again.
         sizes = [
             2 * float(np.abs(layer.values).max(initial=0.0, where=np.isfinite(layer.values)))
@@ -118,12 +118,12 @@ class BackgroundModel:
 
         Parameters
         ----------
-        unit : `astropy.units.UnitBase` or `str`
+        unit
             The unit; no value is converted.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background.
         """
         return replace(self, unit=u.Unit(unit))
@@ -134,12 +134,12 @@ class BackgroundModel:
 
         Parameters
         ----------
-        bbox : `Box`, optional
+        bbox
             The pixels wanted, by default all.
 
         Returns
         -------
-        image : `numpy.ndarray`
+        image
             Of type `dtype`, shape (height, width), in the background's unit.
 
         Raises
@@ -159,13 +159,13 @@ class BackgroundModel:
 
         Parameters
         ----------
-        y, x : `numpy.ndarray`
+        y, x
             Positions in pixels, counted from the box's first row and column,
             ascending, ``float64``, shapes (ny,) and (nx,).
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             ``float64``, shape (ny, nx), in the background's unit.
 
         Raises
@@ -180,14 +180,14 @@ class BackgroundModel:
 
         Parameters
         ----------
-        y, x : `numpy.ndarray`
+        y, x
             Positions as in `evaluate`.
 
         Returns
         -------
-        pixels : `numpy.ndarray`
+        pixels
             As `render` makes them, of type `dtype`, shape (ny, nx).
-        values : `numpy.ndarray`
+        values
             As `evaluate` gives them.
 
         Raises
@@ -203,14 +203,14 @@ class BackgroundModel:
 
         Parameters
         ----------
-        uri : `~lsst.resources.ResourcePathExpression`
+        uri
             The file: a path or any URI that `lsst.resources` reads.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background.
 
         Raises
@@ -237,16 +237,16 @@ class BackgroundModel:
 
         Parameters
         ----------
-        data : `bytes`
+        data
             The file's content.
-        name : `str`
+        name
             What messages call it.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background.
 
         Raises
@@ -267,7 +267,7 @@ class BackgroundModel:
 
         Returns
         -------
-        data : `bytes`
+        data
             The file's content.
 
         Raises
@@ -286,7 +286,7 @@ class BackgroundModel:
 
         Parameters
         ----------
-        uri : `~lsst.resources.ResourcePathExpression`
+        uri
             The file: a path or any URI that `lsst.resources` writes; one
             that exists is replaced.
 
@@ -311,12 +311,12 @@ class BackgroundModel:
         ----------
         background_list : `lsst.afw.math.BackgroundList`
             The background.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The same background; nothing is shared with the original.
 
         Raises
@@ -339,14 +339,14 @@ class BackgroundModel:
         field_or_background_map : `lsst.images.fields.BaseField` or \
                 `lsst.images.BackgroundMap`
             A field, or the named fields of an image.
-        name : `str`, optional
+        name
             Which of a map's fields; by default the one that was subtracted.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels, if the field does not say it.
 
         Returns
         -------
-        background : `BackgroundModel`
+        background
             The background over the field's box, in the field's unit; each
             term of a sum is a layer. Its pixels are ``float64``.
 
@@ -369,15 +369,15 @@ class BackgroundModel:
         ----------
         background_map : `lsst.images.BackgroundMap`
             The named fields of an image.
-        name : `str`, optional
+        name
             Which of them the others are compared with; by default the one
             that was subtracted.
-        unit : `astropy.units.UnitBase`, optional
+        unit
             Unit of the pixels, if the fields do not say it.
 
         Returns
         -------
-        differences : `dict` [`str`, `BackgroundModel`]
+        differences
             Each of the others less that one, by name.
 
         Raises

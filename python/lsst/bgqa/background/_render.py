@@ -20,20 +20,7 @@ def render(surfaces: Sequence[Surface], box: Box, dtype: type[np.floating]) -> n
     For afw's ``BackgroundList.getImage``, each layer is evaluated in
     ``float64`` and rounded to ``float32``; the layers are then added in
     ``float32``, one after the other. ``lsst.images`` stays in ``float64``.
-
-    Parameters
-    ----------
-    surfaces : `~collections.abc.Sequence` [`Surface`]
-        What the layers stand for, at least one.
-    box : `Box`
-        The pixels wanted, local.
-    dtype : `type`
-        Type of the pixels.
-
-    Returns
-    -------
-    image : `numpy.ndarray`
-        The pixels, shape (height, width).
+    The box is local.
     """
     image = np.empty((box.height, box.width), dtype=dtype)
     y, x = (np.arange(a, b, dtype=np.float64) for a, b in ((box.y0, box.y1), (box.x0, box.x1)))
@@ -53,23 +40,10 @@ def render(surfaces: Sequence[Surface], box: Box, dtype: type[np.floating]) -> n
 def sum_surfaces(
     surfaces: Sequence[Surface], y: np.ndarray, x: np.ndarray, dtype: type[np.floating]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make some of the pixels, and what they are before they are rounded.
+    """Make the pixels at some rows and columns, and their sums in ``float64``.
 
-    Parameters
-    ----------
-    surfaces : `~collections.abc.Sequence` [`Surface`]
-        What the layers stand for, at least one.
-    y, x : `numpy.ndarray`
-        Rows and columns, local, ascending, ``float64``, shapes (ny,) and
-        (nx,).
-    dtype : `type`
-        Type of the pixels.
-
-    Returns
-    -------
-    pixels, values : `numpy.ndarray`
-        Pixels as `render` makes them, and sums in ``float64``, shape (ny,
-        nx).
+    Rows and columns are local and ascending; the pixels are as `render` makes
+    them.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         values = surfaces[0].evaluate(y, x)

@@ -31,34 +31,12 @@ _MIN_POINTS = {
 
 
 def min_points(style: InterpStyle) -> int:
-    """Return how many points a style needs (afw's ``lookupMinInterpPoints``).
-
-    Parameters
-    ----------
-    style : `InterpStyle`
-        The style.
-
-    Returns
-    -------
-    n : `int`
-        The least number of points.
-    """
+    """Return how many points a style needs (afw's ``lookupMinInterpPoints``)."""
     return _MIN_POINTS[style]
 
 
 def best_style(n: int) -> InterpStyle:
-    """Return the best style for a number of points (``lookupMaxInterpStyle``).
-
-    Parameters
-    ----------
-    n : `int`
-        Number of points, at least 1.
-
-    Returns
-    -------
-    style : `InterpStyle`
-        The style of the highest order that ``n`` points allow.
-    """
+    """Return the style of the highest order for n points (``lookupMaxInterpStyle``)."""
     if n >= 5:
         return InterpStyle.AKIMA_SPLINE
     return (InterpStyle.CONSTANT, InterpStyle.LINEAR, InterpStyle.CUBIC_SPLINE, InterpStyle.CUBIC_SPLINE)[
@@ -72,17 +50,17 @@ class PiecewiseCubic:
 
     Attributes
     ----------
-    breaks : `numpy.ndarray`
+    breaks
         Where pieces meet, ascending, ``float64``, shape (n,). Piece 0 lies
         before ``breaks[0]``, piece n after ``breaks[n-1]``.
-    origins : `numpy.ndarray`
+    origins
         Origin of each piece's own coordinate, shape (n + 1,).
-    spans : `numpy.ndarray`
+    spans
         Unit of that coordinate, shape (n + 1,).
-    coefficients : `numpy.ndarray`
+    coefficients
         Coefficients of the powers 0 to 3 of (x - origin) / span, shape
         (n + 1, 4, curves).
-    last_is_inside : `bool`
+    last_is_inside
         Whether the last break belongs to the piece before it.
     """
 
@@ -93,37 +71,16 @@ class PiecewiseCubic:
     last_is_inside: bool = True
 
     def pieces(self, x: np.ndarray) -> np.ndarray:
-        """Return the piece of each position.
-
-        Parameters
-        ----------
-        x : `numpy.ndarray`
-            Positions, shape (k,).
-
-        Returns
-        -------
-        index : `numpy.ndarray`
-            Index of the piece, ``intp``, shape (k,).
-        """
+        """Return the index of each position's piece."""
         index = np.searchsorted(self.breaks, x, side="right")
         if self.last_is_inside:
             index[x == self.breaks[-1]] -= 1
         return index
 
     def evaluate(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Evaluate every curve, as afw and GSL do.
+        """Evaluate every curve at k ascending positions, as afw and GSL do.
 
-        Parameters
-        ----------
-        x : `numpy.ndarray`
-            Positions, ascending, ``float64``, shape (k,).
-        out : `numpy.ndarray`, optional
-            Where to put the values, rounded to its type.
-
-        Returns
-        -------
-        values : `numpy.ndarray`
-            Values, ``float64`` or those of ``out``, shape (curves, k).
+        Values have the shape (curves, k), and the type of ``out``, if it is given.
         """
         curves = self.coefficients.shape[2]
         if out is None:
@@ -148,21 +105,9 @@ class PiecewiseCubic:
 def interpolate(style: InterpStyle, x: np.ndarray, y: np.ndarray) -> PiecewiseCubic:
     """Interpolate curves given at common positions, as afw and GSL do.
 
-    Parameters
-    ----------
-    style : `InterpStyle`
-        The style.
-    x : `numpy.ndarray`
-        Positions, ascending, ``float64``, shape (n,), at least
-        ``min_points(style)`` of them.
-    y : `numpy.ndarray`
-        Values, ``float64``, shape (n, curves).
-
-    Returns
-    -------
-    curves : `PiecewiseCubic`
-        The interpolated curves. Beyond the ends they are quadratics that
-        continue value, slope and curvature.
+    Positions are ascending, at least ``min_points(style)``; values have the
+    shape (n, curves). Beyond the ends curves are quadratics that continue
+    value, slope and curvature.
     """
     match style:
         case InterpStyle.CONSTANT:

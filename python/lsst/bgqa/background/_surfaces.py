@@ -31,22 +31,22 @@ class Surface(Protocol):
 
     @property
     def x_breaks(self) -> np.ndarray:
-        """Columns where smoothness ends, ascending (`numpy.ndarray`)."""
+        """Columns where smoothness ends, ascending."""
         ...
 
     @property
     def y_breaks(self) -> np.ndarray:
-        """Rows where smoothness ends, ascending (`numpy.ndarray`)."""
+        """Rows where smoothness ends, ascending."""
         ...
 
     @property
     def is_finite(self) -> bool:
-        """Whether it has a value anywhere (`bool`); if not, it is NaN."""
+        """Whether it has a value anywhere; if not, it is NaN."""
         ...
 
     @property
     def constant(self) -> float | None:
-        """Its value if that is plainly the same everywhere (`float`)."""
+        """Its value if that is plainly the same everywhere."""
         ...
 
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -54,15 +54,15 @@ class Surface(Protocol):
 
         Parameters
         ----------
-        y, x : `numpy.ndarray`
+        y, x
             Positions in local pixels, ascending, ``float64``, shapes (ny,)
             and (nx,).
-        out : `numpy.ndarray`, optional
+        out
             Where to put the values, rounded to its type.
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             ``float64``, or ``out``, shape (ny, nx).
         """
         ...
@@ -74,13 +74,13 @@ class SplineSurface:
 
     Attributes
     ----------
-    style : `InterpStyle`
+    style
         The style for the whole grid.
-    x, y : `numpy.ndarray`
+    x, y
         Local bin centres, shapes (nx,) and (ny,).
-    values : `numpy.ndarray`
+    values
         The bins, ``float64``, shape (ny, nx); NaN where there is none.
-    may_reduce : `bool`
+    may_reduce
         Whether a column or row that lacks bins may step down to a style of
         lower order.
 
@@ -173,10 +173,10 @@ class ChebyshevSurface:
 
     Attributes
     ----------
-    coefficients : `numpy.ndarray`
+    coefficients
         Coefficient of T_j(y') T_i(x') at [j, i], ``float64``, shape
         (order + 1, order + 1); zero for i + j > order.
-    width, height : `int`
+    width, height
         The box, from -0.5 to width - 0.5 and height - 0.5, is where x' and y'
         run from -1 to 1.
     """
@@ -216,12 +216,12 @@ def make_surface(layer: Layer) -> Surface:
 
     Parameters
     ----------
-    layer : `Layer`
+    layer
         The layer.
 
     Returns
     -------
-    surface : `Surface`
+    surface
         The function. It is NaN everywhere if no bin is usable; afw refuses
         to fit such bins.
 

@@ -63,10 +63,10 @@ def print_table(console: Console, table: Table) -> None:
     """
     window = console.width
     wide = console.options.update(width=_WIDEST)
-    least = 0
+    least = 1  # the last line
     for column in table.columns:
         widths = [Measurement.get(console, wide, cell).maximum for cell in (column.header, *column.cells)]
-        # 3 for the line between columns and the space beside it.
+        # 3 for the line before a column and the space on either side.
         least += 3 + (max(widths) if column.no_wrap else min(max(widths), _LEAST_WIDTH))
     console.width = max(window, least)
     console.print(table)

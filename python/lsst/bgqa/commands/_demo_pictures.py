@@ -16,21 +16,20 @@ from lsst.daf.butler import Butler, DataCoordinate
 
 from ..standalone.demo import IMAGE_VISIT, INPUT_RUN, SKYMAP, TRACT, DemoCam, DemoGeneration
 from ._console import track
-from ._demo_report import WorstPlaces
 from ._pipetask import print_command, run_pipetask
 
 _OUTPUT = "demo/plots"
-_MOST_PLACES = 3
+_MOST_PATCHES = 2
 
 
 def draw_worst(
     console: Console,
     repo: Path,
-    worst: WorstPlaces,
+    patches: Sequence[tuple[int, str]],
+    detectors: Sequence[int],
     generation: DemoGeneration,
-    images: Sequence[int] = (),
 ) -> str:
-    """Draw the worst detectors and patches, and print where the pictures are.
+    """Draw the worst patches and detectors, and print where the pictures are.
 
     Parameters
     ----------
@@ -38,12 +37,12 @@ def draw_worst(
         Where to print.
     repo : `pathlib.Path`
         The repository.
-    worst : `WorstPlaces`
-        What to draw; of each kind only the first few.
+    patches : `~collections.abc.Sequence` [`tuple` [`int`, `str`]]
+        Patch and band, the worst first; only the first few are drawn.
+    detectors : `~collections.abc.Sequence` [`int`]
+        Detectors, of the visit that has images.
     generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
         What the datasets are called.
-    images : `~collections.abc.Sequence` [`int`], optional
-        Detectors whose images to draw, of the visit that has some.
 
     Returns
     -------
@@ -55,33 +54,25 @@ def draw_worst(
     ~lsst.bgqa.errors.UserError
         Raised if pipetask fails.
     """
-    detectors = [
-        f"(visit={visit} AND detector={detector})" for visit, detector in worst.detectors[:_MOST_PLACES]
-    ]
-    patches = [f"(patch={patch} AND band='{band}')" for patch, band in worst.patches[:_MOST_PLACES]]
-    exposed = [f"(visit={IMAGE_VISIT.id} AND detector={detector})" for detector in images]
-    if not detectors and not patches and not exposed:
-        return ""
-    for label, where, places, config in (
-        ("plotBackground", f"instrument='{DemoCam.getName()}'", detectors, ()),
-        (
-            "plotCoaddBackground",
-            f"skymap='{SKYMAP}' AND tract={TRACT}",
-            patches,
-            ("-c", "plotCoaddBackground:unit=nJy") if generation.name == "dp02" else (),
-        ),
-        ("plotResidualSky", f"instrument='{DemoCam.getName()}'", exposed, ()),
+    chosen = [f"(patch={patch} AND band='{band}')" for patch, band in patches[:_MOST_PATCHES]]
+    of_visit = f"instrument='{DemoCam.getName()}' AND visit={IMAGE_VISIT.id}"
+    numbers = [f"detector={detector}" for detector in detectors]
+    for labels, where, places in (
+        ("plotBackground,plotResidualSky", of_visit, numbers),
+        ("plotCoaddBackground", f"skymap='{SKYMAP}' AND tract={TRACT}", chosen),
     ):
         if not places:
             continue
         arguments = [
-            *("run", "-b", str(repo), "-p", f"resource://lsst.bgqa/pipelines/{generation.pipeline}#{label}"),
-            *("-i", INPUT_RUN, "-o", _OUTPUT, "--register-dataset-types", *config),
+            *("run", "-b", str(repo), "-p", f"resource://lsst.bgqa/pipelines/{generation.pipeline}#{labels}"),
+            *("-i", INPUT_RUN, "-o", _OUTPUT, "--register-dataset-types", *generation.options),
             *("-d", f"{where} AND ({' OR '.join(places)})"),
         ]
         print_command(console, arguments)
         with track(console, "Drawing") as progress:
-            run_pipetask(arguments, repo / f"{label}.log", progress)
+            run_pipetask(arguments, repo / f"{labels.partition(',')[0]}.log", progress)
+    if not (chosen or numbers):
+        return ""
     console.print("Pictures:")
     for path in _collect(repo, repo / "pictures"):
         console.print(f"  {escape(str(path))}", soft_wrap=True)

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-__all__ = ("WorstPlaces", "print_report")
+__all__ = ("print_report",)
 
-import shlex
-import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ from rich.table import Table
 
 from lsst.daf.butler import Butler
 
-from ..judge import words_for
+from ..judge import Thresholds, describe_failure
 from ..metrics import load_catalogue, quantities_of
 from ..standalone.demo import DemoGeneration
 from ._demo_campaign import print_campaign
@@ -42,23 +39,9 @@ class _Finding:
     severity: float
 
 
-@dataclass(frozen=True)
-class WorstPlaces:
-    """What deserves a look.
-
-    Attributes
-    ----------
-    detectors : `list` [`tuple` [`int`, `int`]]
-        Visit and detector where a detector is at its worst, the worst first.
-    patches : `list` [`tuple` [`int`, `str`]]
-        Patch and band where a patch is at its worst, the worst first.
-    """
-
-    detectors: list[tuple[int, int]]
-    patches: list[tuple[int, str]]
-
-
-def print_report(console: Console, repo: Path, collection: str, generation: DemoGeneration) -> WorstPlaces:
+def print_report(
+    console: Console, repo: Path, collection: str, generation: DemoGeneration
+) -> list[tuple[int, str]]:
     """Print the worst visits, detectors and patches, and where the rest is.
 
     Parameters
@@ -74,8 +57,8 @@ def print_report(console: Console, repo: Path, collection: str, generation: Demo
 
     Returns
     -------
-    worst : `WorstPlaces`
-        What deserves a look.
+    patches : `list` [`tuple` [`int`, `str`]]
+        Patch and band where a patch is at its worst, the worst first.
     """
     with Butler.from_config(str(repo)) as butler:
         rows = _read(butler, collection, _campaign(generation.visit_metrics, "_visit"))
@@ -117,28 +100,15 @@ def print_report(console: Console, repo: Path, collection: str, generation: Demo
     all_patches = {row["patch"] for row in patch_rows}
     bad_patches = len({finding.place for finding in patches})
     console.print(
-        f"Nothing to complain of: {detectors - bad} of {detectors} detectors, "
+        f"Without a fault: {detectors - bad} of {detectors} detectors, "
         f"{len(all_patches) - bad_patches} of {len(all_patches)} patches."
     )
     console.print()
     metrics = f"{generation.visit_metrics}, {generation.coadd_metrics}"
     console.print(f"Metrics: RUN {run} of {repo}: {metrics}", soft_wrap=True)
     console.print(f"Log: {repo / 'pipetask.log'}", soft_wrap=True)
-    console.print("To look further in this shell:")
-    activate = Path(sys.prefix) / "bin" / "activate"
-    if shutil.which("bgqa") is None and activate.is_file():
-        console.print(f"  source {shlex.quote(str(activate))}", soft_wrap=True, markup=False)
-    console.print('  eval "$(bgqa env)"', soft_wrap=True)
-    console.print(
-        f"  butler query-datasets {shlex.quote(str(repo))} '*_metrics' --collections {collection}",
-        soft_wrap=True,
-        markup=False,
-    )
     # A place without a good pixel has nothing to look at.
-    return WorstPlaces(
-        [(_number(finding.where), _number(finding.place)) for finding in _worst_of_each_place(by_detector)],
-        [(_number(finding.place), finding.where) for finding in _worst_of_each_place(patches)],
-    )
+    return [(int(finding.place), finding.where) for finding in _worst_of_each_place(patches)]
 
 
 def _worst_of_each_place(findings: list[_Finding]) -> list[_Finding]:
@@ -147,11 +117,6 @@ def _worst_of_each_place(findings: list[_Finding]) -> list[_Finding]:
         if finding.words not in _NOTHING_TO_SEE:
             worst.setdefault(finding.place, finding)
     return list(worst.values())
-
-
-def _number(label: str) -> int:
-    """Return the number that a label begins with."""
-    return int(label.partition(" ")[0])
 
 
 def _campaign(metrics: str, kind: str) -> str:
@@ -189,9 +154,9 @@ def _read_bad_visits(butler: Butler, collection: str, metrics: str) -> list[tupl
     for ref in sorted(butler.query_datasets(name, collection, explain=False)):
         for metric, quantity in quantities_of(butler.get(ref)).items():
             if metric in _WHOLE and catalogue[metric].judge(quantity) == "fail":
-                high = catalogue[metric].high
-                words = words_for(metric, float(quantity.value), np.nan, np.nan if high is None else high)
-                bad.append((str(ref.dataId["visit"]), f"{words} ({quantity.value:.3g})"))
+                low, high = Thresholds().bounds(metric)
+                words = describe_failure(metric, float(quantity.value), low, high, {})
+                bad.append((str(ref.dataId["visit"]), words))
     return bad
 
 

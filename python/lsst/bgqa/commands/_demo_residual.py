@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("measure_images",)
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -12,20 +13,21 @@ from rich.table import Table
 
 from lsst.daf.butler import Butler
 
+from ..judge import Thresholds, words_for
 from ..metrics import load_catalogue, quantities_of
 from ..standalone.demo import IMAGE_VISIT, INPUT_RUN, DemoCam, DemoGeneration
 from ._console import track
 from ._pipetask import print_command, run_pipetask
 from .requirement import requirement_table
 
-_WHAT = {
-    "residual_edgeExtremeSignificance": "edge",
-    "residual_cornerExcessSignificance": "corner",
-    "residual_stepXSignificance": "step",
-    "residual_stepYSignificance": "step",
-    "residual_haloSignificance": "dark halo",
-    "residual_crowdingSignificance": "crowding",
-}
+_SHOWN = (
+    "residual_edgeExtremeSignificance",
+    "residual_cornerExcessSignificance",
+    "residual_stepXSignificance",
+    "residual_stepYSignificance",
+    "residual_haloSignificance",
+    "residual_crowdingSignificance",
+)
 _MOST_IMAGES = 3
 
 
@@ -53,6 +55,7 @@ def measure_images(console: Console, repo: Path, output: str, generation: DemoGe
     ~lsst.bgqa.errors.UserError
         Raised if pipetask fails.
     """
+    # One visit has images; in the same run, nothing would be done of the others.
     arguments = [
         *("run", "-b", str(repo), "-p", f"{generation.location}#residual,gatherResidualSky"),
         *("-i", INPUT_RUN, "-o", output, "--register-dataset-types"),
@@ -82,9 +85,12 @@ def measure_images(console: Console, repo: Path, output: str, generation: DemoGe
             found = quantities_of(butler.get(ref))
             places = butler.get("residualSky_metadata", ref.dataId)["residualSky"]["places"]
             detector = int(ref.dataId["detector"])
-            for name, what in _WHAT.items():
+            for name in _SHOWN:
                 if name not in found or catalogue[name].judge(found[name]) != "fail":
                     continue
+                # The title says where.
+                words = words_for(name, float(found[name].value), *Thresholds().bounds(name))
+                what = words.removesuffix(" left in the image")
                 metric = name.removesuffix("Significance")
                 size = next(found[m] for m in (metric, f"{metric}Depth", f"{metric}Slope") if m in found)
                 where = places.get(f"{metric}Depth", places.get(metric, ""))
@@ -102,7 +108,8 @@ def _print_requirement(console: Console, repo: Path, output: str) -> None:
     from ..dashboard import Campaign
     from ..dashboard.requirement import has_precision, sky_brightness_precision
 
-    console.print(f"$ bgqa requirement {repo} {output}", soft_wrap=True, markup=False)
+    words = shlex.join(["bgqa", "requirement", str(repo), output])
+    console.print(f"$ {words}", soft_wrap=True, markup=False)
     with Campaign(str(repo), output) as campaign:
         bands = [
             band

@@ -3,7 +3,10 @@ from __future__ import annotations
 
 __all__ = ("demo",)
 
+import contextlib
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +17,7 @@ from ._paths import LocalPath
 if TYPE_CHECKING:
     from rich.console import Console
 
-_SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "coaddResidual", "gather")
-_COADD_TASKS = (
-    "coaddBackgroundQa",
-    "tractBackgroundQa",
-    "gatherCoaddBackgroundQa",
-    "gatherTractBackgroundQa",
-    "coaddResidualSky",
-)
+_SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "gather")
 
 
 @click.command
@@ -41,7 +37,7 @@ def demo(folder: Path, generation: str) -> None:
     of them, and makes a report for a browser. A second run uses the
     repository again.
     """
-    from ..standalone.demo import GENERATIONS, INPUT_RUN, make_repository
+    from ..standalone.demo import DETECTORS, FILTERS, GENERATIONS, INPUT_RUN, PATCHES, VISITS, make_repository
     from ._console import make_console, track
     from ._demo_pictures import draw_worst
     from ._demo_report import print_report
@@ -50,6 +46,11 @@ def demo(folder: Path, generation: str) -> None:
 
     form = GENERATIONS[generation]
     console = make_console()
+    console.print(
+        f"A simulated survey: {len(VISITS)} visits of {len(DETECTORS)} detectors, {len(PATCHES)} patches in "
+        f"{len(FILTERS)} bands",
+        soft_wrap=True,
+    )
     with track(console, "Making the repository") as progress:
         new = make_repository(folder, progress, generation)
     state = "made" if new else "there already"
@@ -62,11 +63,10 @@ def demo(folder: Path, generation: str) -> None:
         *("run", "-b", str(folder), "-p", f"{form.location}#{','.join(_SUBSETS)}"),
         *("-i", INPUT_RUN, "-o", output, "--register-dataset-types"),
     ]
-    for label in _COADD_TASKS if generation == "dp02" else ():
-        # The simulated coadds are calibrated, unlike those of DP0.2.
-        arguments += ["-c", f"{label}:unit=nJy"]
-    # A small camera in a flat sky does not tell how its pixels lie.
-    arguments += ["-c", "visitBackgroundQa:mirrored=True"]
+    arguments += form.options
+    # A small camera in a flat sky does not tell how its pixels lie. Pictures of
+    # stacks are what takes longest.
+    arguments += ["-c", "visitBackgroundQa:mirrored=True", "-c", "stackBackgrounds:do_plot=False"]
     print_command(console, arguments)
     with track(console, "Running quanta") as progress:
         summary = run_pipetask(arguments, folder / "pipetask.log", progress)
@@ -76,12 +76,30 @@ def demo(folder: Path, generation: str) -> None:
     console.print()
     faulty = measure_images(console, folder, output, form)
     console.print()
-    pictures = draw_worst(console, folder, worst, form, faulty)
+    pictures = draw_worst(console, folder, worst, faulty, form)
     console.print()
-    _make_report(console, folder, [output, *filter(None, [pictures])])
+    report = _make_report(console, folder, [output, *filter(None, [pictures])])
+    console.print()
+    _say_what_is_next(console, folder, report)
+    console.print()
+    _print_next(console, folder, output)
 
 
-def _make_report(console: Console, folder: Path, collections: list[str]) -> None:
+def _print_next(console: Console, folder: Path, collection: str) -> None:
+    """Print what a shell needs to look further, whatever it has by now."""
+    lines = ['eval "$(bgqa env)"']
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("bgqa") is None and activate.is_file():
+        lines.insert(0, shlex.join(["source", str(activate)]))
+    lines.append(
+        shlex.join(["butler", "query-datasets", str(folder), "*_metrics", "--collections", collection])
+    )
+    console.print("To look further, in this shell or in another:")
+    for line in lines:
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def _make_report(console: Console, folder: Path, collections: list[str]) -> Path | None:
     """Make the report; without bokeh, say what is missing."""
     from rich.markup import escape
 
@@ -98,5 +116,27 @@ def _make_report(console: Console, folder: Path, collections: list[str]) -> None
         )
     except UserError as error:
         console.print(f"No report: {error}", soft_wrap=True, markup=False)
-        return
+        return None
     console.print(f"Report: {index}", soft_wrap=True, markup=False)
+    return index
+
+
+def _say_what_is_next(console: Console, folder: Path, report: Path | None) -> None:
+    """Print where to look, and the command for the user's own data."""
+    notebook = Path(__file__).parents[4] / "doc" / "notebooks" / "backgrounds.ipynb"
+    console.print("What to look at next:")
+    if report is not None:
+        console.print(f"  {report}: the report; open it in a browser", soft_wrap=True, markup=False)
+    if notebook.is_file():
+        with contextlib.suppress(ValueError):
+            notebook = notebook.relative_to(Path.cwd())
+        console.print(
+            f'  {notebook}: the notebook; in its first cell, REPO = "{folder.absolute()}"',
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print(
+        "  bgqa discover REPO: what a repository of yours holds, and the command that measures it",
+        soft_wrap=True,
+        markup=False,
+    )

@@ -20,10 +20,11 @@ def env() -> None:
 
     Use it as: eval "$(bgqa env)". BGQA_DIR is the folder with pipelines and
     config, where EUPS has not set it. Where the Science Pipelines are
-    installed there is nothing else to set, and a comment says so.
+    installed the Butler needs nothing else, and a comment says so. PYTHONPATH
+    is set where Python is one that cannot read large quantum graphs.
     """
     variables = standalone.environment()
-    if not variables:
+    if not standalone.is_needed():
         click.echo("# lsst.afw is installed: the Butler needs no help from bgqa")
     if "BGQA_DIR" not in os.environ:
         variables["BGQA_DIR"] = str(_PACKAGE)

@@ -182,17 +182,15 @@ def _print(
     )
     for number, layer in enumerate(background.grids, start=1):
         facts = _describe_layer(layer)
-        fit = facts["approximation"]
-        how = (
-            f"{fit['style'].capitalize()} fit of order {fit['order']}{', weighted' * fit['weighted']}"
-            if fit
-            else f"interpolation, {facts['interpolation'].lower().replace('_', ' ')}"
-        )
         values = [
             "-" if facts[key] is None else f"{facts[key]:.6g}" for key in ("bin_min", "bin_median", "bin_max")
         ]
         layers.add_row(
-            str(number), f"{facts['bins'][0]}x{facts['bins'][1]}", str(facts["bad_bins"]), how, *values
+            str(number),
+            f"{facts['bins'][0]}x{facts['bins'][1]}",
+            str(facts["bad_bins"]),
+            layer.method,
+            *values,
         )
     for column in layers.columns:
         column.no_wrap = True

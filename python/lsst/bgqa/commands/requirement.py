@@ -26,14 +26,14 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
     """Verify the sky brightness precision (OSS-REQ-0387) in COLLECTION of REPO.
 
     A table by band: in how many images the error of the sky brightness and
-    its scatter are within 1 percent. COLLECTION has what the subsets residual
-    and coaddResidual wrote.
+    its scatter are within 1 percent. COLLECTION has what the subset residual
+    wrote.
     """
     from rich.console import Console
 
     from ..dashboard import Campaign
     from ..dashboard.requirement import has_precision, sky_brightness_precision
-    from ._console import make_console, track
+    from ._console import make_console, print_table, track
 
     # That pandas is not installed is no news here.
     logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
@@ -42,7 +42,7 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
         if not tables:
             raise UserError(
                 f"{collection} has no metrics of the sky that is left in images; run the pipeline's subset "
-                "residual or coaddResidual"
+                "residual"
             )
         bands = []
         for table in tables:
@@ -51,7 +51,7 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([band.row for band in bands], indent=1, allow_nan=False))
         return
-    make_console().print(requirement_table(bands))
+    print_table(make_console(), requirement_table(bands))
 
 
 def requirement_table(bands: Sequence[BandPrecision]) -> Table:
@@ -80,7 +80,7 @@ def requirement_table(bands: Sequence[BandPrecision]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("known", "met", "unknown", "error", "scatter"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("worst")
+    table.add_column("worst", no_wrap=True)
     for band in bands:
         style = {"pass": "green", "fail": "red"}.get(band.verdict)
         table.add_row(

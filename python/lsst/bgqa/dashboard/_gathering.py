@@ -260,17 +260,22 @@ def _merge(table: CampaignBatch, bundles: CampaignBatch, row: str, order: Mappin
     """Put bundles into the rows of a table, and beside them."""
     rows = {number: (table, i) for i, number in enumerate(table.keys[row])}
     values = {number: table.values[i] for number, (_, i) in rows.items()}
+    known = {number: table.known[i] if table.known else ("", "") for number, (_, i) in rows.items()}
     for i, number in enumerate(bundles.keys[row]):
         mine = bundles.values[i]
         runs = bundles.keys["run"][i], table.keys["run"][0]
         if number in rows and order.get(runs[0], 0) >= order.get(runs[1], 0):
-            mine = np.where(np.isnan(mine), values[number], mine)
+            # A table compares it with others.
+            mine = np.where(np.isnan(values[number]), mine, values[number])
+            known[number] = table.known[rows[number][1]] if table.known else ("", "")
+        else:
+            known[number] = ("", "")
         rows[number], values[number] = (bundles, i), mine
     found = [rows[number] for number in sorted(rows)]
     keys = {name: [batch.keys[name][i] for batch, i in found] for name in table.keys}
     kinds = [batch.kinds[i] for batch, i in found]
-    known = [batch.known[i] if batch.known else ("", "") for batch, i in found]
-    return CampaignBatch(keys, np.array([values[number] for number in sorted(rows)]), kinds, known)
+    of = [values[number] for number in sorted(rows)]
+    return CampaignBatch(keys, np.array(of), kinds, [known[number] for number in sorted(rows)])
 
 
 def _units_of(dataset: Any) -> dict[str, str]:

@@ -135,6 +135,11 @@ class CampaignTable:
     _begins: dict[int, int] | None = field(default=None, repr=False)
     _gather: Callable[[Progress | None], Path] | None = field(default=None, repr=False)
 
+    def _repr_html_(self) -> str:
+        from ._html import table_html
+
+        return table_html(self)
+
     @property
     def keys(self) -> tuple[str, ...]:
         """Columns that say what a row is of (`tuple` [`str`, ...])."""
@@ -409,6 +414,11 @@ class Campaign:
             if isinstance(error, UserError) or (reason := fault_of_the_machine(error)) is None:
                 raise
             raise UserError(f"{repo}: {reason}") from error
+
+    def _repr_html_(self) -> str:
+        from ._html import campaign_html
+
+        return campaign_html(self)
 
     def __enter__(self) -> Self:
         return self

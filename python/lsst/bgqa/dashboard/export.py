@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _KEYS = {name: type_ for kind in ROW_KINDS for name, type_ in kind.keys.items()}
 _BEFORE = ("kind", "name", *_KEYS, "visit_begin", "dataset_type", "run")
-_COLUMNS = (*_BEFORE, "metric", "value", "unit", "verdict")
+_COLUMNS = (*_BEFORE, "metric", "value", "unit", "verdict", "fault")
 # What makes a text a formula to a spreadsheet, or needs quotes in CSV.
 _FORMULA, _SPECIAL = r"^([=+\-@\t\r])", r'[",\r\n]'
 
@@ -141,7 +141,9 @@ def _write_csv(
         constants, known = _constants(table), set(rows.columns)
         texts = [pl.lit(constants[name]).alias(name) for name in constants]
         rows = rows.with_columns(texts)
-        rows = rows.with_columns(_inert(name) for name in _BEFORE if rows.schema.get(name) == pl.String)
+        rows = rows.with_columns(
+            _inert(name) for name in (*_BEFORE, "fault") if rows.schema.get(name) == pl.String
+        )
         if "visit_begin" in known:
             rows = rows.with_columns(pl.col("visit_begin").dt.strftime("%Y-%m-%d %H:%M:%S%.6fZ"))
         # What is the same for all values of a row is written once, and not quoted again.
@@ -162,6 +164,7 @@ def _write_csv(
                 "metric": pl.Series(table.metrics).gather(some.metrics),
                 "value": some.values,
                 "after": after.gather(some.metrics * len(VERDICTS) + some.verdicts),
+                "fault": rows["fault"].gather(some.rows),
             }
         ).write_csv(sink, include_header=False, quote_style="never")
         count += len(some.values)
@@ -213,7 +216,7 @@ def _write_parquet(
             }
             columns = {name: repeated(name, pa.array(v, pa.string()), n) for name, (v, n) in known.items()}
             columns["value"] = pa.array(some.values)
-            for name in (*_KEYS, "visit_begin", "run"):
+            for name in (*_KEYS, "visit_begin", "run", "fault"):
                 if name in rows.columns and name in longest:
                     # Without a value it is empty, as not all readers know of missing texts.
                     column = rows[name].fill_null("").to_arrow().cast(pa.string()).dictionary_encode()

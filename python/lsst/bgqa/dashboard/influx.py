@@ -6,6 +6,7 @@ from __future__ import annotations
 __all__ = ("InfluxServer",)
 
 import gzip
+import re
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,8 @@ _BATCH_BYTES = 4_000_000
 _PASSING = (429, 500, 502, 503, 504)
 _LONGEST_REASON = 300
 _LONGEST_WAIT = 120.0  # seconds
+# How many points of a write a server left out.
+_DROPPED = re.compile(r"partial write: .*\bdropped=(\d+)")
 
 
 class InfluxServer:
@@ -177,9 +180,13 @@ class InfluxServer:
         except (requests.RequestException, HTTPError, ValueError) as error:
             raise UserError(f"{self._url}: cannot be reached: {_root_reason(error)}") from error
         if response.status_code != requests.codes.no_content:
+            reason = _reason(response)
+            written = f"{self.count} points were written before"
+            if (dropped := _DROPPED.search(reason)) is not None:
+                written += f", and of the {len(self._waiting)} of this write the server left out {dropped[1]}"
             raise UserError(
-                f"{self._url}: the server refuses points for the database "
-                f"{self._parameters['db']!r}: {_answer(response)}; {self.count} points were written before"
+                f"{self._url}: the server refuses points for the database {self._parameters['db']!r}: "
+                f"{_answer(response, reason)}; {written}"
             )
         self.count += len(self._waiting)
         self._waiting, self._size = [], 0
@@ -199,22 +206,24 @@ def _header_value(token: str) -> str:
     return token
 
 
-def _answer(response: requests.Response) -> str:
-    """Return what a server says in one line, and what may help."""
+def _reason(response: requests.Response) -> str:
+    """Return what a server says in one line."""
     try:
         reason = str(response.json()["error"])
     except (KeyError, TypeError, ValueError):
         reason = response.headers.get("X-Influxdb-Error") or response.text
-    reason = " ".join(plain(reason).split())[:_LONGEST_REASON]
+    return " ".join(plain(reason).split())[:_LONGEST_REASON]
+
+
+def _answer(response: requests.Response, reason: str) -> str:
+    """Return what a server says, and what may help."""
     words = plain(f"{response.status_code} {response.reason}") + (f": {reason}" if reason else "")
-    if "partial write" in reason:
-        return f"{words} (the server has taken the other points of these)"
+    if "max-series-per-database" in reason or "max-values-per-tag" in reason:
+        return f"{words} (a limit in the server's configuration, see doc/export.md)"
     if "database not found" in reason:
         return f"{words} (create it first)"
     if response.status_code in (401, 403):
         return f"{words} (--user and INFLUX_PASSWORD, or INFLUX_TOKEN, say who writes)"
-    if "max-series-per-database" in reason or "max-values-per-tag" in reason:
-        return f"{words} (a limit in the server's configuration, see doc/export.md)"
     return words
 
 

@@ -91,9 +91,9 @@ def has_precision(table: CampaignTable) -> bool:
     Returns
     -------
     has_precision : `bool`
-        Whether they are of the residual sky of images.
+        Whether they are of the residual sky of visits.
     """
-    return table.kind in ("detector", "patch") and "residual_skyFraction" in table.units
+    return table.kind == "detector" and "residual_skyFraction" in table.units
 
 
 def sky_brightness_precision(table: CampaignTable, progress: Progress | None = None) -> list[BandPrecision]:

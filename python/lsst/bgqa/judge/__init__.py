@@ -3,6 +3,7 @@
 
 from .history import *
 from .measure import *
+from .peers import *
 from .settings import *
 from .verdict import *
 from .visit import *

@@ -6,16 +6,18 @@ from __future__ import annotations
 __all__ = ("Bins",)
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from ..background import BackgroundModel, Box
+from ..background import BackgroundModel, Box, Layer
 
 # Side of the cells where a background has no bins (pixels), and how many
 # bins an axis may have; finer grids are averaged.
 _CELL = 128
 _MAX_BINS = 64
+# How much steps between the points of a grid may differ.
+_IRREGULAR = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Bins:
     ----------
     values : `numpy.ndarray`
         All layers' sum at the bins' centres, ``float64``, shape (ny, nx);
-        NaN where the bin has no value.
+        NaN where the bin holds no data.
     errors : `numpy.ndarray`
         Standard errors, the same shape; zero where they are not known.
     bbox : `~lsst.bgqa.background.Box`
@@ -61,8 +63,8 @@ class Bins:
         -------
         bins : `Bins`
             Those of the layer that has most, the other layers' values there
-            added. A field of ``lsst.images`` is sampled in cells of about 128
-            pixels.
+            added. For a field of ``lsst.images`` they are the points that a
+            spline interpolates; without any, cells of about 128 pixels.
 
         Raises
         ------
@@ -70,8 +72,8 @@ class Bins:
             Raised if a layer cannot be evaluated.
         """
         bbox = model.bbox
-        finest = max(model.grids, key=lambda layer: layer.values.size, default=None)
-        if finest is None or finest.values.size < 4:
+        finest = max(filter(_is_regular, model.layers), key=lambda layer: layer.values.size, default=None)
+        if finest is None:
             ny, nx = (max(1, min(_MAX_BINS, round(size / _CELL))) for size in (bbox.height, bbox.width))
             y, x = (
                 (np.arange(n) + 0.5) * size / n - 0.5 for n, size in ((ny, bbox.height), (nx, bbox.width))
@@ -80,15 +82,27 @@ class Bins:
         else:
             y, x = finest.bin_centers_y - bbox.y0, finest.bin_centers_x - bbox.x0
             values = finest.values.astype(np.float64)
-            values[~np.isfinite(values)] = np.nan
-            errors = np.abs(finest.standard_error.astype(np.float64))
-            errors[~np.isfinite(errors)] = 0.0
+            values[~finest.measured] = np.nan
+            errors = np.zeros(values.shape)
+            if isinstance(finest, Layer):
+                known = np.isfinite(finest.standard_error)
+                errors[known] = np.abs(finest.standard_error[known])
         others = tuple(layer for layer in model.layers if layer is not finest)
         for surface in BackgroundModel(others).surfaces if others else ():
             values = values + surface.evaluate(y, x)
         while max(values.shape) > _MAX_BINS:
             values, errors = _halve(values), _halve(errors) / 2
         return cls(values, errors, bbox)
+
+
+def _is_regular(layer: Any) -> bool:
+    """Whether a layer has bins, or points on a grid of equal steps."""
+    if isinstance(layer, Layer):
+        return layer.values.size >= 4
+    steps = [np.diff(centers) for centers in (layer.bin_centers_y, layer.bin_centers_x)]
+    return layer.values.size >= 4 and all(
+        np.ptp(step) <= _IRREGULAR * np.mean(step) for step in steps if len(step)
+    )
 
 
 def _halve(values: np.ndarray) -> np.ndarray:

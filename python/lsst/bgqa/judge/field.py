@@ -56,27 +56,53 @@ class SmoothField:
         count = (self.order + 1) * (self.order + 2) // 2 - 1
         values = _powers(positions, self.order) @ self.coefficients[:count]
         if self.pieces:
-            # Imported late: it takes as long as all the rest of a graph's imports.
-            from scipy.interpolate import BSpline
-
-            radial = np.concatenate([[0.0], self.coefficients[count:]])
-            values += BSpline(_knots(self.pieces), radial, 3)(_radius(positions))
-        return values
+            values += _spline(positions, np.concatenate([[0.0], self.coefficients[count:]]))
+        return np.asarray(values)
 
 
 def _powers(positions: np.ndarray, order: int) -> np.ndarray:
-    x, y = positions[..., 0], positions[..., 1]
-    return np.stack([x ** (n - j) * y**j for n in range(1, order + 1) for j in range(n + 1)], axis=-1)
+    x, y = ([np.ones_like(axis), axis] for axis in (positions[..., 0], positions[..., 1]))
+    for powers in (x, y):
+        powers += [powers[1] ** n for n in range(2, order + 1)]
+    return np.stack([x[n - j] * y[j] for n in range(1, order + 1) for j in range(n + 1)], axis=-1)
 
 
-def _radius(positions: np.ndarray) -> np.ndarray:
-    return np.clip(np.hypot(positions[..., 0], positions[..., 1]), _RADIAL_START, None)
+def _radial(positions: np.ndarray, pieces: int) -> np.ndarray:
+    """Return cubic B-splines of the radius, extrapolated, shape (..., pieces + 3).
+
+    By de Boor's recursion: to import scipy.interpolate takes longer than to
+    judge a visit.
+    """
+    radius, knots, piece = _pieces_of(positions, pieces)
+    radius, piece = radius[..., None], piece[..., None]
+    splines = (np.arange(len(knots) - 1) == piece).astype(float)
+    for degree in (1, 2, 3):
+        widths = knots[degree:] - knots[:-degree]
+        slopes = np.divide(1.0, widths, out=np.zeros_like(widths), where=widths > 0)
+        rising = (radius - knots[: -degree - 1]) * slopes[:-1] * splines[..., :-1]
+        splines = rising + (knots[degree + 1 :] - radius) * slopes[1:] * splines[..., 1:]
+    return splines
 
 
-def _knots(pieces: int) -> np.ndarray:
+def _spline(positions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Evaluate a sum of the splines of `_radial`, of which four are not zero."""
+    radius, knots, piece = _pieces_of(positions, len(coefficients) - 3)
+    parts = [coefficients[piece - 3 + j] for j in range(4)]
+    for degree in (1, 2, 3):
+        for j in range(3, degree - 1, -1):
+            first, last = knots[piece - 3 + j], knots[piece + 1 + j - degree]
+            share = (radius - first) / (last - first)
+            parts[j] = (1 - share) * parts[j - 1] + share * parts[j]
+    return np.asarray(parts[3])
+
+
+def _pieces_of(positions: np.ndarray, pieces: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return radii, the splines' knots, and the knot before each radius."""
+    radius = np.clip(np.hypot(positions[..., 0], positions[..., 1]), _RADIAL_START, None)
     # Rings of one area: detectors are as many in each.
     inner = np.sqrt(np.linspace(_RADIAL_START**2, 1.0, pieces + 1))
-    return np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+    piece = np.clip(np.searchsorted(inner, radius, side="right") - 1, 0, pieces - 1) + 3
+    return radius, np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3]), piece
 
 
 def robust_scale(values: np.ndarray) -> float:
@@ -115,12 +141,8 @@ def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
     terms = _powers(positions, order)
     if not pieces:
         return terms
-    from scipy.interpolate import BSpline
-
-    radius = _radius(positions)
-    radial = BSpline.design_matrix(np.minimum(radius.ravel(), 1.0), _knots(pieces), 3).toarray()
     # All of them together are a constant.
-    return np.concatenate([terms, radial[:, 1:].reshape(*radius.shape, -1)], axis=-1)
+    return np.concatenate([terms, _radial(positions, pieces)[..., 1:]], axis=-1)
 
 
 def _plan(count: int) -> tuple[int, int]:
@@ -147,7 +169,7 @@ def neighbours(centers: np.ndarray) -> np.ndarray:
     return np.argsort(distances, axis=1, kind="stable")[:, :_NEIGHBOURS]
 
 
-def fit_field(positions: np.ndarray, values: np.ndarray) -> SmoothField:
+def fit_field(positions: np.ndarray, values: np.ndarray, shapes: np.ndarray | None = None) -> SmoothField:
     """Fit how the sky varies inside of detectors, whatever their levels.
 
     Parameters
@@ -158,6 +180,9 @@ def fit_field(positions: np.ndarray, values: np.ndarray) -> SmoothField:
     values : `numpy.ndarray`
         Their values as fractions of the sky, shape (detectors, cells); NaN
         where there is none. Each detector's mean is taken off.
+    shapes : `numpy.ndarray`, optional
+        What alone is known of the values: their parts along these shapes,
+        orthonormal, of mean zero, shape (cells, shapes).
 
     Returns
     -------
@@ -173,6 +198,9 @@ def fit_field(positions: np.ndarray, values: np.ndarray) -> SmoothField:
     data = np.where(good, data - (data.sum(axis=1) / counts)[:, None], 0.0)
     terms = np.where(good[..., None], terms, 0.0)
     terms = np.where(good[..., None], terms - (terms.sum(axis=1) / counts[:, None])[:, None], 0.0)
+    if shapes is not None:
+        data, terms = data @ shapes, np.einsum("cs,dci->dsi", shapes, terms)
+        counts = np.full(len(values), shapes.shape[1])
     # Sums of squares of each detector: iterations cost nothing.
     normal = terms.transpose(0, 2, 1) @ terms
     right = np.einsum("dci,dc->di", terms, data)

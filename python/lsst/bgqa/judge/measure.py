@@ -3,10 +3,8 @@ from __future__ import annotations
 
 __all__ = ("measure_background", "measure_significance")
 
-import astropy.units as u
-
 from ..background import BackgroundModel
-from ..metrics import to_quantities
+from ..metrics import Quantities, to_quantities
 from ..statistics import StatisticsConfig, background_statistics
 from .bins import Bins
 from .settings import JudgeSettings
@@ -37,9 +35,7 @@ def measure_significance(model: BackgroundModel, settings: JudgeSettings | None 
     return measure_alone(Bins.of(model), settings).values
 
 
-def measure_background(
-    model: BackgroundModel, config: StatisticsConfig | None = None
-) -> dict[str, u.Quantity]:
+def measure_background(model: BackgroundModel, config: StatisticsConfig | None = None) -> Quantities:
     """Measure a background.
 
     Parameters
@@ -51,7 +47,7 @@ def measure_background(
 
     Returns
     -------
-    metrics : `dict` [`str`, `astropy.units.Quantity`]
+    metrics : `~lsst.bgqa.metrics.Quantities`
         Values by full name, in catalogue order; undefined ones are left out.
         A background without a finite pixel has a coverage, and missing bins,
         alone.

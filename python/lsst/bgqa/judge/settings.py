@@ -6,6 +6,7 @@ __all__ = ("JudgeSettings",)
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..metrics import load_catalogue
 
@@ -36,7 +37,7 @@ class JudgeSettings:
     level_floor: float = 5e-3
     high: Mapping[str, float | None] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def limits(self) -> dict[str, float]:
         """Significance from which on a family of templates tells of a fault
         (`dict` [`str`, `float`]).

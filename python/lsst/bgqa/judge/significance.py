@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "sharpen")
+__all__ = ("Finding", "Scales", "find", "fit_scales", "largest_hole", "sharpen", "white_scales")
 
 from dataclasses import dataclass
 
@@ -17,8 +17,10 @@ _SIGMA_PER_MAD = 1.482602218505602
 _TOP = 8
 _OUTLIERS = 0.02
 _OUTLIER_SIGMAS = 3.5
-# A single bin is one of hundreds, with longer tails than sums of many.
-_SINGLE = 1.7
+# What the mean of the most deviating bins usually is in units of their noise,
+# and its scatter, where too few detectors tell.
+_USUAL_TOP = (2.9, 0.35)
+_FEW = 5
 _ABOUT = 0.85
 # How far peers are believed, against what the detectors' own bins tell.
 _PRIOR_PEERS = 6.0
@@ -137,11 +139,36 @@ def fit_scales(
     amplitudes = np.maximum(np.maximum(sigma, formal) / bank.norms, floor)
     # Exactly flat bins have no noise, and nothing that stands out.
     bins = max(_SIGMA_PER_MAD * float(np.median(np.abs(sharp))), formal, 1e-12)
-    flat = sharp.reshape(len(sharp), -1) / bins
+    if count < _FEW:
+        return Scales(amplitudes, max(bins, floor), _USUAL_TOP)
+    flat = sharp.reshape(count, -1) / bins
     tops = np.concatenate([_top(flat), _top(-flat)])
     usual = float(np.median(tops))
     scatter = _SIGMA_PER_MAD * float(np.median(np.abs(tops - usual)))
     return Scales(amplitudes, max(bins, floor), (max(usual, 2.5), max(scatter, 0.2)))
+
+
+def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: float) -> Scales:
+    """Take the noise of all templates to be that of independent bins.
+
+    Parameters
+    ----------
+    bank : `TemplateBank`
+        The templates.
+    sharp : `numpy.ndarray`
+        Detectors' bins against their neighbours, from `sharpen`.
+    formal : `float`
+        Standard error of a bin, as a fraction of the sky.
+    floor : `float`
+        Least noise of an amplitude, as a fraction of the sky.
+
+    Returns
+    -------
+    scales : `Scales`
+        The noise.
+    """
+    bins = max(_SIGMA_PER_MAD * float(np.median(np.abs(sharp))), formal, 1e-12)
+    return Scales(np.maximum(bins / bank.norms, floor), max(bins, floor), _USUAL_TOP)
 
 
 def _top(values: np.ndarray) -> np.ndarray:
@@ -204,7 +231,7 @@ def _find_bins(scales: Scales, sharp: np.ndarray) -> Finding:
     sign = 1 if tops[0] >= tops[1] else -1
     best = int(np.argmax(sign * flat))
     usual, scatter = scales.top
-    sigma = max((max(tops) - usual) / scatter, abs(float(flat[best])) / _SINGLE, 0.0)
+    sigma = max((max(tops) - usual) / scatter, 0.0)
     most = max(4, int(_OUTLIERS * flat.size))
     outliers = np.sort(sign * flat)[-most:]
     outliers = outliers[outliers > _OUTLIER_SIGMAS] * scales.bins

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Failure", "Judgement", "Thresholds", "judge_rows", "soften_by_peers")
+__all__ = ("Failure", "Judgement", "Thresholds", "judge_rows")
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._html import table
 from ..metrics import Verdict, load_catalogue
 from .words import describe_failure, kind_of
 
@@ -22,6 +23,8 @@ _IN_CONTEXT = {
     "blocks_stepX": "significance_edgeSigma",
     "blocks_stepY": "significance_edgeSigma",
 }
+# The worst failures that a notebook shows.
+_SHOWN = 10
 _SIGMA_PER_MAD = 1.482602218505602
 
 
@@ -181,38 +184,24 @@ class Judgement:
             )
         return "; ".join(filter(None, said.values()))
 
+    def _repr_html_(self) -> str:
+        counts = ", ".join(
+            f"{self.verdicts.count(word)} {word}" for word in dict.fromkeys(("pass", "fail", *self.verdicts))
+        )
+        worst = sorted(self.failures, key=lambda failure: -failure.severity)[:_SHOWN]
+        rows = (
+            (each.row, each.metric, *map("{:.4g}".format, (each.value, each.low, each.high, each.severity)))
+            for each in worst
+        )
+        header = ("row", "metric", "value", "passes from", "to", "x limit")
+        return f"<b>Rows</b>: {counts}{table(header, rows)}"
+
     @cached_property
     def _by_row(self) -> dict[int, list[Failure]]:
         rows: dict[int, list[Failure]] = {}
         for failure in self.failures:
             rows.setdefault(failure.row, []).append(failure)
         return rows
-
-
-def soften_by_peers(names: Sequence[str], values: np.ndarray) -> None:
-    """Lower significances that peers have, too.
-
-    Parameters
-    ----------
-    names : `~collections.abc.Sequence` [`str`]
-        Full names of the metrics.
-    values : `numpy.ndarray`
-        Values of peers that were measured each by itself, shape (rows,
-        metrics); those of the group significance are changed.
-
-    Notes
-    -----
-    Where nothing is wrong, the median size is below half of what fails; where
-    it is not, the noise was taken for too small, and is scaled.
-    """
-    catalogue = load_catalogue()
-    for column, name in enumerate(names):
-        limit = catalogue[name].high
-        if name.startswith("significance_") and name.endswith("Sigma") and limit is not None:
-            sizes = np.abs(values[:, column])
-            sizes = sizes[np.isfinite(sizes)]
-            if len(sizes) >= 5:
-                values[:, column] /= max(1.0, float(np.median(sizes)) / (0.55 * limit))
 
 
 def judge_rows(

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 __all__ = (
+    "CELLS",
+    "SMOOTH",
     "Member",
     "judge_members",
     "level_deviations",
+    "local_excess",
     "measure_alone",
     "measure_together",
     "order_corners",
@@ -21,20 +24,31 @@ import numpy as np
 from .bins import Bins
 from .field import fit_field, fit_levels, neighbours, robust_scale
 from .settings import JudgeSettings
-from .significance import Finding, find, fit_scales, largest_hole, sharpen
+from .significance import Finding, find, fit_scales, largest_hole, sharpen, white_scales
 from .templates import TemplateBank, make_bank, polynomials
 from .verdict import Thresholds, judge_rows
 
 # Without the context of a visit, what is smooth says nothing.
 _ORDER_ALONE = 3
-# Cells of a detector, a side, that the field is fitted to.
-_CELLS = 8
 _MIN_FIELD = 4
 _MIN_SHARED = 7
 _MAX_CAUSES = 4
+# Fewer do not tell the noise.
+_FEW_PEERS = 5
+# Correlated noise stands out of that of single bins, too, if not as much.
+_SURE = 2.0
+# Patterns that all detectors have are not told from faults without peers.
+_FLOOR_ALONE = 2.0
 _LEFT = 0.5
 _MIN_SIDE = 5
+_KIND_ITERATIONS = 5
 _MIN_CONTRAST = 3.0
+
+SMOOTH = ("context_slopeX", "context_slopeY", "context_curvature")
+"""Metrics of what is smooth in a detector (`tuple`)."""
+
+CELLS = 8
+"""Cells of a detector, a side, that the field is fitted to (`int`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +89,19 @@ def measure_alone(bins: Bins, settings: JudgeSettings) -> Member:
         return Member({})
     if min(bins.shape) < _MIN_SIDE or not level > _MIN_CONTRAST * float(np.nanstd(bins.values)):
         return Member(_holes(bins))
+    residual = _residual(bins, level, True)
     (member,) = _measure_kind(
         [bins],
-        [_residual(bins, level, True)],
+        [residual],
         [level],
         settings.segments,
         settings.limits,
-        settings.floor,
+        _FLOOR_ALONE * settings.floor,
         False,
         np.ones((1, 2)),
     )
+    # Of use among others alone, where it is compared with the visit's field.
+    member.values["significance_bowlAmplitude"] = _rounded(_bowl(residual) * level)
     return member
 
 
@@ -154,13 +171,15 @@ def measure_together(
         # Those around it, and those as far from the centre: vignetting is round.
         distances = np.stack([np.hypot(*middles.T), np.zeros(len(middles))], axis=1)
         excess[placed] = np.maximum(
-            _excess(np.array(left), neighbours(middles)), _excess(np.array(left), neighbours(distances))
+            local_excess(np.array(left), neighbours(middles)),
+            local_excess(np.array(left), neighbours(distances)),
         )
         deviations, sigmas = level_deviations(
             levels[[usable[j] for j in placed]],
             outlines.mean(axis=1),
             settings.level_floor,
             None if factors else typical,
+            [kinds[usable[j]] for j in placed],
         )
         for j, deviation, sigma in zip(placed, deviations, sigmas, strict=True):
             context[j] = {"context_levelDeviation": float(deviation), "context_levelSigma": float(sigma)}
@@ -187,7 +206,11 @@ def measure_together(
 
 
 def level_deviations(
-    levels: np.ndarray, centers: np.ndarray, floor: float, reference: float | None = None
+    levels: np.ndarray,
+    centers: np.ndarray,
+    floor: float,
+    reference: float | None = None,
+    kinds: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare levels with a smooth surface of them.
 
@@ -202,6 +225,8 @@ def level_deviations(
     reference : `float`, optional
         What deviations are fractions of; by default the surface, all levels
         being positive.
+    kinds : `~collections.abc.Sequence` [`str`], optional
+        Kind of each: what all of a kind, five at least, deviate by is theirs.
 
     Returns
     -------
@@ -211,7 +236,14 @@ def level_deviations(
         The same over their robust scatter.
     """
     relative = np.log(levels / np.median(levels)) if reference is None else levels / reference
+    own = np.zeros(len(levels))
     deviations = relative - fit_levels(centers, relative)
+    alike = [np.array([other == kind for other in kinds]) for kind in sorted(set(kinds))]
+    for _ in range(_KIND_ITERATIONS if len(alike) > 1 else 0):
+        for members in alike:
+            if members.sum() >= _FEW_PEERS:
+                own[members] += np.median(deviations[members])
+        deviations = relative - own - fit_levels(centers, relative - own)
     deviations = np.expm1(deviations) if reference is None else deviations
     return deviations, deviations / max(robust_scale(deviations), floor)
 
@@ -301,21 +333,34 @@ def _positions(outline: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _cells(values: np.ndarray) -> np.ndarray:
     """Average over a few cells; NaN where none of the bins has a value."""
     ny, nx = values.shape
-    rows, columns = (np.minimum(np.arange(n) * _CELLS // n, _CELLS - 1) for n in (ny, nx))
-    cell = (rows[:, None] * _CELLS + columns).ravel()
+    rows, columns = (np.minimum(np.arange(n) * CELLS // n, CELLS - 1) for n in (ny, nx))
+    cell = (rows[:, None] * CELLS + columns).ravel()
     flat = values.ravel()
     good = np.isfinite(flat)
-    counts = np.bincount(cell[good], minlength=_CELLS**2)
-    sums = np.bincount(cell[good], weights=flat[good], minlength=_CELLS**2)
+    counts = np.bincount(cell[good], minlength=CELLS**2)
+    sums = np.bincount(cell[good], weights=flat[good], minlength=CELLS**2)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(counts > 0, sums / counts, np.nan)
 
 
-def _excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Return how much more the neighbours of each detector deviate from the
-    field than detectors elsewhere, in slope and otherwise; at least one.
+def local_excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Tell where detectors follow a field less well.
+
+    Parameters
+    ----------
+    cells : `numpy.ndarray`
+        What the field leaves of cells of each detector, shape (detectors,
+        cells).
+    near : `numpy.ndarray`
+        Numbers of the neighbours of each, shape (detectors, neighbours).
+
+    Returns
+    -------
+    excess : `numpy.ndarray`
+        How much more the neighbours deviate from the field than detectors
+        elsewhere, in slope and otherwise; at least one. Shape (detectors, 2).
     """
-    basis = polynomials((_CELLS, _CELLS), 1)
+    basis = polynomials((CELLS, CELLS), 1)
     filled = np.nan_to_num(cells - np.nanmean(cells, axis=1)[:, None])
     plane = filled @ basis[:, 1:]
     rest = filled - filled @ basis @ basis.T
@@ -349,12 +394,21 @@ def _measure_kind(
         shared += _shared(
             bank, local, pattern.reshape(shape), members[0], float(np.median(sizes)), limits, floor, segments
         )
+    if not follows:
+        # What is smooth bends at the borders, and is no bin's.
+        filled = filled - _smooth(bank, filled)
     projections, sharp = bank.project(filled), sharpen(filled)
-    scales = fit_scales(bank, projections, sharp, formal, floor)
+    if len(members) < _FEW_PEERS:
+        scales = fit_scales(
+            bank, *_without_causes(bank, filled, projections, sharp, limits, formal, floor), formal, floor
+        )
+    else:
+        scales = fit_scales(bank, projections, sharp, formal, floor)
     measured = []
     for k, (bins, size) in enumerate(zip(members, sizes, strict=True)):
         causes: dict[str, Finding] = {}
         residual, here, edges = filled[k], projections[:, k], sharp[k]
+        smooth = np.zeros(len(here))
         while True:
             findings = find(bank, scales, here, edges, tuple(excess[k]))
             # No template is quite the fault: some of it is left.
@@ -364,8 +418,16 @@ def _measure_kind(
                 break
             causes[cause] = findings[cause]
             residual = residual - _model(bank, findings[cause], cause, here, edges, scales.bins)
+            before = here
             here, edges = bank.project(residual[None])[:, 0], sharpen(residual[None])[0]
+            if cause in ("gradient", "bowl"):
+                smooth += before - here
         values = _holes(bins)
+        if follows:
+            # Without what local causes add to them.
+            smooth = (here + smooth) / bank.norms
+            slopes, bowl = smooth[bank.families["gradient"]], smooth[bank.families["bowl"]]
+            values |= dict(zip(SMOOTH, [*slopes.tolist(), *bowl.tolist()], strict=True))
         places = {}
         for family, finding in (findings | causes).items():
             # What a found cause leaves is part of that cause.
@@ -379,6 +441,49 @@ def _measure_kind(
             Member({name: _rounded(value) for name, value in values.items() if np.isfinite(value)}, places)
         )
     return measured
+
+
+def _bowl(residual: np.ndarray) -> float:
+    """Return the amplitude of a bowl, a plane taken off."""
+    v, u = ((2 * np.arange(n) + 1 - n) / n for n in residual.shape)
+    shape = 1 - (u**2 + v[:, None] ** 2) / 2
+    good = np.isfinite(residual)
+    terms = np.stack([np.ones(residual.shape), u + 0 * v[:, None], 0 * u + v[:, None], shape], axis=-1)[good]
+    return float(np.linalg.lstsq(terms, residual[good], rcond=None)[0][-1])
+
+
+def _smooth(bank: TemplateBank, filled: np.ndarray) -> np.ndarray:
+    flat = filled.reshape(len(filled), -1)
+    return np.asarray(((flat @ bank.basis) @ bank.basis.T).reshape(filled.shape))
+
+
+def _without_causes(
+    bank: TemplateBank,
+    filled: np.ndarray,
+    projections: np.ndarray,
+    sharp: np.ndarray,
+    limits: Mapping[str, float],
+    formal: float,
+    floor: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take off what stands out of the noise of single bins; return the rest's
+    projections, and its bins against their neighbours.
+
+    Without peers, a fault would count as the noise that it is judged by.
+    """
+    projections, sharp = projections.copy(), sharp.copy()
+    for k, residual in enumerate(filled):
+        for _ in range(_MAX_CAUSES):
+            scales = white_scales(bank, sharp[k], formal, floor)
+            findings = find(bank, scales, projections[:, k], sharp[k])
+            cause = _cause(findings, {family: _SURE * limit for family, limit in limits.items()})
+            if cause is None:
+                break
+            residual = residual - _model(
+                bank, findings[cause], cause, projections[:, k], sharp[k], scales.bins
+            )
+            projections[:, k], sharp[k] = bank.project(residual[None])[:, 0], sharpen(residual[None])[0]
+    return projections, sharp
 
 
 def _rounded(value: float) -> float:

@@ -26,6 +26,8 @@ def _left(words: str) -> _Words:
 _WORDS = {
     "coverage_pixelCount": _Words("no pixel", ""),
     "coverage_finiteFraction": _Words("pixels without a value", ""),
+    "coverage_dataFraction": _Words("mostly extrapolated: too few bins with data", ""),
+    "coverage_rangeExcess": _Words("", "extrapolated pixels beyond all bins"),
     "significance_edgeSigma": _Words("bright edges", "dark edges"),
     "significance_cornerSigma": _Words("a bright corner", "a dark corner"),
     "significance_segmentSigma": _Words("an amplifier step: low", "an amplifier step: high"),
@@ -41,6 +43,13 @@ _WORDS = {
     ),
     "context_levelChangeSigma": _Words(
         "a level offset: lower than usual", "a level offset: higher than usual"
+    ),
+    "context_slopeChangeSigma": _Words("", "an extra gradient: another than usual"),
+    "context_curvatureChangeSigma": _Words(
+        "a bowl: the middle is lower than usual", "a bowl: the middle is higher than usual"
+    ),
+    "context_seamSigma": _Words(
+        "a level offset: below the patches that overlap", "a level offset: above the patches that overlap"
     ),
     "closure_nanMismatchCount": _Words("", "pixels with a value in one coadd only"),
     "closure_edgeUnexplainedCount": _Words("", "unexplained pixels at the edge"),
@@ -60,13 +69,19 @@ _WORDS = {
     "residual_segmentStepSignificance": _left("a step between segments"),
     "residual_haloSignificance": _Words("a dark halo left in the image", ""),
     "residual_crowdingSignificance": _Words("", "sources taken for sky where they crowd"),
-    "visit_failedFraction": _Words("", "most detectors fail"),
+    "visit_failedFraction": _Words("", "most detectors fail alike"),
     "visit_sharedSigma": _Words("", "a pattern that all detectors share"),
 }
+# How often a level must be as large as its pixels' scatter to be a sky's.
+_MIN_CONTRAST = 3.0
 # What one cause does to two metrics is said once.
 _KINDS = {
+    "coverage_dataFraction": "coverage_finiteFraction",
     "context_levelSigma": "level",
     "context_levelChangeSigma": "level",
+    "context_seamSigma": "level",
+    "context_slopeChangeSigma": "significance_gradientSigma",
+    "context_curvatureChangeSigma": "significance_bowlSigma",
     "level_median": "level",
     "edges_edgeExcess": "significance_edgeSigma",
     "residual_skyBrightnessError": "residual precision",
@@ -150,15 +165,17 @@ def describe_failure(
         facts.append(place)
     if metric.endswith("Sigma"):
         if metric.startswith("context_"):
-            name = "levelDeviation" if metric == "context_levelSigma" else "levelChange"
-            size = row.get(f"context_{name}", math.nan)
+            name = "context_levelDeviation" if metric == "context_levelSigma" else metric[:-5]
+            size = row.get(name, math.nan)
         else:
             level = abs(row.get("level_median", math.nan))
             size = (
                 row.get(metric.removesuffix("Sigma") + "Amplitude", math.nan) / level if level else math.nan
             )
-        # Of a coadd, whose level is about zero, a fraction says nothing.
-        if abs(size) < 1:
+            # Of a coadd, whose level is about zero, a fraction says nothing.
+            if level < _MIN_CONTRAST * row.get("level_std", 0.0):
+                size = math.nan
+        if math.isfinite(size):
             facts.append(f"{100 * abs(size):.2g} % of the sky")
         facts.append(f"{abs(value):.0f} sigma")
     elif metric.endswith("Fraction") and math.isfinite(value):

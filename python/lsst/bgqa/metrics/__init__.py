@@ -4,3 +4,4 @@
 from ._bundle import *
 from ._catalogue import *
 from ._measure import *
+from ._quantities import *

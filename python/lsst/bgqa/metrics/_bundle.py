@@ -24,6 +24,7 @@ import astropy.units as u
 import numpy as np
 
 from .. import stack
+from ._quantities import Quantities
 
 DEFAULT_PREFIX = "backgroundQa_"
 """What comes before a group's name in that of its Sasquatch topic (`str`)."""
@@ -50,7 +51,7 @@ class MetricName(str):
 
     @property
     def metric(self) -> str:
-        """The name itself (`str`)."""
+        """The name itself."""
         return str(self)
 
 
@@ -60,16 +61,16 @@ class Measurement:
 
     Attributes
     ----------
-    metric : `str`
+    metric
         Name of the metric, within its group.
-    identifier : `str`
+    identifier
         Identifier of the measurement, 32 hexadecimal digits.
-    value : `float`
+    value
         The value; NaN if the file has none.
-    unit : `str`
+    unit
         Its unit, for `astropy.units`.
-    blob_refs : `tuple` [`str`, ...]
-        Identifiers of attached data; `lsst.bgqa` attaches none.
+    blob_refs
+        Identifiers of attached data; bgqa attaches none.
     """
 
     metric: str
@@ -80,7 +81,7 @@ class Measurement:
 
     @property
     def metric_name(self) -> MetricName:
-        """Name of the metric, by ``lsst.verify``'s name for it (`MetricName`)."""
+        """Name of the metric, by ``lsst.verify``'s name for it."""
         return MetricName(self.metric)
 
     @property
@@ -92,7 +93,7 @@ class Measurement:
 
     @property
     def quantity(self) -> u.Quantity:
-        """The value with its unit (`astropy.units.Quantity`)."""
+        """The value with its unit."""
         return u.Quantity(self.value, _unit(self.unit))
 
     @property
@@ -117,7 +118,7 @@ class Measurement:
 
         Returns
         -------
-        measurement : `Measurement`
+        measurement
             The measurement.
 
         Raises
@@ -150,10 +151,10 @@ class MetricBundle(UserDict[str, list[Measurement]]):
     ----------
     *args
         What a `dict` takes.
-    reference_package, timestamp_version, dataset_identifier : `str`, optional
+    reference_package, timestamp_version, dataset_identifier
         What the Sasquatch dispatcher is to use as reference package, time of
         the measurements and dataset tag.
-    metricNamePrefix : `str`, optional
+    metricNamePrefix
         What it is to put before a group's name to make a topic's.
     """
 
@@ -190,12 +191,15 @@ class MetricBundle(UserDict[str, list[Measurement]]):
         document["__metricNamePrefix"] = self.metricNamePrefix
         return document
 
+    def _repr_html_(self) -> str:
+        return quantities_of(self)._repr_html_()
+
     def json(self) -> str:
         """Return the bundle as JSON.
 
         Returns
         -------
-        text : `str`
+        text
             The JSON.
         """
         return json.dumps(self._as_dict(), allow_nan=False)
@@ -205,7 +209,7 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Returns
         -------
-        text : `str`
+        text
             The JSON.
         """
         return self.json()
@@ -221,7 +225,7 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Returns
         -------
-        bundle : `MetricBundle`
+        bundle
             The bundle.
 
         Raises
@@ -254,7 +258,7 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Returns
         -------
-        bundle : `MetricBundle`
+        bundle
             The bundle.
         """
         return cls.parse_obj(data)
@@ -265,12 +269,12 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Parameters
         ----------
-        text : `str` or `bytes`
+        text
             JSON.
 
         Returns
         -------
-        bundle : `MetricBundle`
+        bundle
             The bundle.
 
         Raises
@@ -297,14 +301,14 @@ def make_bundle(
 
     Parameters
     ----------
-    quantities : `~collections.abc.Mapping` [`str`, `astropy.units.Quantity`]
+    quantities
         Values by full name; those that are not finite are left out, because
         a dispatch would fail on them.
-    identity : `str`, optional
+    identity
         What was measured, such as a dataset type and data ID.
-    prefix : `str`, optional
+    prefix
         What comes before a group's name in the name of a Sasquatch topic.
-    reference_package, timestamp_version, dataset_identifier : `str`, optional
+    reference_package, timestamp_version, dataset_identifier
         See `MetricBundle`.
 
     Returns
@@ -344,7 +348,7 @@ def make_bundle(
     return bundle if real is None else real.parse_obj(bundle._as_dict())
 
 
-def quantities_of(bundle: Mapping[str, Any]) -> dict[str, u.Quantity]:
+def quantities_of(bundle: Mapping[str, Any]) -> Quantities:
     """Return what a bundle holds.
 
     Parameters
@@ -355,11 +359,11 @@ def quantities_of(bundle: Mapping[str, Any]) -> dict[str, u.Quantity]:
 
     Returns
     -------
-    quantities : `dict` [`str`, `astropy.units.Quantity`]
+    quantities
         Values by full name, in the bundle's order.
     """
-    return {
-        f"{group}_{measurement.metric_name}": measurement.quantity
+    return Quantities(
+        (f"{group}_{measurement.metric_name}", measurement.quantity)
         for group, measurements in bundle.items()
         for measurement in measurements
-    }
+    )

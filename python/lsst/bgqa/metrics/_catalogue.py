@@ -52,15 +52,15 @@ class MetricDefinition:
 
     Attributes
     ----------
-    group : `str`
+    group
         Group that it belongs to.
-    name : `str`
+    name
         Name within the group.
-    unit : `str`
+    unit
         Unit, in which ``{unit}`` stands for that of the background.
-    description : `str`
+    description
         Meaning, in a sentence or two.
-    low, high : `float` or `None`
+    low, high
         Least and greatest value that pass; `None` leaves a side open.
     """
 
@@ -73,7 +73,7 @@ class MetricDefinition:
 
     @property
     def full_name(self) -> str:
-        """Group and name, as tables call the metric (`str`)."""
+        """Group and name, as tables call the metric."""
         return f"{self.group}_{self.name}"
 
     def unit_for(self, background_unit: u.UnitBase) -> u.UnitBase:
@@ -81,12 +81,12 @@ class MetricDefinition:
 
         Parameters
         ----------
-        background_unit : `astropy.units.UnitBase`
+        background_unit
             Unit of the background.
 
         Returns
         -------
-        unit : `astropy.units.UnitBase`
+        unit
             Unit of the metric.
         """
         if not self.unit.startswith(_PLACEHOLDER):
@@ -99,12 +99,12 @@ class MetricDefinition:
 
         Parameters
         ----------
-        value : `float`, `astropy.units.Quantity` or `None`
+        value
             The value, in the metric's unit.
 
         Returns
         -------
-        verdict : `str`
+        verdict
             ``"pass"`` within the thresholds (they pass), ``"fail"`` outside;
             ``"unknown"`` if there are none, or no value.
         """
@@ -123,11 +123,11 @@ class MetricGroup:
 
     Attributes
     ----------
-    name : `str`
+    name
         Name of the group.
-    description : `str`
+    description
         What its metrics are about.
-    metrics : `tuple` [`MetricDefinition`, ...]
+    metrics
         The metrics, in order.
     """
 
@@ -142,7 +142,7 @@ class Catalogue(Mapping[str, MetricDefinition]):
 
     Attributes
     ----------
-    groups : `tuple` [`MetricGroup`, ...]
+    groups
         The groups, in order.
     """
 
@@ -170,14 +170,14 @@ class Catalogue(Mapping[str, MetricDefinition]):
 
         Parameters
         ----------
-        text : `str` or `bytes`
+        text
             The catalogue in YAML.
-        name : `str`
+        name
             What messages call it.
 
         Returns
         -------
-        catalogue : `Catalogue`
+        catalogue
             The catalogue.
 
         Raises
@@ -202,7 +202,7 @@ class Catalogue(Mapping[str, MetricDefinition]):
 
         Returns
         -------
-        rows : `list` [`dict` [`str`, `str`]]
+        rows
             Rows of ``metric`` (full name), ``unit``, ``low``, ``high`` and
             ``description``. An open threshold is empty; the background's own
             unit reads ``background``.
@@ -223,12 +223,14 @@ class Catalogue(Mapping[str, MetricDefinition]):
 
         Returns
         -------
-        text : `str`
+        text
             The page: a heading, a sentence and a table for each group.
         """
         rows = {row["metric"]: row for row in self.rows()}
         lines = [
             "# Metrics",
+            "",
+            "*For all who read metrics.*",
             "",
             "A metric's full name is `group_name`; a bundle's keys are the groups. *background* is",
             "the unit of the background's pixels. A value below *low* or above *high* fails; where",
@@ -253,12 +255,12 @@ def load_catalogue(uri: ResourcePathExpression | None = None) -> Catalogue:
 
     Parameters
     ----------
-    uri : `~lsst.resources.ResourcePathExpression`, optional
+    uri
         The catalogue, by default the package's own.
 
     Returns
     -------
-    catalogue : `Catalogue`
+    catalogue
         The catalogue.
 
     Raises
@@ -290,14 +292,14 @@ def judge(full_name: str, value: float | u.Quantity | None) -> Verdict:
 
     Parameters
     ----------
-    full_name : `str`
+    full_name
         Full name of the metric.
-    value : `float`, `astropy.units.Quantity` or `None`
+    value
         The value, in the metric's unit.
 
     Returns
     -------
-    verdict : `str`
+    verdict
         ``"pass"``, ``"fail"``, or ``"unknown"`` if there is no such metric,
         it has no thresholds, or there is no value.
     """

@@ -75,17 +75,17 @@ def metric_information(
 
     Parameters
     ----------
-    catalogue : `Catalogue`
+    catalogue
         The catalogue.
-    visit_background, coadd_background : `str`, optional
+    visit_background, coadd_background
         Dataset types of the backgrounds, for the names of pictures; in a
         component's name, an underscore takes the place of the dot.
-    visit_image : `str`, optional
+    visit_image
         Dataset type of the visits' images.
 
     Returns
     -------
-    text : `str`
+    text
         YAML: by full name ``lowThreshold``, ``highThreshold``,
         ``divergent``, ``plot``, ``debugGroup``, ``atoolFile`` and
         ``description``.

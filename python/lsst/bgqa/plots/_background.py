@@ -16,30 +16,33 @@ from ._style import (
     OKABE_ITO,
     add_color_bar,
     extent_of,
-    finite_limits,
+    in_style,
     label_pixels,
+    legend_below,
     new_figure,
+    robust_limits,
     set_title,
     unit_label,
 )
 
 
+@in_style
 def plot_background(model: BackgroundModel, title: str = "", *, bin_grid: bool = False) -> Figure:
-    """Show a background on a linear scale.
+    """Show a background on a linear scale, which a few pixels cannot stretch.
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    bin_grid : `bool`, optional
+    bin_grid
         Whether to draw the borders of the bins of the layer that has the
-        most, and to cross out the bins without a value.
+        most, and to cross out the bins without data.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure()
@@ -54,15 +57,15 @@ def draw_background(axes: Axes, model: BackgroundModel, *, bin_grid: bool = Fals
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    bin_grid : `bool`, optional
+    bin_grid
         Whether to draw the bins.
     """
     values = sample_background(model)
-    low, high = finite_limits(values)
+    low, high, extend = robust_limits(values)
     image = axes.imshow(
         values,
         origin="lower",
@@ -73,7 +76,7 @@ def draw_background(axes: Axes, model: BackgroundModel, *, bin_grid: bool = Fals
         interpolation="nearest",
     )
     label_pixels(axes, model.bbox)
-    add_color_bar(image, axes, f"background / {unit_label(model.unit)}")
+    add_color_bar(image, axes, f"background / {unit_label(model.unit)}", extend=extend)
     if not np.isfinite(values).any():
         axes.text(
             0.5, 0.5, "no finite pixel", transform=axes.transAxes, ha="center", va="center", fontsize=14
@@ -88,7 +91,7 @@ def _draw_bins(axes: Axes, model: BackgroundModel) -> None:
     style: dict[str, Any] = {"color": "white", "linewidth": 0.5, "alpha": 0.45}
     axes.vlines(layer.x_edges[1:-1] + x0, *axes.get_ylim(), **style)
     axes.hlines(layer.y_edges[1:-1] + y0, *axes.get_xlim(), **style)
-    rows, columns = np.nonzero(~np.isfinite(layer.values))
+    rows, columns = np.nonzero(~layer.measured)
     if len(rows):
         axes.plot(
             layer.bin_centers_x[columns],
@@ -96,6 +99,6 @@ def _draw_bins(axes: Axes, model: BackgroundModel) -> None:
             "x",
             color=OKABE_ITO["vermillion"],
             markersize=5,
-            label=f"{len(rows)} bins without a value",
+            label=f"{len(rows)} {'bin' if len(rows) == 1 else 'bins'} without data",
         )
-        axes.legend(loc="upper right", fontsize=10)
+        legend_below(axes)

@@ -7,11 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from scipy import ndimage
 
 from ..background import BackgroundModel
 from ..statistics import StatisticsConfig
 from ..statistics._bins import bump_significance, keeps_bins, primary_layer
-from ._style import OKABE_ITO, add_color_bar, label_pixels, new_figure, set_title
+from ._style import OKABE_ITO, add_color_bar, in_style, label_pixels, legend_below, new_figure, set_title
 
 # Bumps that get their number written beside them, and how many bins apart
 # two flagged bins must be to be two bumps.
@@ -19,22 +21,23 @@ _MAX_NUMBERS = 8
 _BUMP_SIZE = 5
 
 
+@in_style
 def plot_bumps(model: BackgroundModel, title: str = "", *, threshold: float | None = None) -> Figure:
     """Show which bins stand out of their neighbourhood.
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background; the bins are those of the layer that has the most.
-    title : `str`, optional
+    title
         The data ID or file name.
-    threshold : `float`, optional
+    threshold
         How far a bin must stand out to be flagged, in robust standard
         deviations; by default as the metrics have it.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure()
@@ -49,16 +52,16 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    threshold : `float`, optional
+    threshold
         How far a bin must stand out to be flagged.
 
     Returns
     -------
-    what : `str`
+    what
         What the drawing shows.
     """
     threshold = StatisticsConfig().bump_threshold if threshold is None else threshold
@@ -90,19 +93,38 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
     axes.add_collection(
         PolyCollection(list(corners), facecolor="none", edgecolor=OKABE_ITO["black"], linewidth=1.6)
     )
+    flagged = np.abs(np.nan_to_num(significance)) > threshold
     for row, column in _peaks(significance, rows, columns):
+        # Beside the flagged bins that hang together, with a line to the peak.
         is_right = column > significance.shape[1] / 2
+        first, last = _run_of(flagged, row, column)
+        x, y = 0.5 * (x_edges[column] + x_edges[column + 1]), 0.5 * (y_edges[row] + y_edges[row + 1])
+        beside = x_edges[first] if is_right else x_edges[last + 1]
+        axes.plot([x, beside], [y, y], color="white", linewidth=1.2)
         axes.annotate(
             f"{significance[row, column]:+.1f}σ",
-            (x_edges[column if is_right else column + 1], 0.5 * (y_edges[row] + y_edges[row + 1])),
-            xytext=(-3 if is_right else 3, 0),
+            (beside, y),
+            xytext=(-5 if is_right else 5, 0),
             textcoords="offset points",
             ha="right" if is_right else "left",
             va="center",
             fontsize=10,
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
         )
+    handles = [Patch(facecolor="none", edgecolor=OKABE_ITO["black"], label=f"beyond {threshold:g}σ")]
+    if missing := int(np.isnan(significance).sum()):
+        handles.append(Patch(facecolor="0.85", label=f"no value: {missing} of {significance.size} bins"))
+    legend_below(axes, handles)
     return f"Bumps: {len(rows)} of {significance.size} bins beyond {threshold:g}σ"
+
+
+def _run_of(flagged: np.ndarray, row: int, column: int) -> tuple[int, int]:
+    """Return the first and the last column of the flagged bins that hang
+    together with one.
+    """
+    labels, _ = ndimage.label(flagged, structure=np.ones((3, 3)))
+    columns = np.nonzero((labels == labels[row, column]).any(axis=0))[0]
+    return int(columns[0]), int(columns[-1])
 
 
 def _why_none(model: BackgroundModel, values: np.ndarray) -> str:

@@ -9,20 +9,25 @@ import astropy.units as u
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.path import Path
 
 from ..background import Box
 from ._style import (
     add_color_bar,
     extent_of,
-    finite_limits,
+    in_style,
     label_pixels,
+    legend_below,
     new_figure,
+    robust_limits,
     set_title,
     unit_label,
 )
 
 
+@in_style
 def plot_stack(
     mean: np.ndarray, std: np.ndarray, bbox: Box, title: str = "", *, unit: u.UnitBase | None = None
 ) -> Figure:
@@ -30,18 +35,18 @@ def plot_stack(
 
     Parameters
     ----------
-    mean, std : `numpy.ndarray`
+    mean, std
         Mean and standard deviation over the visits, shape (ny, nx).
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that they cover.
-    title : `str`, optional
+    title
         The data ID, and how many visits there are.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the values.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure(width=1000, height=560)
@@ -55,6 +60,7 @@ def plot_stack(
     return figure
 
 
+@in_style
 def plot_tract(
     values: np.ndarray,
     bbox: Box,
@@ -67,26 +73,29 @@ def plot_tract(
 
     Parameters
     ----------
-    values : `numpy.ndarray`
+    values
         The mosaic, shape (ny, nx); NaN where no patch is.
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that it covers, in the tract's coordinates.
-    patches : `~collections.abc.Mapping` [`int`, `~lsst.bgqa.background.Box`]
+    patches
         Pixels of each patch.
-    title : `str`, optional
+    title
         The data ID.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the values.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure; where patches overlap, their mean.
     """
     figure = new_figure()
     axes = figure.subplots()
     axes.set_facecolor("0.85")
-    _draw(axes, values, bbox, "viridis", f"background / {unit_label(unit)}")
+    image = _draw(axes, values, bbox, "viridis", f"background / {unit_label(unit)}")
+    # Cells reach over the borders of patches by half their side.
+    outline = [_rectangle(box.x0 - 0.5, box.y0 - 0.5, box.x1 - 0.5, box.y1 - 0.5) for box in patches.values()]
+    image.set_clip_path(Path.make_compound_path(*outline), axes.transData)
     for patch, box in patches.items():
         axes.add_patch(
             Rectangle(
@@ -101,12 +110,19 @@ def plot_tract(
                 ha="center",
                 va="center",
             )
+    if np.isnan(values).any():
+        legend_below(axes, [Patch(facecolor="0.85", label="no patch, or no value")])
     set_title(axes, "Background of the tract's patches", title)
     return figure
 
 
-def _draw(axes: Axes, values: np.ndarray, bbox: Box, cmap: str, label: str) -> None:
-    low, high = finite_limits(values)
+def _rectangle(left: float, low: float, right: float, high: float) -> Path:
+    # All in one direction, so that where two overlap is inside, too.
+    return Path([(left, low), (right, low), (right, high), (left, high), (left, low)], closed=True)
+
+
+def _draw(axes: Axes, values: np.ndarray, bbox: Box, cmap: str, label: str) -> AxesImage:
+    low, high, extend = robust_limits(values)
     image = axes.imshow(
         values,
         origin="lower",
@@ -117,4 +133,5 @@ def _draw(axes: Axes, values: np.ndarray, bbox: Box, cmap: str, label: str) -> N
         interpolation="nearest",
     )
     label_pixels(axes, bbox)
-    add_color_bar(image, axes, label)
+    add_color_bar(image, axes, label, extend=extend)
+    return image

@@ -14,40 +14,54 @@ from matplotlib.patches import Patch
 
 from ..background import Box
 from ..statistics.closure import ClosureClass, ClosureMap, ClosureResult
-from ._style import OKABE_ITO, add_color_bar, extent_of, label_pixels, new_figure, set_title, unit_label
+from ._style import (
+    OKABE_ITO,
+    add_color_bar,
+    extent_of,
+    in_style,
+    label_pixels,
+    new_figure,
+    set_title,
+    unit_label,
+)
 
 CLOSURE_COLORS = {
     ClosureClass.NO_DATA: "#D9D9D9",
     ClosureClass.IDENTICAL_SUMMED: OKABE_ITO["blue"],
-    ClosureClass.IDENTICAL_SEQUENTIAL: OKABE_ITO["sky blue"],
+    ClosureClass.IDENTICAL_SEQUENTIAL: "#99D3F5",
     ClosureClass.ROUNDING: OKABE_ITO["green"],
     ClosureClass.COMPRESSION: OKABE_ITO["yellow"],
     ClosureClass.NAN_MISMATCH: OKABE_ITO["purple"],
     ClosureClass.UNEXPLAINED_EDGE: OKABE_ITO["orange"],
-    ClosureClass.UNEXPLAINED_INTERIOR: OKABE_ITO["vermillion"],
+    ClosureClass.UNEXPLAINED_INTERIOR: OKABE_ITO["black"],
 }
-"""Colour of each class (`dict`)."""
+"""Colour of each class (`dict`): what is fine is cool, what is not stands out."""
+
+_FAULTS = (ClosureClass.NAN_MISMATCH, ClosureClass.UNEXPLAINED_EDGE, ClosureClass.UNEXPLAINED_INTERIOR)
 
 # Up to so many cells of a faulty class are framed, so that one can be seen.
 _MAX_FRAMES = 200
 
 
+@in_style
 def plot_closure(result: ClosureResult, title: str = "", *, unit: u.UnitBase | None = None) -> Figure:
     """Show a closure: the class of each place, and the residual.
 
     Parameters
     ----------
-    result : `~lsst.bgqa.statistics.closure.ClosureResult`
+    result
         A closure that was made with a map.
-    title : `str`, optional
+    title
         The data ID.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the residual.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
-        The figure. A cell shows its worst class and largest residual.
+    figure
+        The figure. A cell shows its most common class and its largest
+        residual; those with a pixel that nothing explains are ringed, or have
+        the colour of that where they are many.
 
     Raises
     ------
@@ -66,7 +80,7 @@ def plot_closure(result: ClosureResult, title: str = "", *, unit: u.UnitBase | N
     )
     colors = [CLOSURE_COLORS[kind] for kind in ClosureClass]
     classes.imshow(
-        closure_map.classes,
+        _shown_classes(closure_map),
         origin="lower",
         extent=extent_of(cells),
         cmap=ListedColormap(colors),
@@ -89,10 +103,11 @@ def plot_closure(result: ClosureResult, title: str = "", *, unit: u.UnitBase | N
     )
     label_pixels(residual, closure_map.bbox)
     residual.set_ylabel("")
-    residual.set_title("largest residual of each cell", fontsize=11)
+    side = f"{closure_map.step} x {closure_map.step} pixels" if closure_map.step > 1 else "one pixel"
+    residual.set_title(f"largest residual of each cell of {side}", fontsize=11)
     label = f"coadd − subtracted − background / {unit_label(unit)}"
     add_color_bar(artist, residual, label, ticks=_residual_ticks(limit, linear))
-    classes.set_title("most worrying class of each cell", fontsize=11)
+    classes.set_title("most common class of each cell; faults are ringed", fontsize=11)
     figure.legend(
         handles=[
             Patch(facecolor=CLOSURE_COLORS[kind], edgecolor="0.4", label=f"{kind.label}: {count:,}")
@@ -109,13 +124,18 @@ def plot_closure(result: ClosureResult, title: str = "", *, unit: u.UnitBase | N
     return figure
 
 
+def _shown_classes(closure_map: ClosureMap) -> np.ndarray:
+    shown = closure_map.typical.copy()
+    for kind in _FAULTS:
+        faulty = closure_map.classes == kind
+        if faulty.sum() > _MAX_FRAMES:
+            shown[faulty] = kind
+    return shown
+
+
 def _frame_faults(axes: Axes, closure_map: ClosureMap) -> None:
     step, bbox = closure_map.step, closure_map.bbox
-    for kind in (
-        ClosureClass.NAN_MISMATCH,
-        ClosureClass.UNEXPLAINED_EDGE,
-        ClosureClass.UNEXPLAINED_INTERIOR,
-    ):
+    for kind in _FAULTS:
         rows, columns = np.nonzero(closure_map.classes == kind)
         if 0 < len(rows) <= _MAX_FRAMES:
             axes.scatter(

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from ..background import BackgroundModel
 from ..statistics.comparison import comparison_statistics
 from ._sampling import average_image, sample_background
-from ._style import add_color_bar, extent_of, label_pixels, new_figure, set_title, unit_label
+from ._style import add_color_bar, extent_of, in_style, label_pixels, new_figure, set_title, unit_label
 
 _MAX_MODELS = 4
 
 
+@in_style
 def plot_differences(
     differences: Mapping[str, BackgroundModel], title: str = "", *, judged: str = "the background judged"
 ) -> Figure:
@@ -24,18 +25,17 @@ def plot_differences(
 
     Parameters
     ----------
-    differences : `~collections.abc.Mapping` [`str`, \
-            `~lsst.bgqa.BackgroundModel`]
+    differences
         Each other model less the one judged, by name, at least one; the
         first four are drawn.
-    title : `str`, optional
+    title
         The data ID.
-    judged : `str`, optional
+    judged
         What to call the background that is judged.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure: a panel for each model, with its numbers, and one colour
         scale for all that is white at zero.
     """
@@ -62,6 +62,7 @@ def plot_differences(
     return figure
 
 
+@in_style
 def plot_model_difference(
     difference: np.ndarray, model: BackgroundModel, title: str = "", words: str = ""
 ) -> Figure:

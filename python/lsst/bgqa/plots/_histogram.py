@@ -10,24 +10,25 @@ from matplotlib.ticker import EngFormatter
 
 from ..background import BackgroundModel
 from ..statistics import background_statistics, pixel_distribution
-from ._style import OKABE_ITO, new_figure, set_title, unit_label
+from ._style import OKABE_ITO, in_style, new_figure, set_title, unit_label
 
 
+@in_style
 def plot_histogram(model: BackgroundModel, title: str = "", *, bins: int = 50) -> Figure:
     """Show the distribution of a background's pixels.
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    bins : `int`, optional
+    bins
         Number of bins, from the least to the greatest pixel.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure(height=560)
@@ -42,11 +43,11 @@ def draw_histogram(axes: Axes, model: BackgroundModel, *, bins: int = 50) -> Non
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    bins : `int`, optional
+    bins
         Number of bins.
     """
     unit = unit_label(model.unit)

@@ -9,25 +9,26 @@ from ..background import BackgroundModel
 from ._background import draw_background
 from ._bumps import draw_bumps
 from ._histogram import draw_histogram
-from ._style import new_figure, set_title
+from ._style import in_style, new_figure, set_title
 
 
+@in_style
 def plot_overview(model: BackgroundModel, title: str = "", *, threshold: float | None = None) -> Figure:
     """Show all that a background alone tells: its image, histogram and bumps.
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    threshold : `float`, optional
+    threshold
         How far a bin must stand out to be flagged, in robust standard
         deviations.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure.
     """
     figure = new_figure(width=1200, height=900)

@@ -6,15 +6,26 @@ __all__ = ("plot_notebook_row", "plot_residual_map", "plot_rings")
 import astropy.units as u
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ..background import BackgroundModel
 from ..residual import ResidualSky, SkyImage
 from ._background import draw_background
 from ._histogram import draw_histogram
-from ._style import OKABE_ITO, add_color_bar, label_pixels, new_figure, set_title, unit_label
+from ._style import (
+    OKABE_ITO,
+    add_color_bar,
+    in_style,
+    label_pixels,
+    legend_below,
+    new_figure,
+    set_title,
+    unit_label,
+)
 from ._subtracted import draw_subtracted
 
 
+@in_style
 def plot_notebook_row(
     image: SkyImage, background: BackgroundModel, title: str = "", *, unit: u.UnitBase | None = None
 ) -> Figure:
@@ -22,18 +33,18 @@ def plot_notebook_row(
 
     Parameters
     ----------
-    image : `~lsst.bgqa.residual.SkyImage`
+    image
         The image.
-    background : `~lsst.bgqa.BackgroundModel`
+    background
         The background.
-    title : `str`, optional
+    title
         The data ID or file name.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the image, if it does not say it.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure: the image with an asinh stretch between zscale limits,
         the background on a linear scale.
     """
@@ -50,25 +61,27 @@ def plot_notebook_row(
     return figure
 
 
+@in_style
 def plot_residual_map(residual: ResidualSky, title: str = "") -> Figure:
     """Show the sky that is left, averaged over cells.
 
     Parameters
     ----------
-    residual : `~lsst.bgqa.residual.ResidualSky`
+    residual
         The sky.
-    title : `str`, optional
+    title
         The data ID or file name.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure: white at zero; cells without sky are grey.
     """
     grid = residual.grid
     means = grid.cell_means
     finite = np.abs(means[np.isfinite(means)])
-    limit = (float(np.percentile(finite, 99)) if len(finite) else 0.0) or 1.0
+    # What a star leaves in a few cells must not pale the rest.
+    limit = (float(np.percentile(finite, 97)) if len(finite) else 0.0) or 1.0
     figure = new_figure()
     axes = figure.subplots()
     axes.set_facecolor("0.85")
@@ -85,23 +98,26 @@ def plot_residual_map(residual: ResidualSky, title: str = "") -> Figure:
     )
     label_pixels(axes, residual.bbox)
     add_color_bar(image, axes, f"mean of the sky / {unit_label(residual.unit)}", extend="both")
+    if len(finite) < means.size:
+        legend_below(axes, [Patch(facecolor="0.85", label="no sky: all pixels are sources, or masked")])
     set_title(axes, f"Residual sky in cells of {grid.cell_size} pixels", title)
     return figure
 
 
+@in_style
 def plot_rings(residual: ResidualSky, title: str = "") -> Figure | None:
     """Show the sky by distance from large sources.
 
     Parameters
     ----------
-    residual : `~lsst.bgqa.residual.ResidualSky`
+    residual
         The sky.
-    title : `str`, optional
+    title
         The data ID or file name.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure` or `None`
+    figure
         The figure; `None` where there is no such source.
     """
     profile = residual.profile

@@ -14,23 +14,7 @@ from ._style import MAX_CELLS
 def sample_background(model: BackgroundModel, max_cells: int = MAX_CELLS) -> np.ndarray:
     """Evaluate a background at the centres of a figure's cells.
 
-    Parameters
-    ----------
-    model : `~lsst.bgqa.BackgroundModel`
-        The background.
-    max_cells : `int`, optional
-        Most cells a side.
-
-    Returns
-    -------
-    values : `numpy.ndarray`
-        ``float64``, shape (ny, nx), at most ``max_cells`` a side and never
-        more than pixels, in the background's unit.
-
-    Raises
-    ------
-    lsst.bgqa.BackgroundError
-        Raised if a layer cannot be evaluated.
+    There are at most ``max_cells`` a side, and never more than pixels.
     """
     y, x = (
         (np.arange(n) + 0.5) * (size / n) - 0.5
@@ -41,20 +25,10 @@ def sample_background(model: BackgroundModel, max_cells: int = MAX_CELLS) -> np.
 
 
 def average_image(image: np.ndarray, max_cells: int = MAX_CELLS) -> np.ndarray:
-    """Average an image over the cells of a figure.
+    """Average the finite pixels of an image over the cells of a figure.
 
-    Parameters
-    ----------
-    image : `numpy.ndarray`
-        The pixels, shape (height, width); what is not finite is left out.
-    max_cells : `int`, optional
-        Most cells a side.
-
-    Returns
-    -------
-    values : `numpy.ndarray`
-        ``float32``, shape (ny, nx); NaN where a cell has no finite pixel.
-        The last row and column of cells may be of fewer pixels.
+    Where a cell has none it is NaN. The last row and column of cells may be of
+    fewer pixels.
     """
     height, width = image.shape
     step = -(-max(height, width) // max_cells)

@@ -3,20 +3,29 @@ from __future__ import annotations
 
 __all__ = (
     "MAX_CELLS",
+    "NO_VALUE",
     "OKABE_ITO",
     "add_color_bar",
     "extent_of",
     "finite_limits",
+    "in_style",
     "label_pixels",
+    "legend_below",
     "new_figure",
+    "robust_limits",
     "set_title",
     "unit_label",
 )
 
-from typing import Any
+import functools
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import astropy.units as u
+import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
@@ -27,6 +36,9 @@ MAX_CELLS = 640
 """Cells a side that an image is drawn with: those a figure of 800 pixels
 has room for (`int`).
 """
+
+NO_VALUE = "#E8D3C9"
+"""Colour of what has no value, in pictures in grey (`str`)."""
 
 OKABE_ITO = {
     "black": "#000000",
@@ -41,38 +53,53 @@ OKABE_ITO = {
 """Colours that the colour-blind tell apart, after M. Okabe and K. Ito (`dict`)."""
 
 _DPI = 100
+# Of a title, by inch.
+_LETTERS = 10
+# Percent of the pixels at either end that a colour scale may leave out.
+_TAIL = 0.5
 
 
-def new_figure(width: int = 800, height: int = 680) -> Figure:
-    """Make an empty figure.
+class _Picture(Figure):
+    """A figure that is saved as it was drawn, whatever the user's style."""
+
+    def savefig(self, fname: Any, **kwargs: Any) -> None:
+        with matplotlib.style.context("default"):
+            super().savefig(fname, **kwargs)
+
+
+def in_style[**P, R](plot: Callable[P, R]) -> Callable[P, R]:
+    """Let a function draw in matplotlib's own style, not in the user's.
 
     Parameters
     ----------
-    width, height : `int`, optional
-        Its size in pixels, as saved.
+    plot : `~collections.abc.Callable`
+        The function.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
-        The figure.
+    plot : `~collections.abc.Callable`
+        The same function: a matplotlibrc changes nothing about its figure.
     """
-    return Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="compressed")
+
+    @functools.wraps(plot)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.style.context("default"):
+            return plot(*args, **kwargs)
+
+    return draw
+
+
+def new_figure(width: int = 800, height: int = 680) -> Figure:
+    """Make an empty figure of a size in pixels, as saved."""
+    return _Picture(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="compressed")
 
 
 def set_title(target: Axes | Figure, what: str, title: str) -> None:
-    """Write what is shown, and of which dataset.
-
-    Parameters
-    ----------
-    target : `matplotlib.axes.Axes` or `matplotlib.figure.Figure`
-        What to give a title.
-    what : `str`
-        What is shown.
-    title : `str`
-        The data ID or file name; may be empty.
-    """
-    # A dollar sign would begin mathematics.
+    """Write what is shown, and of which data ID or file, if ``title`` has one."""
     text = f"{title}\n{what}" if title else what
+    width = int(_LETTERS * target.get_figure(root=True).get_figwidth())  # type: ignore[union-attr]
+    text = "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, width))
+    # A dollar sign would begin mathematics.
     text = text.replace("$", r"\$")
     if isinstance(target, Figure):
         target.suptitle(text, fontsize=12)
@@ -81,47 +108,17 @@ def set_title(target: Axes | Figure, what: str, title: str) -> None:
 
 
 def unit_label(unit: u.UnitBase | None) -> str:
-    """Return what to call a unit in a label.
-
-    Parameters
-    ----------
-    unit : `astropy.units.UnitBase` or `None`
-        The unit.
-
-    Returns
-    -------
-    label : `str`
-        ``"adu"``; ``"no unit"`` for a pure number or none.
-    """
+    """Return what a label calls a unit: "no unit" for a pure number or none."""
     return (unit.to_string() if unit is not None else "") or "no unit"
 
 
 def extent_of(bbox: Box) -> tuple[float, float, float, float]:
-    """Return the borders of a box, for ``imshow``.
-
-    Parameters
-    ----------
-    bbox : `~lsst.bgqa.background.Box`
-        The box; its pixel centres have integer coordinates.
-
-    Returns
-    -------
-    left, right, bottom, top : `float`
-        The borders.
-    """
+    """Return the borders of a box, left, right, bottom and top, for ``imshow``."""
     return bbox.x0 - 0.5, bbox.x1 - 0.5, bbox.y0 - 0.5, bbox.y1 - 0.5
 
 
 def label_pixels(axes: Axes, bbox: Box) -> None:
-    """Label axes with the parent's pixel coordinates, as they are.
-
-    Parameters
-    ----------
-    axes : `matplotlib.axes.Axes`
-        The axes.
-    bbox : `~lsst.bgqa.background.Box`
-        What they show.
-    """
+    """Label axes with the parent's pixel coordinates, as they are."""
     left, right, bottom, top = extent_of(bbox)
     axes.set(xlabel="x / pixel", ylabel="y / pixel", xlim=(left, right), ylim=(bottom, top), aspect="equal")
     axes.ticklabel_format(style="plain", useOffset=False)
@@ -131,16 +128,7 @@ def label_pixels(axes: Axes, bbox: Box) -> None:
 def add_color_bar(artist: Any, axes: Axes, label: str, **kwargs: Any) -> None:
     """Draw a colour bar beside axes, as high as they are.
 
-    Parameters
-    ----------
-    artist : `matplotlib.cm.ScalarMappable`
-        What has the colours.
-    axes : `matplotlib.axes.Axes`
-        The axes.
-    label : `str`
-        What the colours mean.
-    **kwargs
-        Passed on to `matplotlib.figure.Figure.colorbar`.
+    Other arguments go to `matplotlib.figure.Figure.colorbar`.
     """
     figure = axes.get_figure()
     assert figure is not None
@@ -150,18 +138,7 @@ def add_color_bar(artist: Any, axes: Axes, label: str, **kwargs: Any) -> None:
 
 
 def finite_limits(values: np.ndarray) -> tuple[float, float]:
-    """Return limits for a colour scale that show a constant as well.
-
-    Parameters
-    ----------
-    values : `numpy.ndarray`
-        The values; NaNs are ignored.
-
-    Returns
-    -------
-    low, high : `float`
-        The limits, ``low < high``.
-    """
+    """Return limits of a colour scale, low < high, that show a constant as well."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0
@@ -172,3 +149,50 @@ def finite_limits(values: np.ndarray) -> tuple[float, float]:
         return low, high
     margin = 0.01 * largest or 1.0
     return low - margin, high + margin
+
+
+def robust_limits(values: np.ndarray) -> tuple[float, float, Literal["neither", "min", "max", "both"]]:
+    """Return limits for a colour scale that a few pixels cannot stretch.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`
+        The values; NaNs are ignored.
+
+    Returns
+    -------
+    low, high : `float`
+        The limits: percentiles, or the range where it is hardly larger.
+    extend : `str`
+        On which sides of the colour bar values are beyond.
+    """
+    low, high = finite_limits(values)
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return low, high, "neither"
+    inner_low, inner_high = np.percentile(finite, [_TAIL, 100 - _TAIL])
+    if not inner_high > inner_low or high - low < 1.2 * (inner_high - inner_low):
+        return low, high, "neither"
+    below, above = bool(low < inner_low), bool(high > inner_high)
+    extend: Literal["min", "max", "both"] = "both" if below and above else "min" if below else "max"
+    return float(inner_low), float(inner_high), extend
+
+
+def legend_below(axes: Axes, handles: Sequence[Artist] | None = None) -> None:
+    """Explain marks below axes, where a legend hides no pixel.
+
+    Parameters
+    ----------
+    axes : `matplotlib.axes.Axes`
+        The axes.
+    handles : `~collections.abc.Sequence` [`matplotlib.artist.Artist`], optional
+        What to explain, by default all that has a label.
+    """
+    where: dict[str, Any] = {
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, -0.09),
+        "ncols": 3,
+        "fontsize": 10,
+        "frameon": False,
+    }
+    axes.legend(**where) if handles is None else axes.legend(handles=handles, **where)

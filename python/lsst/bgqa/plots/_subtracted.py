@@ -8,12 +8,25 @@ import numpy as np
 from astropy.visualization import AsinhStretch, ImageNormalize, ZScaleInterval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ..background import Box
 from ._sampling import average_image
-from ._style import add_color_bar, extent_of, finite_limits, label_pixels, new_figure, set_title, unit_label
+from ._style import (
+    NO_VALUE,
+    add_color_bar,
+    extent_of,
+    finite_limits,
+    in_style,
+    label_pixels,
+    legend_below,
+    new_figure,
+    set_title,
+    unit_label,
+)
 
 
+@in_style
 def plot_subtracted(
     image: np.ndarray, bbox: Box, title: str = "", *, unit: u.UnitBase | None = None
 ) -> Figure:
@@ -21,19 +34,20 @@ def plot_subtracted(
 
     Parameters
     ----------
-    image : `numpy.ndarray`
+    image
         The pixels, shape (height, width).
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that they are, in the parent's coordinates.
-    title : `str`, optional
+    title
         The data ID.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the pixels.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
-        The figure: asinh stretch between zscale limits.
+    figure
+        The figure: in grey with an asinh stretch between zscale limits, as
+        afwDisplay shows images.
     """
     figure = new_figure()
     axes = figure.subplots()
@@ -47,13 +61,13 @@ def draw_subtracted(axes: Axes, image: np.ndarray, bbox: Box, *, unit: u.UnitBas
 
     Parameters
     ----------
-    axes : `matplotlib.axes.Axes`
+    axes
         Where to draw.
-    image : `numpy.ndarray`
+    image
         The pixels, shape (height, width).
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that they are.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the pixels.
     """
     values = average_image(image)
@@ -61,7 +75,7 @@ def draw_subtracted(axes: Axes, image: np.ndarray, bbox: Box, *, unit: u.UnitBas
     low, high = ZScaleInterval().get_limits(finite) if len(finite) else (0.0, 1.0)
     if not low < high:
         low, high = finite_limits(values)
-    axes.set_facecolor("0.85")
+    axes.set_facecolor(NO_VALUE)
     step = -(-bbox.width // values.shape[1])
     # The last cells may reach over the border; they are drawn as large as the others.
     cells = Box(bbox.x0, bbox.y0, step * values.shape[1], step * values.shape[0])
@@ -69,9 +83,11 @@ def draw_subtracted(axes: Axes, image: np.ndarray, bbox: Box, *, unit: u.UnitBas
         values,
         origin="lower",
         extent=extent_of(cells),
-        cmap="cividis",
+        cmap="gray",
         norm=ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(), clip=False),
         interpolation="nearest",
     )
     label_pixels(axes, bbox)
     add_color_bar(artist, axes, f"subtracted image / {unit_label(unit)}", extend="both")
+    if len(finite) < values.size:
+        legend_below(axes, [Patch(facecolor=NO_VALUE, label="no value")])

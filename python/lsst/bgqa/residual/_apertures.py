@@ -30,11 +30,11 @@ class Apertures:
 
     Attributes
     ----------
-    x, y : `numpy.ndarray`
+    x, y
         Their centres, local pixels.
-    means : `numpy.ndarray`
+    means
         Means of their pixels, in the image's unit.
-    area : `int`
+    area
         Pixels of each.
     """
 
@@ -52,12 +52,12 @@ class Apertures:
 
         Parameters
         ----------
-        several : `~collections.abc.Sequence` [`Apertures`]
+        several
             The apertures, at least one object.
 
         Returns
         -------
-        apertures : `Apertures`
+        apertures
             All.
         """
         x, y, means = (np.concatenate([getattr(a, name) for a in several]) for name in ("x", "y", "means"))
@@ -70,9 +70,9 @@ class ApertureTiles:
 
     Attributes
     ----------
-    cell_size, first, count : `int`
+    cell_size, first, count
         Side of the cell; where the first tile begins, and tiles a side.
-    disk : `numpy.ndarray`
+    disk
         1 within an aperture, 0 outside, shape (side, side) of a tile.
     """
 
@@ -82,22 +82,10 @@ class ApertureTiles:
     disk: np.ndarray
 
     def measure(self, block: np.ndarray, centers: np.ndarray, row: int) -> Apertures:
-        """Average over the apertures in a row of cells.
+        """Average over the apertures in a row of cells; those with a NaN are left out.
 
-        Parameters
-        ----------
-        block : `numpy.ndarray`
-            Its pixels less each cell's centre, NaN where they are no sky,
-            shape (cell_size, pixels).
-        centers : `numpy.ndarray`
-            What was taken off in each cell.
-        row : `int`
-            Number of the row of cells.
-
-        Returns
-        -------
-        apertures : `Apertures`
-            Those without a NaN.
+        The block has the row's pixels less each cell's centre, NaN where they are
+        no sky, shape (cell_size, pixels); ``centers`` is what was taken off.
         """
         side, n = len(self.disk), self.count
         area = int(self.disk.sum())
@@ -120,14 +108,14 @@ def aperture_tiles(cell_size: int, radius: int) -> ApertureTiles:
 
     Parameters
     ----------
-    cell_size : `int`
+    cell_size
         Side of the cell in pixels.
-    radius : `int`
+    radius
         Radius of an aperture in pixels.
 
     Returns
     -------
-    tiles : `ApertureTiles`
+    tiles
         Their places.
     """
     offsets = np.arange(-radius, radius + 1)
@@ -147,18 +135,18 @@ def sky_brightness_precision(
 
     Parameters
     ----------
-    apertures : `Apertures`
+    apertures
         The apertures.
-    background : `numpy.ndarray`
+    background
         The background at each, in the image's unit.
-    noise : `float`
+    noise
         Standard deviation of a pixel.
-    error : `float`
+    error
         Standard error of the mean of all apertures, in the image's unit.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         ``skyBrightnessError`` (size of the mean ratio less 1),
         ``skyBrightnessScatter`` (standard deviation of the ratio beyond what
         the noise of the pixels explains), and the errors of both; empty
@@ -184,19 +172,11 @@ def sky_brightness_precision(
 
 
 def excess_root(variance: float, error: float) -> tuple[float, float]:
-    """Take the root of a variance that noise may make negative.
+    """Take the root of a variance that noise may make negative, and its error.
 
-    Parameters
-    ----------
-    variance, error : `float`
-        The variance, and its standard error.
-
-    Returns
-    -------
-    root, error : `float`
-        Its root, 0 if it is negative, and the error of that: by error
-        propagation where the variance exceeds its error, else the root of
-        that error.
+    The root is 0 if the variance is negative. The error follows by error
+    propagation where the variance exceeds its own error, else it is the root of
+    that error.
     """
     root = math.sqrt(max(variance, 0.0))
     return root, error / (2 * root) if variance > error else math.sqrt(error)
@@ -209,16 +189,16 @@ def limiting_surface_brightness(
 
     Parameters
     ----------
-    apertures : `Apertures`
+    apertures
         The apertures.
-    nanojansky : `float`
+    nanojansky
         Flux of one unit of the pixels in nJy.
-    pixel_scale : `float`
+    pixel_scale
         Side of a pixel in arcsec.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         ``limitingSurfaceBrightness`` in mag / arcsec^2 and its error; empty
         without two apertures, flux or scale.
 

@@ -22,9 +22,9 @@ class Contrast:
 
     Attributes
     ----------
-    value, error : `float`
+    value, error
         The difference and its standard error, in the image's unit.
-    place : `str`
+    place
         Where it is.
     """
 
@@ -34,7 +34,7 @@ class Contrast:
 
     @property
     def significance(self) -> float:
-        """The difference in standard errors (`float`)."""
+        """The difference in standard errors."""
         return self.value / self.error if self.error > 0 else math.nan
 
 
@@ -43,14 +43,14 @@ def edge_contrast(grid: CellGrid, width: int) -> tuple[Contrast, Contrast] | Non
 
     Parameters
     ----------
-    grid : `CellGrid`
+    grid
         The image's sky.
-    width : `int`
+    width
         Width of the ring in pixels.
 
     Returns
     -------
-    ring, edge : `Contrast`
+    ring, edge
         The whole ring less the interior, and the one of the four edges that
         stands out most; `None` if there is no interior, or no sky in either.
     """
@@ -69,14 +69,14 @@ def corner_contrast(grid: CellGrid, width: int) -> Contrast | None:
 
     Parameters
     ----------
-    grid : `CellGrid`
+    grid
         The image's sky.
-    width : `int`
+    width
         Side of the corners in pixels.
 
     Returns
     -------
-    corner : `Contrast` or `None`
+    corner
         The one that stands out most; `None` without an interior or sky.
     """
     near = _near_edges(grid, width)
@@ -136,21 +136,21 @@ def step_across(
 
     Parameters
     ----------
-    grid : `CellGrid`
+    grid
         The image's sky.
-    axis : `str`
+    axis
         ``"x"`` for a line of constant x.
-    position : `int`
+    position
         The first pixel beyond the line, local.
-    width : `int`
+    width
         How far to look on either side, in pixels.
-    along : `tuple` [`int`, `int`], optional
+    along
         First pixel of the line and the one after the last; by default, the
         line crosses the image.
 
     Returns
     -------
-    step : `Contrast` or `None`
+    step
         Above (right of) the line less below (left of) it; `None` without
         sky on both sides.
     """
@@ -190,16 +190,16 @@ def steps_between_segments(grid: CellGrid, segments: tuple[int, int], width: int
 
     Parameters
     ----------
-    grid : `CellGrid`
+    grid
         The image's sky.
-    segments : `tuple` [`int`, `int`]
+    segments
         Number of segments in x and y, equal in size.
-    width : `int`
+    width
         How far to look on either side of a border, in pixels.
 
     Returns
     -------
-    step : `Contrast` or `None`
+    step
         The one that stands out most; `None` without a border, or sky.
     """
     x, y = (

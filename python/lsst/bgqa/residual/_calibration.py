@@ -15,12 +15,12 @@ class Calibration:
 
     Attributes
     ----------
-    nanojansky : `float`
+    nanojansky
         Flux in nJy of one unit of the image's pixels; NaN if not known.
-    background_factor : `float`
+    background_factor
         What to multiply a background by to have it in the image's unit; NaN
         if not known.
-    pixel_scale : `float`
+    pixel_scale
         Side of a pixel in arcsec; NaN if not known.
     """
 
@@ -40,16 +40,16 @@ def calibrate(
 
     Parameters
     ----------
-    image_unit, background_unit : `astropy.units.UnitBase`
+    image_unit, background_unit
         Units of their pixels.
-    scaling : `astropy.units.Quantity`, optional
+    scaling
         Flux of one instrumental unit, such as 1.2 nJy / electron.
-    pixel_scale : `float`, optional
+    pixel_scale
         Side of a pixel in arcsec.
 
     Returns
     -------
-    calibration : `Calibration`
+    calibration
         What is known; NaN for the rest.
     """
     return Calibration(

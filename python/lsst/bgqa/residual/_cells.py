@@ -43,30 +43,30 @@ class CellGrid:
 
     Attributes
     ----------
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         What the image covers.
-    cell_size : `int`
+    cell_size
         Side of a cell in pixels; cells begin at the image's first pixel, and
         the last of a row or column may reach over its border.
-    counts : `numpy.ndarray`
+    counts
         Pixels of sky of each part, ``float64``, shape (4 cells in y, 4 cells
         in x).
-    means : `numpy.ndarray`
+    means
         Their means, in the image's unit, NaN where there is none.
-    squares : `numpy.ndarray`
+    squares
         Sums of their squared deviations from the part's mean.
-    detected : `numpy.ndarray`
+    detected
         Pixels of each part that belong to a detected source.
-    pixels : `numpy.ndarray`
+    pixels
         Pixels of each part that the image has a value for.
-    sky_count : `int`
+    sky_count
         Pixels of sky, those included that were far from their cell's median.
-    median : `float`
+    median
         Median of a sample of the sky's pixels: every fourth of every fourth
         row.
-    sample_size : `int`
+    sample_size
         Size of the sample.
-    apertures : `Apertures`
+    apertures
         Means over apertures on empty sky.
     """
 
@@ -84,17 +84,17 @@ class CellGrid:
 
     @property
     def width(self) -> int:
-        """Width of the image in pixels (`int`)."""
+        """Width of the image in pixels."""
         return self.bbox.width
 
     @property
     def height(self) -> int:
-        """Height of the image in pixels (`int`)."""
+        """Height of the image in pixels."""
         return self.bbox.height
 
     @property
     def part_size(self) -> int:
-        """Side of a part in pixels (`int`)."""
+        """Side of a part in pixels."""
         return self.cell_size // _PARTS
 
     @cached_property
@@ -109,7 +109,7 @@ class CellGrid:
 
     @cached_property
     def noise(self) -> float:
-        """Standard deviation of a pixel within the parts (`float`)."""
+        """Standard deviation of a pixel within the parts."""
         freedom = np.sum(np.maximum(self.counts - 1, 0.0))
         return math.sqrt(float(self.squares.sum()) / freedom) if freedom > 0 else math.nan
 
@@ -126,8 +126,7 @@ class CellGrid:
 
     @cached_property
     def error_noise(self) -> float:
-        """What the error of a mean of n pixels is to be computed from
-        (`float`): this, divided by the square root of n.
+        """What the error of a mean of n pixels is to be computed from: this, divided by the square root of n.
 
         It is the standard deviation of the means of parts within their cell,
         times the square root of their pixels: that of the pixels where their
@@ -176,12 +175,12 @@ class CellGrid:
 
         Parameters
         ----------
-        parts : `numpy.ndarray`
+        parts
             A value a part.
 
         Returns
         -------
-        cells : `numpy.ndarray`
+        cells
             ``float64``, shape (cells in y, cells in x).
         """
         ny, nx = (n // _PARTS for n in parts.shape)
@@ -192,14 +191,14 @@ class CellGrid:
 
         Parameters
         ----------
-        chosen : `numpy.ndarray`
+        chosen
             The parts, ``bool``.
 
         Returns
         -------
-        mean, error : `float`
+        mean, error
             Mean of their pixels, and its standard error. NaN without a pixel.
-        count : `float`
+        count
             Number of pixels.
         """
         counts = np.where(chosen, self.counts, 0.0)
@@ -214,12 +213,12 @@ class CellGrid:
 
         Parameters
         ----------
-        weights : `numpy.ndarray`
+        weights
             A weight a part, 0 where there is no pixel.
 
         Returns
         -------
-        error : `float`
+        error
             From the noise, and from the scatter of the cells beyond it,
             which the parts of a cell share.
         """
@@ -243,14 +242,14 @@ def measure_cells(image: SkyImage, config: ResidualConfig) -> CellGrid:
 
     Parameters
     ----------
-    image : `SkyImage`
+    image
         The image.
-    config : `ResidualConfig`
+    config
         Planes, cells, clipping and apertures.
 
     Returns
     -------
-    grid : `CellGrid`
+    grid
         Its sky, part by part.
     """
     height, width = image.array.shape

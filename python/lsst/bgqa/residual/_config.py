@@ -16,33 +16,33 @@ class ResidualConfig:
 
     Attributes
     ----------
-    planes : `tuple` [`str`, ...]
+    planes
         Mask planes whose pixels are no sky. Names of afw and of
         `lsst.images` for one plane are the same.
-    cell_size : `int`
+    cell_size
         Side of a cell of sky, in pixels; a multiple of 4.
-    clip_sigma : `float`
+    clip_sigma
         How far a pixel may be from the median of its cell, in robust
         standard deviations.
-    aperture_radius : `int`
+    aperture_radius
         Radius of the apertures on empty sky, in pixels.
-    edge_width : `int`
+    edge_width
         Width of the outermost ring in pixels. What a background with bins of
         128 pixels leaves at an edge is narrower than they are.
-    corner_width : `int`
+    corner_width
         Side of the corners in pixels.
-    step_width : `int`
+    step_width
         Width of the strips on either side of a mid-line or of a border
         between segments, in pixels.
-    segments : `tuple` [`int`, `int`] or `None`
+    segments
         Number of segments (amplifiers) in x and y, equal in size; `None`
         leaves out the steps between them.
-    halo_area : `int`
+    halo_area
         Least area of a footprint that is searched for a halo, in pixels.
-    halo_radii : `tuple` [`float`, ...]
+    halo_radii
         Borders of the rings about such footprints, in pixels from their
         edge, ascending.
-    whole_sky : `bool`
+    whole_sky
         Whether the background is all of the sky, and not what was left of it
         in a coadd of images whose sky had been subtracted before. Fractions
         of the sky (``skyBrightness...``) need that.

@@ -25,14 +25,14 @@ def crowding_slope(grid: CellGrid, background: np.ndarray) -> dict[str, float]:
 
     Parameters
     ----------
-    grid : `CellGrid`
+    grid
         The image's sky.
-    background : `numpy.ndarray`
+    background
         The background in the middle of each cell, shape (cells in y, x).
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         ``crowdingSlope``, in the background's unit from no to all pixels
         detected, and ``crowdingSignificance``, in its standard error; empty
         where the detected fraction does not vary.

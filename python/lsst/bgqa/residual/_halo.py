@@ -23,12 +23,12 @@ class RingProfile:
 
     Attributes
     ----------
-    radii : `numpy.ndarray`
+    radii
         Borders of the rings in pixels, shape (rings + 1,).
-    means, errors : `numpy.ndarray`
+    means, errors
         Mean of the sky in each ring and its standard error, in the image's
         unit, shape (rings,); NaN where there is no sky.
-    far, far_error : `float`
+    far, far_error
         Those of the sky beyond the last ring.
     """
 
@@ -50,7 +50,7 @@ class RingProfile:
 
     @property
     def deepest(self) -> int | None:
-        """Number of the darkest ring, in its errors (`int` or `None`)."""
+        """Number of the darkest ring, in its errors."""
         known = self.depth_errors > 0
         significance = np.divide(
             self.depths, self.depth_errors, out=np.full(known.shape, np.nan), where=known
@@ -62,7 +62,7 @@ class RingProfile:
 
         Returns
         -------
-        metrics : `dict` [`str`, `float`]
+        metrics
             ``haloDepth`` (the ring less the far sky), ``haloRadius`` (its
             middle, in pixels) and ``haloSignificance``; empty without sky.
         """
@@ -83,12 +83,12 @@ class Footprints:
 
     Attributes
     ----------
-    distance : `numpy.ndarray`
+    distance
         Distance of each part's centre from the edge of the nearest one, in
         pixels.
-    count : `int`
+    count
         Number of them.
-    x, y : `float`
+    x, y
         Centre of the largest, local pixels.
     """
 
@@ -103,14 +103,14 @@ def find_footprints(grid: CellGrid, area: int) -> Footprints | None:
 
     Parameters
     ----------
-    grid : `CellGrid`
+    grid
         The image's sky; a part is in a footprint if half of it is.
-    area : `int`
+    area
         Least area of a large footprint in pixels.
 
     Returns
     -------
-    footprints : `Footprints` or `None`
+    footprints
         The large ones; `None` if there is none.
     """
     from scipy import ndimage
@@ -137,17 +137,17 @@ def ring_profile(grid: CellGrid, distance: np.ndarray, radii: Sequence[float]) -
 
     Parameters
     ----------
-    grid : `CellGrid`
+    grid
         The image's sky.
-    distance : `numpy.ndarray`
+    distance
         A distance for each part of a cell, in pixels.
-    radii : `~collections.abc.Sequence` [`float`]
+    radii
         Borders of the rings, ascending. The outermost are given up if less
         than a tenth of the sky is beyond.
 
     Returns
     -------
-    profile : `RingProfile` or `None`
+    profile
         The rings, and the far sky; `None` if there is no far sky.
     """
     borders = list(radii)

@@ -20,20 +20,20 @@ class SkyImage:
 
     Attributes
     ----------
-    array : `numpy.ndarray`
+    array
         The pixels, floating point, shape (height, width).
-    mask : `PlaneMask`
+    mask
         Their mask.
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         What they cover.
-    unit : `astropy.units.UnitBase` or `None`
+    unit
         Their unit, if the image says it.
-    scaling : `astropy.units.Quantity` or `None`
+    scaling
         Flux of one instrumental unit (nJy / adu), if the image says it.
         Where its pixels have no unit, theirs is the instrumental one.
-    pixel_scale : `float` or `None`
+    pixel_scale
         Side of a pixel in arcsec, if the image says it.
-    name : `str`
+    name
         What messages call it.
 
     Raises
@@ -66,7 +66,7 @@ class SkyImage:
 
         Returns
         -------
-        image : `SkyImage`
+        image
             The image.
         """
         if hasattr(image, "getBBox"):
@@ -109,12 +109,12 @@ class SkyImage:
             Photometric calibration.
         sky_projection : `lsst.images.SkyProjection`, optional
             Sky coordinates.
-        name : `str`, optional
+        name
             What messages call the image.
 
         Returns
         -------
-        image : `SkyImage`
+        image
             The image.
         """
         if hasattr(image, "getBBox"):
@@ -141,13 +141,13 @@ class SkyImage:
 
         Parameters
         ----------
-        unit : `astropy.units.UnitBase`
+        unit
             Unit of the image's pixels, which a photometric calibration of afw
             takes.
 
         Returns
         -------
-        scaling : `astropy.units.Quantity` or `None`
+        scaling
             nJy per instrumental unit. Not known (`None`) for calibrated
             images of afw: their calibration is that of nJy.
         """

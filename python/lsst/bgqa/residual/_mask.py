@@ -41,14 +41,14 @@ def unknown_planes(names: Iterable[str], mask: Collection[str] = ()) -> list[str
 
     Parameters
     ----------
-    names : `~collections.abc.Iterable` [`str`]
+    names
         Names of mask planes.
-    mask : `~collections.abc.Collection` [`str`], optional
+    mask
         Planes that a mask has, which are known.
 
     Returns
     -------
-    unknown : `list` [`str`]
+    unknown
         Those that neither the mask nor a release has.
     """
     return [name for name in names if name not in mask and name not in _synonyms()]
@@ -60,9 +60,9 @@ class PlaneMask:
 
     Attributes
     ----------
-    array : `numpy.ndarray`
+    array
         The bits, integers, shape (height, width) or (height, width, bytes).
-    bits : `dict` [`str`, `numpy.ndarray`]
+    bits
         Bits of each plane: integers of the array's type, shape () or
         (bytes,).
     """
@@ -81,7 +81,7 @@ class PlaneMask:
 
         Returns
         -------
-        mask : `PlaneMask`
+        mask
             The mask.
         """
         array = mask.array
@@ -96,15 +96,15 @@ class PlaneMask:
 
         Parameters
         ----------
-        rows : `slice`
+        rows
             The rows wanted.
-        planes : `~collections.abc.Iterable` [`str`]
+        planes
             Names of planes, as afw or `lsst.images` has them; those that
             this mask lacks flag nothing.
 
         Returns
         -------
-        flagged : `numpy.ndarray`
+        flagged
             ``bool``, shape (rows, width).
         """
         array = self.array[rows]

@@ -35,18 +35,18 @@ class ResidualSky:
 
     Attributes
     ----------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics by full name, in the catalogue's units; NaN or left out
         where not defined.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of the image's pixels, which is that of the metrics.
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         What the image covers.
-    grid : `CellGrid`
+    grid
         Its sky, cell by cell.
-    profile : `RingProfile` or `None`
+    profile
         The sky about large sources, if there are any.
-    places : `dict` [`str`, `str`]
+    places
         Where an edge, corner or step was found, by name of the metric, in
         the parent's coordinates.
     """
@@ -66,17 +66,17 @@ def measure_residual_sky(
 
     Parameters
     ----------
-    image : `SkyImage`
+    image
         The image, its background subtracted. One that does not say its unit
         has that of the background.
-    background : `~lsst.bgqa.BackgroundModel`
+    background
         The background that was subtracted.
-    config : `ResidualConfig`, optional
+    config
         What to measure.
 
     Returns
     -------
-    residual : `ResidualSky`
+    residual
         The metrics, and what they were made from. Without a pixel of sky
         there is only ``residual_skyFraction``.
 

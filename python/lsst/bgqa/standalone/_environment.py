@@ -10,11 +10,13 @@ from pathlib import Path
 from .. import stack
 from ..errors import UserError
 from ._recorded import adopt_formatters
+from .startup.sitecustomize import is_faulty, mend
 
 CONFIG_FOLDER = Path(__file__).parent / "butler"
 """The folder of Butler configuration (`pathlib.Path`)."""
 
 _VARIABLE = "DAF_BUTLER_CONFIG_PATH"
+_STARTUP = Path(__file__).parent / "startup"
 
 
 def is_needed() -> bool:
@@ -22,7 +24,7 @@ def is_needed() -> bool:
 
     Returns
     -------
-    needed : `bool`
+    needed
         `True` if ``lsst.afw`` or another package that the Butler's own types
         need cannot be found. They are looked for, not imported.
     """
@@ -30,42 +32,54 @@ def is_needed() -> bool:
 
 
 def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment variables that make a Butler standalone.
+    """Return the environment variables that programs need to run the pipelines.
 
     Parameters
     ----------
-    base : `~collections.abc.Mapping` [`str`, `str`], optional
+    base
         Environment to add to, by default that of this process.
 
     Returns
     -------
-    variables : `dict` [`str`, `str`]
-        The variables to set; none in the stack. A search
-        path that is set already is kept, after the standalone folder.
+    variables
+        The variables to set. Without the stack, one that makes a Butler
+        standalone; with a Python that cannot read large quantum graphs, one
+        that lets it. Search paths that are set already are kept, after ours.
 
     Raises
     ------
     ~lsst.bgqa.errors.UserError
         Raised if this package is where no such variable can lead.
     """
-    if not is_needed():
-        return {}
     base = os.environ if base is None else base
-    folder = str(CONFIG_FOLDER)
+    variables = {}
+    if is_needed():
+        variables[_VARIABLE] = _prepend(CONFIG_FOLDER, _VARIABLE, base)
+    if is_faulty():
+        variables["PYTHONPATH"] = _prepend(_STARTUP, "PYTHONPATH", base)
+    return variables
+
+
+def _prepend(path: Path, variable: str, base: Mapping[str, str]) -> str:
+    """Put a folder in front of a search path."""
+    folder = str(path)
     if os.pathsep in folder:
         raise UserError(
             f"{folder}: bgqa cannot be used from a folder with {os.pathsep!r} in its path, which separates "
-            f"folders in {_VARIABLE}; install it elsewhere"
+            f"folders in {variable}; install it elsewhere"
         )
-    others = [path for path in base.get(_VARIABLE, "").split(os.pathsep) if path and path != folder]
-    return {_VARIABLE: os.pathsep.join([folder, *others])}
+    others = [other for other in base.get(variable, "").split(os.pathsep) if other and other != folder]
+    return os.pathsep.join([folder, *others])
 
 
 def activate() -> None:
     """Make Butlers of this process, and of those it starts, standalone.
 
-    Does nothing in the stack. Call it before the first
-    Butler is made: the Butler reads its storage classes only once.
+    In the stack it does no more than to let quantum graphs be read, where
+    Python cannot. Call it before the first Butler is made: the Butler reads
+    its storage classes only once.
     """
     os.environ.update(environment())
+    if is_faulty():
+        mend()
     adopt_formatters()

@@ -23,18 +23,9 @@ _MASK_PREFIX = "MP_"
 def read_exposure(path: str, component: str | None = None) -> Any:
     """Read the pixels of a file that ``lsst.afw.image.ExposureF`` wrote.
 
-    Parameters
-    ----------
-    path : `str`
-        The file.
-    component : `str`, optional
-        ``image``, ``mask`` or ``variance``; by default all three.
-
-    Returns
-    -------
-    image : `lsst.images.MaskedImage`, `lsst.images.Image` or `lsst.images.Mask`
-        The pixels, in the parent's coordinates. Mask planes keep afw's
-        names.
+    The component is ``image``, ``mask`` or ``variance``, by default all three as
+    a `lsst.images.MaskedImage`. Pixels are in the parent's coordinates, and
+    mask planes keep afw's names.
     """
     planes = None
     if component in (None, "mask"):
@@ -56,36 +47,19 @@ class PhotoCalib:
 
     Attributes
     ----------
-    calibration_mean : `float`
+    calibration_mean
         Flux in nJy of one unit of the image, the mean over it.
     """
 
     calibration_mean: float
 
     def getCalibrationMean(self) -> float:
-        """Return the mean calibration, by afw's name for it.
-
-        Returns
-        -------
-        mean : `float`
-            Flux in nJy of one unit of the image.
-        """
+        """Return the flux in nJy of one unit of the image, by afw's name for it."""
         return self.calibration_mean
 
 
 def read_photo_calib(path: str) -> PhotoCalib | None:
-    """Read the photometric calibration of a file that ``ExposureF`` wrote.
-
-    Parameters
-    ----------
-    path : `str`
-        The file.
-
-    Returns
-    -------
-    photo_calib : `PhotoCalib` or `None`
-        The calibration; `None` if the file has none.
-    """
+    """Read the photometric calibration, if any, of a file that ``ExposureF`` wrote."""
     with fits.open(path) as hdus:
         primary = hdus[0].header
         if not primary.get("PHOTOCALIB_ID") or not primary.get("AR_HDU"):
@@ -99,18 +73,9 @@ def read_photo_calib(path: str) -> PhotoCalib | None:
 
 
 def read_wcs(path: str) -> WCS | None:
-    """Read the sky coordinates of a file that ``ExposureF`` wrote.
+    """Read the sky coordinates, if any, of a file that ``ExposureF`` wrote.
 
-    Parameters
-    ----------
-    path : `str`
-        The file.
-
-    Returns
-    -------
-    wcs : `astropy.wcs.WCS` or `None`
-        The coordinates that the image's header has, which are exact or an
-        approximation; `None` if it has none.
+    They are those of the image's header, exact or an approximation.
     """
     with fits.open(path) as hdus, warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
@@ -119,24 +84,11 @@ def read_wcs(path: str) -> WCS | None:
 
 
 def write_exposure(masked_image: MaskedImage, path: str) -> None:
-    """Write a file that ``lsst.afw.image.ExposureF`` reads.
+    """Write a file that ``lsst.afw.image.ExposureF`` reads, or replace it.
 
-    Parameters
-    ----------
-    masked_image : `lsst.images.MaskedImage`
-        The pixels; image and variance become ``float32``.
-    path : `str`
-        The file. One that exists is replaced.
-
-    Raises
-    ------
-    ValueError
-        Raised if there are more mask planes than afw's 32 bits hold.
-
-    Notes
-    -----
-    HDUs are compressed without loss (GZIP_2), as those of the stack's own
-    formatter are by default.
+    Image and variance become ``float32``. HDUs are compressed without loss
+    (GZIP_2), as those of the stack's own formatter are by default. More mask
+    planes than afw's 32 bits hold are a `ValueError`.
     """
     primary = fits.PrimaryHDU()
     # Version 2 of afw's ExposureInfo; there is no archive of components.

@@ -11,20 +11,7 @@ from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
 def polygon(corners: Iterable[tuple[float, float]]) -> ConvexPolygon:
     """Make the smallest convex region of the sky that holds all corners.
 
-    Parameters
-    ----------
-    corners : `~collections.abc.Iterable` [`tuple` [`float`, `float`]]
-        ICRS right ascension and declination of each, degrees; at least
-        three that are not on one great circle, in any order.
-
-    Returns
-    -------
-    region : `lsst.sphgeom.ConvexPolygon`
-        The region.
-
-    Raises
-    ------
-    ValueError
-        Raised if the corners enclose no area.
+    Corners are ICRS right ascension and declination in degrees, in any order.
+    Those that enclose no area are a `ValueError`.
     """
     return ConvexPolygon.convexHull([UnitVector3d(LonLat.fromDegrees(ra, dec)) for ra, dec in corners])

@@ -36,11 +36,11 @@ class BackgroundFormatter(FormatterV2):
 
         Parameters
         ----------
-        uri : `lsst.resources.ResourcePath`
+        uri
             The file.
-        component : `str`, optional
+        component
             Backgrounds have no components.
-        expected_size : `int`, optional
+        expected_size
             Size of the file in bytes; not used.
 
         Returns
@@ -60,12 +60,12 @@ class BackgroundFormatter(FormatterV2):
 
         Parameters
         ----------
-        in_memory_dataset : `~lsst.bgqa.background.BackgroundModel`
+        in_memory_dataset
             The background. Its unit is not stored: the format has none.
 
         Returns
         -------
-        data : `bytes`
+        data
             The file's content.
         """
         return in_memory_dataset.to_bytes()
@@ -88,11 +88,11 @@ class ExposureFormatter(FormatterV2):
 
         Parameters
         ----------
-        path : `str`
+        path
             The file.
-        component : `str`, optional
+        component
             ``image``, ``mask``, ``variance``, ``photoCalib`` or ``wcs``.
-        expected_size : `int`, optional
+        expected_size
             Size of the file in bytes; not used.
 
         Returns
@@ -125,9 +125,9 @@ class ExposureFormatter(FormatterV2):
 
         Parameters
         ----------
-        in_memory_dataset : `lsst.images.MaskedImage`
+        in_memory_dataset
             The pixels.
-        uri : `lsst.resources.ResourcePath`
+        uri
             The file.
         """
         from ._exposure import write_exposure

@@ -51,15 +51,15 @@ class IngestReport:
 
     Attributes
     ----------
-    ingested : `int`
+    ingested
         Number of files that are new in the repository.
-    already_there : `int`
+    already_there
         Number of files that the RUN had before.
-    run : `str`
+    run
         The RUN collection.
-    instruments : `tuple` [`str`, ...]
+    instruments
         The instruments.
-    visits : `int`
+    visits
         Number of visits in the manifest.
     """
 
@@ -84,26 +84,26 @@ def ingest(
 
     Parameters
     ----------
-    repo : `str`
+    repo
         The repository: a path, a URI or a label. A local folder that does
         not exist, or is empty, becomes a new repository.
-    manifest : `~lsst.resources.ResourcePathExpression`
+    manifest
         The manifest; see `~lsst.bgqa.standalone.manifest.ManifestEntry`.
-    run : `str`, optional
+    run
         RUN collection to put the files into.
-    dataset_type : `str`, optional
+    dataset_type
         Dataset type to give them.
-    transfer : `str`, optional
+    transfer
         How to take over the files, one of `TRANSFER_MODES`.
-    check : `bool`, optional
+    check
         Whether to read every file first and compare its size in pixels with
         the manifest's.
-    progress : `~collections.abc.Callable`, optional
+    progress
         Called with how many files were checked, and how many there are.
 
     Returns
     -------
-    report : `IngestReport`
+    report
         What was done. Files that the RUN has already are left alone, and
         dimension records that the repository has already are kept.
 

@@ -65,12 +65,12 @@ def read_manifest(uri: ResourcePathExpression) -> list[ManifestEntry]:
 
     Parameters
     ----------
-    uri : `~lsst.resources.ResourcePathExpression`
+    uri
         The manifest: a JSON array of objects with `ManifestEntry`'s fields.
 
     Returns
     -------
-    entries : `list` [`ManifestEntry`]
+    entries
         Its entries, ``file`` made absolute.
 
     Raises

@@ -6,7 +6,15 @@ __all__ = ("background_statistics", "pixel_distribution")
 import numpy as np
 
 from ..background import ApproxStyle, BackgroundError, BackgroundModel, FieldLayer
-from ._bins import bumps_group, coverage_group, fit_group, inner_bounds, primary_layer, roughness
+from ._bins import (
+    bumps_group,
+    coverage_group,
+    fit_group,
+    inner_bounds,
+    primary_layer,
+    range_excess,
+    roughness,
+)
 from ._config import StatisticsConfig
 from ._distribution import Distribution
 from ._extremes import extremes
@@ -23,14 +31,14 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
 
     Parameters
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model
         The background.
-    config : `StatisticsConfig`, optional
+    config
         What to measure.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         Values by full name, ``group_name``, in the catalogue's order and in
         its units; undefined ones are left out. A background without a
         finite pixel has a coverage alone.
@@ -50,6 +58,7 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
             raise BackgroundError(f"it has pixels beyond {_MAX_SUM:g} in size")
         distribution, plane = Distribution.of(lattice), Plane.of(lattice)
         all_pixels, inside = extremes(lattice, _inner(model))
+        groups["coverage"]["rangeExcess"] = range_excess(model, *all_pixels)
         groups["level"] = level_group(lattice, distribution, all_pixels, plane)
         groups["shape"] = shape_group(plane, roughness(primary_layer(model).values))
         groups["edges"] = edges_group(lattice, config.edge_width, all_pixels, inside)
@@ -69,12 +78,12 @@ def pixel_distribution(model: BackgroundModel) -> Distribution | None:
 
     Parameters
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model
         The background.
 
     Returns
     -------
-    distribution : `Distribution` or `None`
+    distribution
         Histograms and quantiles of the pixels; `None` if none is finite.
 
     Raises

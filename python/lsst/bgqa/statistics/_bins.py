@@ -11,6 +11,7 @@ __all__ = (
     "inner_bounds",
     "keeps_bins",
     "primary_layer",
+    "range_excess",
     "roughness",
 )
 
@@ -26,20 +27,8 @@ SIGMA_PER_MAD = 1.482602218505602
 
 
 def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
-    """Count pixels, layers and bins.
-
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The background.
-    finite : `bool`
-        Whether its pixels are finite; all are, or none.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        The metrics, by name within their group.
-    """
+    """Count pixels, of which all are finite or none, layers and bins."""
+    fractions = [float(layer.measured.mean()) for layer in model.layers if layer.values.size]
     return {
         "pixelCount": model.bbox.area,
         "nanPixelCount": 0 if finite else model.bbox.area,
@@ -47,22 +36,42 @@ def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
         "layerCount": len(model.layers),
         "binCount": sum(layer.values.size for layer in model.layers),
         "badBinCount": sum(int((~np.isfinite(layer.values)).sum()) for layer in model.layers),
+        "dataFraction": min(fractions, default=math.nan),
     }
 
 
-def roughness(values: np.ndarray) -> float:
-    """Measure how much bins change from one to the next but one.
+def range_excess(model: BackgroundModel, minimum: float, maximum: float) -> float:
+    """Tell how far pixels leave the range of the bins that hold data.
 
     Parameters
     ----------
-    values : `numpy.ndarray`
-        The bins, shape (ny, nx); NaN where there is none.
+    model : `BackgroundModel`
+        The background; its layer with the most bins counts, the others'
+        values there added.
+    minimum, maximum : `float`
+        The least and the greatest pixel.
 
     Returns
     -------
-    roughness : `float`
-        The rms of second differences along both axes; NaN if there is none.
+    excess : `float`
+        The distance in units of that range; NaN if no bin holds data.
     """
+    layer = primary_layer(model)
+    if not layer.measured.any():
+        return math.nan
+    values = layer.values.astype(np.float64)
+    others = tuple(other for other in model.layers if other is not layer)
+    if others:
+        y, x = layer.bin_centers_y - model.bbox.y0, layer.bin_centers_x - model.bbox.x0
+        values += BackgroundModel(others).evaluate(y, x)
+    values = values[layer.measured]
+    excess = max(values.min() - minimum, maximum - values.max())
+    # Bins that are all equal have pixels that differ by their rounding.
+    return float(excess / max(np.ptp(values), model.rounding)) if excess > model.rounding else 0.0
+
+
+def roughness(values: np.ndarray) -> float:
+    """Return the rms of second differences along both axes; NaN if there is none."""
     values = values.astype(np.float64)
     seconds = np.concatenate([np.diff(values, n=2, axis=axis).ravel() for axis in (0, 1)])
     seconds = seconds[np.isfinite(seconds)]
@@ -70,33 +79,14 @@ def roughness(values: np.ndarray) -> float:
 
 
 def primary_layer(model: BackgroundModel) -> Layer | FieldLayer:
-    """Return the layer with the most bins, the first of equals.
-
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The background.
-
-    Returns
-    -------
-    layer : `Layer` or `FieldLayer`
-        The layer.
-    """
+    """Return the layer with the most bins, the first of equals."""
     return max(model.layers, key=lambda layer: layer.values.size)
 
 
 def keeps_bins(model: BackgroundModel) -> bool:
     """Whether a background keeps the bins that it was made from.
 
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The background.
-
-    Returns
-    -------
-    keeps_bins : `bool`
-        `False` for a polynomial of ``lsst.images``, alone or with a constant.
+    A polynomial of ``lsst.images`` does not, alone or with a constant.
     """
     return primary_layer(model).values.size > 1 or all(
         surface.constant is not None for surface in model.surfaces
@@ -104,17 +94,10 @@ def keeps_bins(model: BackgroundModel) -> bool:
 
 
 def inner_bounds(model: BackgroundModel) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the pixels between the outermost bin centres.
+    """Return the rows and the columns between the outermost bin centres.
 
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The background; its layer with the most bins counts.
-
-    Returns
-    -------
-    y, x : `tuple` [`int`, `int`]
-        First pixel and the one after the last, local; both 0 without bins.
+    Each are the first, local, and the one after the last, of the layer with
+    the most bins; both are 0 without bins.
     """
     if not keeps_bins(model):
         return (0, 0), (0, 0)
@@ -129,19 +112,8 @@ def inner_bounds(model: BackgroundModel) -> tuple[tuple[int, int], tuple[int, in
 def bumps_group(model: BackgroundModel, threshold: float) -> dict[str, float]:
     """Find bins that stand out of their neighbourhood.
 
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The background; its layer with the most bins is searched.
-    threshold : `float`
-        How far a bin must stand out to be counted, in robust standard
-        deviations.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        The metrics, by name within their group; left out if the bins do not
-        scatter.
+    The layer with the most bins is searched. A bin counts beyond ``threshold``
+    robust standard deviations. Empty if the bins do not scatter.
     """
     significance = bump_significance(primary_layer(model).values)
     if significance is None:
@@ -157,18 +129,8 @@ def bump_significance(values: np.ndarray) -> np.ndarray | None:
     The best plane is taken off first: on a slope steeper than the scatter the
     median of a neighbourhood is its middle, whatever that holds. Beyond the
     border the grid is continued by point reflection, so that a gradient does
-    not look like a bump there.
-
-    Parameters
-    ----------
-    values : `numpy.ndarray`
-        The bins, shape (ny, nx); NaN where there is none.
-
-    Returns
-    -------
-    significance : `numpy.ndarray` or `None`
-        Deviation in units of the robust standard deviation of all
-        deviations, ``float64``, shape (ny, nx); `None` if that is zero.
+    not look like a bump there. The unit is the robust standard deviation of
+    all deviations; `None` if that is zero.
     """
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     if min(values.shape) < 3 or np.isfinite(values).sum() < 3:
@@ -216,19 +178,7 @@ def _plane_through(values: np.ndarray) -> np.ndarray:
 
 
 def fit_group(model: BackgroundModel) -> dict[str, float]:
-    """Compare the bins with the polynomials fitted to them.
-
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The background.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        The metrics, by name within their group, over all Chebyshev layers;
-        empty if there is none.
-    """
+    """Compare the bins of all Chebyshev layers, if any, with their polynomials."""
     residuals, pulls, freedom = [], [], 0
     for layer, surface in zip(model.layers, model.surfaces, strict=True):
         if isinstance(layer, FieldLayer) or layer.approximation.style is not ApproxStyle.CHEBYSHEV:

@@ -12,14 +12,14 @@ class StatisticsConfig:
 
     Attributes
     ----------
-    edge_width : `int`
+    edge_width
         Width of the outermost ring, and side of the corners, in pixels.
-    step_width : `int`
+    step_width
         Width of the strips on either side of a mid-line, in pixels.
-    segments : `tuple` [`int`, `int`] or `None`
+    segments
         Number of segments (amplifiers) in x and y, equal in size; `None`
         leaves out their contrast.
-    bump_threshold : `float`
+    bump_threshold
         How far a bin must stand out of its neighbourhood to be a bump, in
         robust standard deviations.
     """

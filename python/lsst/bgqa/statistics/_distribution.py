@@ -30,15 +30,15 @@ class Distribution:
 
     Attributes
     ----------
-    values : `numpy.ndarray`
+    values
         Values in ascending order, ``float64``, shape (n,).
-    below : `numpy.ndarray`
+    below
         Pixels below each value, shape (n,).
-    count : `float`
+    count
         Number of pixels.
-    is_exact : `bool`
+    is_exact
         Whether the values are those of all pixels.
-    is_float32 : `bool`
+    is_float32
         Whether pixels are ``float32``.
     """
 
@@ -54,15 +54,15 @@ class Distribution:
 
         Parameters
         ----------
-        lattice : `Lattice`
+        lattice
             A sample of the pixels.
-        *parts : `tuple` [`slice`, `slice`]
+        *parts
             Rows and columns of rectangles of it, from and to pixels that it is
             cut at; by default all.
 
         Returns
         -------
-        distribution : `Distribution`
+        distribution
             The distribution of the pixels in these rectangles.
         """
         parts = parts or ((slice(0, lattice.pixels.shape[0]), slice(0, lattice.pixels.shape[1])),)
@@ -105,12 +105,12 @@ class Distribution:
 
         Parameters
         ----------
-        fractions : `~collections.abc.Sequence` [`float`]
+        fractions
             Fractions of the pixels, from 0 to 1.
 
         Returns
         -------
-        values : `list` [`float`]
+        values
             The quantiles, in the order of the fractions.
         """
         if self.is_exact:
@@ -122,7 +122,7 @@ class Distribution:
 
     @property
     def median(self) -> float:
-        """The median of the pixels (`float`)."""
+        """The median of the pixels."""
         return self.quantiles([0.5])[0]
 
     def median_absolute_deviation(self) -> float:
@@ -130,7 +130,7 @@ class Distribution:
 
         Returns
         -------
-        mad : `float`
+        mad
             The median absolute deviation.
         """
         median = self.median
@@ -162,12 +162,12 @@ class Distribution:
 
         Parameters
         ----------
-        values : `~collections.abc.Sequence` [`float`]
+        values
             The values.
 
         Returns
         -------
-        fractions : `numpy.ndarray`
+        fractions
             Fraction of the pixels that are less than each value.
         """
         values = np.asarray(values, dtype=np.float64)
@@ -189,13 +189,13 @@ class Distribution:
 
         Parameters
         ----------
-        edges : `numpy.ndarray`
+        edges
             Edges of the bins, ascending, shape (n + 1,). As in
             `numpy.histogram` the last bin has its right edge.
 
         Returns
         -------
-        counts : `numpy.ndarray`
+        counts
             Pixels in each bin, ``int64``, shape (n,).
         """
         below = self.fractions_below(edges) * self.count

@@ -40,7 +40,7 @@ class Extremes(NamedTuple):
 
     Attributes
     ----------
-    minimum, maximum : `float`
+    minimum, maximum
         The least and the greatest pixel.
     """
 
@@ -49,22 +49,10 @@ class Extremes(NamedTuple):
 
 
 def extremes(lattice: Lattice, inner: tuple[slice, slice] | None = None) -> tuple[Extremes, Extremes | None]:
-    """Find the least and the greatest pixel.
+    """Find the least and the greatest of all pixels, and of those in a rectangle.
 
-    Parameters
-    ----------
-    lattice : `Lattice`
-        A sample of the pixels.
-    inner : `tuple` [`slice`, `slice`], optional
-        Rows and columns of a rectangle, from and to pixels that the lattice is
-        cut at.
-
-    Returns
-    -------
-    all_pixels : `Extremes`
-        The range of all pixels.
-    inside : `Extremes` or `None`
-        The range of those in the rectangle, if there is one.
+    The rectangle is one of rows and columns of the lattice, which is cut
+    there.
     """
     cells = Cells(lattice)
     everywhere = np.ones(cells.high.shape, dtype=bool)
@@ -91,7 +79,7 @@ class Cells:
 
     Parameters
     ----------
-    lattice : `Lattice`
+    lattice
         The lattice.
 
     Attributes
@@ -202,12 +190,8 @@ def _stepped(model: BackgroundModel, values: np.ndarray) -> np.ndarray:
 def _bound(cells: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
     """Bound polynomials by their coefficients in Bernstein's basis.
 
-    Parameters
-    ----------
-    cells : `numpy.ndarray`
-        Values at the nodes of each cell, shape (cells, m, m).
-    ny, nx : `numpy.ndarray`
-        Rows and columns of each cell, shape (cells,).
+    Cells are values at the nodes, shape (cells, m, m); ``ny`` and ``nx`` are the
+    rows and columns of each.
     """
     if not len(cells):
         return np.empty(0)

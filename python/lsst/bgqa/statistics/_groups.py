@@ -33,13 +33,13 @@ class Plane:
 
     Attributes
     ----------
-    mean : `float`
+    mean
         Mean of the pixels.
-    variance : `float`
+    variance
         Variance of the pixels.
-    slope_x, slope_y : `float`
+    slope_x, slope_y
         Slopes, per pixel.
-    width, height : `int`
+    width, height
         Size of the image in pixels.
     """
 
@@ -52,18 +52,7 @@ class Plane:
 
     @classmethod
     def of(cls, lattice: Lattice) -> Self:
-        """Fit a plane to pixels by least squares.
-
-        Parameters
-        ----------
-        lattice : `Lattice`
-            A sample of the pixels.
-
-        Returns
-        -------
-        plane : `Plane`
-            The plane.
-        """
+        """Fit a plane to a sample of the pixels by least squares."""
         width, height = lattice.model.bbox.width, lattice.model.bbox.height
         count = width * height
         deviations = lattice.pixels - np.float64(lattice.reference)
@@ -84,7 +73,7 @@ class Plane:
 
     @property
     def residual_variance(self) -> float:
-        """Variance of the pixels about the plane (`float`)."""
+        """Variance of the pixels about the plane."""
         explained = self.slope_x**2 * (self.width**2 - 1) + self.slope_y**2 * (self.height**2 - 1)
         return max(self.variance - explained / 12, 0.0)
 
@@ -92,24 +81,7 @@ class Plane:
 def level_group(
     lattice: Lattice, distribution: Distribution, extremes: Extremes, plane: Plane
 ) -> dict[str, float]:
-    """Describe the distribution of the pixels.
-
-    Parameters
-    ----------
-    lattice : `Lattice`
-        A sample of the pixels.
-    distribution : `Distribution`
-        Their distribution.
-    extremes : `Extremes`
-        Their range.
-    plane : `Plane`
-        Their best plane.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        The metrics, by name within their group.
-    """
+    """Describe the distribution of the pixels."""
     minimum, maximum = extremes
     quantiles = distribution.quantiles([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
     mean, p01, p05, p25, median, p75, p95, p99 = np.clip([plane.mean, *quantiles], minimum, maximum).tolist()
@@ -134,18 +106,7 @@ def level_group(
 def shape_group(plane: Plane, roughness: float) -> dict[str, float]:
     """Describe the large-scale shape, by the best plane, and the roughness.
 
-    Parameters
-    ----------
-    plane : `Plane`
-        The best plane through the pixels.
-    roughness : `float`
-        Roughness of the bins.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        The metrics, by name within their group. Gradients are per 1000
-        pixels, the angle is in degrees from x towards y.
+    Gradients are per 1000 pixels, the angle is in degrees from x towards y.
     """
     amplitude = abs(plane.slope_x) * (plane.width - 1) + abs(plane.slope_y) * (plane.height - 1)
     return {
@@ -161,23 +122,10 @@ def shape_group(plane: Plane, roughness: float) -> dict[str, float]:
 def edges_group(
     lattice: Lattice, width: int, extremes: Extremes, inside: Extremes | None
 ) -> dict[str, float]:
-    """Compare edges and corners with the interior.
+    """Compare edges and corners with the interior, if there is one.
 
-    Parameters
-    ----------
-    lattice : `Lattice`
-        A sample of the pixels, cut along the ring.
-    width : `int`
-        Width of the ring, in pixels.
-    extremes, inside : `Extremes`
-        Range of all pixels and of those between the outermost bin centres, if
-        there are any.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        The metrics, by name within their group; those without an interior
-        are left out.
+    The lattice is cut along a ring of ``width`` pixels; ``inside`` is the range
+    of the pixels between the outermost bin centres, if there are any.
     """
     metrics = {}
     _, _, nx, ny = lattice.model.bbox
@@ -202,19 +150,8 @@ def edges_group(
 def blocks_group(lattice: Lattice, plane: Plane, config: StatisticsConfig) -> dict[str, float]:
     """Look for steps between the halves and between segments.
 
-    Parameters
-    ----------
-    lattice : `Lattice`
-        A sample of the pixels, cut along mid-lines, strips and segments.
-    plane : `Plane`
-        The best plane, which is no step.
-    config : `StatisticsConfig`
-        Widths and segments.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        The metrics, by name within their group.
+    The lattice is cut along mid-lines, strips and segments. The best plane is
+    no step.
     """
     _, _, width, height = lattice.model.bbox
     metrics = {}
@@ -241,20 +178,7 @@ def blocks_group(lattice: Lattice, plane: Plane, config: StatisticsConfig) -> di
 
 
 def segment_edges(size: int, n: int) -> list[int]:
-    """Divide pixels among equal segments.
-
-    Parameters
-    ----------
-    size : `int`
-        Number of pixels.
-    n : `int`
-        Number of segments.
-
-    Returns
-    -------
-    edges : `list` [`int`]
-        First pixel of each segment and the end.
-    """
+    """Return the first pixel of each of n equal segments, and the end."""
     return [i * size // n for i in range(n + 1)]
 
 

@@ -51,13 +51,13 @@ class Axis:
 
     Attributes
     ----------
-    edges : `numpy.ndarray`
+    edges
         First pixel of each interval, and the end, ``int64``, shape (n + 1,).
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, ascending, ``float64``, shape (n, m). An interval of fewer
         than m pixels has them all; its last one then follows again, with no
         weight.
-    weights : `numpy.ndarray`
+    weights
         How many pixels each stands for, ``float64``, shape (n, m).
     """
 
@@ -67,38 +67,16 @@ class Axis:
 
     @classmethod
     def whole(cls, size: int) -> Self:
-        """Take all pixels.
-
-        Parameters
-        ----------
-        size : `int`
-            Number of pixels.
-
-        Returns
-        -------
-        axis : `Axis`
-            The axis, each pixel an interval.
-        """
+        """Take all pixels, each as an interval."""
         pixels = np.arange(size, dtype=np.float64)[:, np.newaxis]
         return cls(np.arange(size + 1), pixels, np.ones((size, 1)))
 
     @classmethod
     def cut(cls, first: int, stop: int, at: Sequence[float] | np.ndarray, least: int) -> Self:
-        """Take some pixels of each interval.
+        """Take some pixels of each interval of the pixels from first to stop.
 
-        Parameters
-        ----------
-        first, stop : `int`
-            First pixel and the one after the last.
-        at : `~collections.abc.Sequence` [`float`]
-            Where intervals end; a pixel on a cut comes after it.
-        least : `int`
-            Into how many parts the axis is cut at least.
-
-        Returns
-        -------
-        axis : `Axis`
-            The axis.
+        Intervals end ``at`` cuts, a pixel on a cut coming after it; there are
+        ``least`` of them at least.
         """
         cuts = np.ceil(np.asarray(at, dtype=np.float64))
         cuts = cuts[(cuts > first) & (cuts < stop)].astype(np.int64)
@@ -118,20 +96,10 @@ class Axis:
     def shares(self, values: np.ndarray, together: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tell what values the pixels have that those taken stand for.
 
-        Parameters
-        ----------
-        values : `numpy.ndarray`
-            Values at the pixels that are taken, shape (n m, k).
-        together : `bool`
-            Whether every other pixel is taken together with the next.
-
-        Returns
-        -------
-        middles, changes : `numpy.ndarray`
-            The value in the middle of what each stands for, and half the
-            change across, shape (n m, k) or (n m / 2, k).
-        number : `numpy.ndarray`
-            The number of pixels.
+        Of values at the pixels that are taken, shape (n m, k), it returns the value
+        in the middle of what each stands for, half the change across, and the
+        number of pixels. If ``together``, every other pixel is taken together with
+        the next: there are n m / 2.
         """
         pixels, weights = (part.reshape(-1, 2) for part in (self.pixels, self.weights))
         starts = (self.edges[:-1, np.newaxis] - 0.5 + np.cumsum(self.weights, axis=1) - self.weights).reshape(
@@ -155,18 +123,7 @@ class Axis:
         return middles, changes, weights.ravel()
 
     def slice(self, first: int, stop: int) -> slice:
-        """Return where among the pixels that are taken a range lies.
-
-        Parameters
-        ----------
-        first, stop : `int`
-            The range, from and to pixels that the axis is cut at.
-
-        Returns
-        -------
-        within : `slice`
-            Indices of the flattened pixels.
-        """
+        """Return where among the pixels that are taken a range lies that is cut out."""
         return slice(*np.searchsorted(self.pixels.ravel(), [first, stop]).tolist())
 
 
@@ -185,16 +142,16 @@ def quadrature(k: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    k : `int`
+    k
         Pixels in the interval.
-    m : `int`
+    m
         How many to choose: 2, 4 or 6.
 
     Returns
     -------
-    offsets : `numpy.ndarray`
+    offsets
         The pixels, counted from the first, ascending, shape (m,).
-    weights : `numpy.ndarray`
+    weights
         Their weights, shape (m,), which sum polynomials of a degree less than
         m over all k exactly.
 
@@ -249,14 +206,14 @@ class Lattice:
 
     Attributes
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model
         The background.
-    y, x : `Axis`
+    y, x
         The rows and the columns, local.
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, as ``BackgroundModel.render`` makes them, shape (rows,
         columns).
-    values : `numpy.ndarray`
+    values
         What they are before they are rounded, ``float64``.
     """
 
@@ -268,20 +225,9 @@ class Lattice:
 
     @classmethod
     def of(cls, model: BackgroundModel, cuts_y: Sequence[int], cuts_x: Sequence[int]) -> Self:
-        """Take a sample of a background's pixels.
+        """Take a sample of a background's pixels; all, where there are up to 2^18.
 
-        Parameters
-        ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
-            The background.
-        cuts_y, cuts_x : `~collections.abc.Sequence` [`int`]
-            Rows and columns at which something that is measured begins or
-            ends.
-
-        Returns
-        -------
-        lattice : `Lattice`
-            The sample; all pixels where there are up to 2^18.
+        Axes are cut where something that is measured begins or ends.
         """
         height, width = model.bbox.height, model.bbox.width
         if height * width <= _MAX_EXACT_PIXELS:
@@ -292,25 +238,12 @@ class Lattice:
 
     @classmethod
     def at(cls, model: BackgroundModel, y: Axis, x: Axis) -> Self:
-        """Take pixels.
-
-        Parameters
-        ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
-            The background.
-        y, x : `Axis`
-            Rows and columns, local.
-
-        Returns
-        -------
-        lattice : `Lattice`
-            The sample.
-        """
+        """Take the pixels at some rows and columns."""
         return cls(model, y, x, *model.sample(y.pixels.ravel(), x.pixels.ravel()))
 
     @property
     def is_exact(self) -> bool:
-        """Whether all pixels are taken (`bool`)."""
+        """Whether all pixels are taken."""
         return self.pixels.size == self.model.bbox.area
 
     @cached_property
@@ -322,9 +255,7 @@ class Lattice:
 
     @cached_property
     def reference(self) -> float:
-        """A value among those of the pixels, about which sums are taken
-        (`float`).
-        """
+        """A value among those of the pixels, about which sums are taken."""
         return float(self.pixels[self.pixels.shape[0] // 2, self.pixels.shape[1] // 2])
 
     @cached_property
@@ -337,7 +268,7 @@ class Lattice:
     @property
     def pairs(self) -> bool:
         """Whether four pixels of the sample are taken together for the
-        distribution (`bool`): in large images.
+        distribution: in large images.
         """
         return self.model.bbox.area > _LARGE
 
@@ -384,18 +315,9 @@ class Lattice:
         return np.asarray(np.einsum("nka->nk", rows.reshape(ny, nx, -1)))
 
     def block_means(self, y: Sequence[int], x: Sequence[int]) -> np.ndarray:
-        """Average over blocks of pixels.
+        """Average over blocks of pixels, less the reference.
 
-        Parameters
-        ----------
-        y, x : `~collections.abc.Sequence` [`int`]
-            First row and column of each block, and the ends; the axes are cut
-            there.
-
-        Returns
-        -------
-        means : `numpy.ndarray`
-            Means less the reference, shape (blocks in y, blocks in x).
+        The axes are cut at the first row and column of each block, and the ends.
         """
         rows, columns = (
             np.searchsorted(axis.pixels.ravel(), edges) for axis, edges in ((self.y, y), (self.x, x))

@@ -14,22 +14,8 @@ _MAX_LOOKED_AT = 1 << 20
 
 
 def negative_fraction(lattice: Lattice, distribution: Distribution) -> float:
-    """Tell how many pixels are negative.
+    """Tell which fraction of all pixels is negative.
 
-    Parameters
-    ----------
-    lattice : `Lattice`
-        A sample of the pixels.
-    distribution : `Distribution`
-        Their distribution.
-
-    Returns
-    -------
-    fraction : `float`
-        The fraction of all pixels.
-
-    Notes
-    -----
     Zero is a value that bins and whole regions have where nothing was to be
     subtracted. In images that are not large, the pixels of cells with both
     signs are counted.

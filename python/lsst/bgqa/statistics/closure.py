@@ -41,7 +41,7 @@ class ClosureClass(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """What to call it in a figure or a table (`str`)."""
+        """What to call it in a figure or a table."""
         return _LABELS[self]
 
 
@@ -63,19 +63,22 @@ class ClosureMap:
 
     Attributes
     ----------
-    classes : `numpy.ndarray`
+    classes
         The most worrying `ClosureClass` of each cell, ``uint8``, shape (ny,
         nx).
-    residual : `numpy.ndarray`
+    typical
+        The most common class of each cell, of the same type and shape.
+    residual
         The residual of largest size in each cell, ``float32``, shape (ny,
         nx), in the pixels' unit; NaN in a cell where nothing was compared.
-    bbox : `Box`
+    bbox
         The pixels covered.
-    step : `int`
+    step
         Pixels a side of a cell.
     """
 
     classes: np.ndarray
+    typical: np.ndarray
     residual: np.ndarray
     bbox: Box
     step: int
@@ -87,23 +90,23 @@ class ClosureResult:
 
     Attributes
     ----------
-    counts : `~collections.abc.Mapping` [`ClosureClass`, `int`]
+    counts
         Pixels in each class; they sum to the pixels of the patch.
-    identical_summed : `int`
+    identical_summed
         Pixels that equal the coadd minus the summed layers, in ``float32``.
-    identical_sequential : `int`
+    identical_sequential
         Pixels that equal the coadd minus one layer after the other, each
         result rounded to ``float32``. Many pixels pass both tests.
-    max_abs_residual, rms_residual : `float`
+    max_abs_residual, rms_residual
         Of coadd - subtracted coadd - background, evaluated in ``float64``
         from the ``float32`` values of the three, over the pixels where all
         have one, in their unit; NaN if there are none.
-    max_ulp : `float`
+    max_ulp
         Largest residual in units of the last place of the largest of the
         three; NaN if there are none.
-    edge_width : `tuple` [`int`, `int`]
+    edge_width
         Rows and columns at each side that count as the edge.
-    map : `ClosureMap` or `None`
+    map
         The closure at the resolution of a figure, if it was asked for.
     """
 
@@ -118,22 +121,22 @@ class ClosureResult:
 
     @property
     def pixel_count(self) -> int:
-        """Pixels of the patch (`int`)."""
+        """Pixels of the patch."""
         return sum(self.counts.values())
 
     @property
     def compared_count(self) -> int:
-        """Pixels with a value in both coadds (`int`)."""
+        """Pixels with a value in both coadds."""
         return self.pixel_count - self.counts[ClosureClass.NO_DATA] - self.counts[ClosureClass.NAN_MISMATCH]
 
     @property
     def unexplained_count(self) -> int:
-        """Pixels compared whose value nothing explains (`int`)."""
+        """Pixels compared whose value nothing explains."""
         return self.counts[ClosureClass.UNEXPLAINED_EDGE] + self.counts[ClosureClass.UNEXPLAINED_INTERIOR]
 
     @property
     def is_consistent(self) -> bool:
-        """Whether every pixel is explained (`bool`). Nothing explains a value
+        """Whether every pixel is explained. Nothing explains a value
         that only one of the coadds has.
         """
         return not self.unexplained_count and not self.counts[ClosureClass.NAN_MISMATCH]
@@ -143,7 +146,7 @@ class ClosureResult:
 
         Returns
         -------
-        metrics : `dict` [`str`, `float`]
+        metrics
             Value by name within the group, in catalogue order; without those
             that no pixel defines.
         """
@@ -187,25 +190,25 @@ def compare_coadds(
 
     Parameters
     ----------
-    before, after : `numpy.ndarray`
+    before, after
         The coadd (``deepCoadd``) and what it became when the background was
         subtracted (``deepCoadd_calexp``), ``float32``, shape (height,
         width).
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background that is said to have been subtracted, in their unit.
-    bbox : `Box`, optional
+    bbox
         The pixels that the images cover, by default all of the model's.
-    before_steps, after_steps : `QuantizationSteps`, optional
+    before_steps, after_steps
         The quantisation of an image that was compressed lossily.
-    edge_fraction : `float`, optional
+    edge_fraction
         The part of width and height that counts as the edge on either side;
         at least a pixel.
-    map_size : `int`, optional
+    map_size
         Make a map of at most so many cells a side; 0 makes none.
 
     Returns
     -------
-    result : `ClosureResult`
+    result
         Classes and metrics.
 
     Raises
@@ -248,15 +251,15 @@ class _Comparison:
 
     Parameters
     ----------
-    shape : `tuple` [`int`, `int`]
+    shape
         Rows and columns of the images.
-    steps : `tuple` [`QuantizationSteps` or `None`, ...]
+    steps
         The quantisation of each image.
-    edge : `tuple` [`int`, `int`]
+    edge
         Rows and columns at each side that count as the edge.
-    step : `int`
+    step
         Pixels a side of a cell of the map; 0 keeps no map.
-    evaluation_bound : `float`
+    evaluation_bound
         What the background may be off, beyond the rounding of pixels.
     """
 
@@ -283,6 +286,7 @@ class _Comparison:
         self.squares: list[float] = []
         cells = (-(-shape[0] // step), -(-shape[1] // step)) if step else (0, 0)
         self.map_classes = np.zeros(cells, dtype=np.uint8)
+        self.map_typical = np.zeros(cells, dtype=np.uint8)
         self.map_residual = np.full(cells, np.nan, dtype=np.float32)
 
     def add(self, start: int, before: np.ndarray, after: np.ndarray, layers: list[np.ndarray]) -> None:
@@ -348,6 +352,11 @@ class _Comparison:
         y, x = (np.arange(0, size, self.step) for size in classes.shape)
         cells = slice(start // self.step, start // self.step + len(y))
         self.map_classes[cells] = np.maximum.reduceat(np.maximum.reduceat(classes, y, axis=0), x, axis=1)
+        counts = [
+            np.add.reduceat(np.add.reduceat(classes == kind, y, axis=0, dtype=np.int64), x, axis=1)
+            for kind in ClosureClass
+        ]
+        self.map_typical[cells] = np.argmax(counts, axis=0)
         high = np.fmax.reduceat(np.fmax.reduceat(residual, y, axis=0), x, axis=1)
         low = np.fmin.reduceat(np.fmin.reduceat(residual, y, axis=0), x, axis=1)
         self.map_residual[cells] = np.where(high > -low, high, low)
@@ -362,7 +371,11 @@ class _Comparison:
             rms_residual=math.sqrt(math.fsum(self.squares) / self.residuals) if self.residuals else math.nan,
             max_ulp=self.max_ulp if self.residuals else math.nan,
             edge_width=self.edge,
-            map=ClosureMap(self.map_classes, self.map_residual, bbox, self.step) if self.step else None,
+            map=(
+                ClosureMap(self.map_classes, self.map_typical, self.map_residual, bbox, self.step)
+                if self.step
+                else None
+            ),
         )
 
 
@@ -372,12 +385,12 @@ def _evaluation_bound(model: BackgroundModel) -> float:
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background.
 
     Returns
     -------
-    bound : `float`
+    bound
         In the background's unit.
 
     Notes
@@ -399,14 +412,14 @@ def _rounding_bound(before: np.ndarray, after: np.ndarray, layers: list[np.ndarr
 
     Parameters
     ----------
-    before, after : `numpy.ndarray`
+    before, after
         Pixels of the two coadds, ``float32``, of one shape.
-    layers : `list` [`numpy.ndarray`]
+    layers
         The same pixels of each layer, ``float32``.
 
     Returns
     -------
-    bound : `numpy.ndarray`
+    bound
         ``float64``, of that shape, in the pixels' unit.
 
     Notes

@@ -16,12 +16,12 @@ def comparison_statistics(difference: BackgroundModel) -> dict[str, float]:
 
     Parameters
     ----------
-    difference : `~lsst.bgqa.BackgroundModel`
+    difference
         The second model less the first.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         The metrics of the catalogue's comparison group by name within it;
         empty if there is no finite pixel.
 

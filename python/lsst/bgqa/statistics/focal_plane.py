@@ -26,13 +26,13 @@ class Trend:
 
     Attributes
     ----------
-    constant : `float`
+    constant
         Level at the centre of the field.
-    slope_x, slope_y : `float`
+    slope_x, slope_y
         Slopes to the east and to the north, per degree.
-    radial : `float`
+    radial
         Change from the centre to ``radius`` beside the slopes.
-    radius : `float`
+    radius
         Distance from the centre of the farthest position, degrees.
     """
 
@@ -47,12 +47,12 @@ class Trend:
 
         Parameters
         ----------
-        x, y : `numpy.ndarray`
+        x, y
             Positions in degrees.
 
         Returns
         -------
-        levels : `numpy.ndarray`
+        levels
             Levels, ``float64``, of the same shape.
         """
         return self.plane(x, y) + self.radial * (x**2 + y**2) / self.radius**2
@@ -62,12 +62,12 @@ class Trend:
 
         Parameters
         ----------
-        x, y : `numpy.ndarray`
+        x, y
             Positions in degrees.
 
         Returns
         -------
-        levels : `numpy.ndarray`
+        levels
             Levels, ``float64``, of the same shape.
         """
         return self.constant + self.slope_x * x + self.slope_y * y
@@ -77,12 +77,12 @@ class Trend:
 
         Parameters
         ----------
-        x, y : `float`
+        x, y
             The position in degrees.
 
         Returns
         -------
-        gradient : `numpy.ndarray`
+        gradient
             Slopes to the east and to the north, per degree, shape (2,).
         """
         bend = 2 * self.radial / self.radius**2
@@ -94,15 +94,15 @@ def tangent_plane(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    vectors : `numpy.ndarray`
+    vectors
         Unit vectors, shape (..., 3).
-    center : `numpy.ndarray`
+    center
         Unit vector of the point, shape (3,). At a pole, where no direction
         is east, it is that at right ascension zero.
 
     Returns
     -------
-    positions : `numpy.ndarray`
+    positions
         Degrees to the east and to the north, ``float64``, shape (..., 2).
     """
     size = math.hypot(center[0], center[1])
@@ -117,12 +117,12 @@ def robust_scale(values: np.ndarray) -> float:
 
     Parameters
     ----------
-    values : `numpy.ndarray`
+    values
         The values; at least one.
 
     Returns
     -------
-    sigma : `float`
+    sigma
         1.4826 times the median distance from the median: the standard
         deviation of a normal distribution.
     """
@@ -134,17 +134,17 @@ def z_scores(residuals: np.ndarray, level: float, terms: int = 0) -> np.ndarray:
 
     Parameters
     ----------
-    residuals : `numpy.ndarray`
+    residuals
         The residuals, about zero.
-    level : `float`
+    level
         Size of what they are residuals of. A scatter below a ten-thousandth
         of it is taken to be that: who is less off does not stand out.
-    terms : `int`, optional
+    terms
         Number of coefficients that were fitted.
 
     Returns
     -------
-    z : `numpy.ndarray`
+    z
         The residuals over 1.4826 (1 + 5 / (n - terms)) times their median
         size; the second factor is Rousseeuw and Leroy's for few of them.
         Zero where there are no more residuals than coefficients.
@@ -162,12 +162,12 @@ def trend_terms(n: int) -> int:
 
     Parameters
     ----------
-    n : `int`
+    n
         Number of levels.
 
     Returns
     -------
-    terms : `int`
+    terms
         4 (plane and radial term), 3 (plane) or 1 (constant).
     """
     return 4 if n >= 7 else 3 if n >= 5 else 1
@@ -178,14 +178,14 @@ def fit_trend(x: np.ndarray, y: np.ndarray, levels: np.ndarray) -> Trend:
 
     Parameters
     ----------
-    x, y : `numpy.ndarray`
+    x, y
         Positions in degrees, shape (n,), n >= 1.
-    levels : `numpy.ndarray`
+    levels
         Levels there, shape (n,), finite.
 
     Returns
     -------
-    trend : `Trend`
+    trend
         Plane and radial term from seven levels on, a plane from five on, the
         median for fewer.
 

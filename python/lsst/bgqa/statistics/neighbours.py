@@ -59,9 +59,9 @@ class Pair(NamedTuple):
 
     Attributes
     ----------
-    first, second : `int`
+    first, second
         The detectors, the lesser number first.
-    first_side, second_side : `int`
+    first_side, second_side
         Sides of the regions; side i runs from vertex i to the next.
     """
 
@@ -76,15 +76,15 @@ class Step(NamedTuple):
 
     Attributes
     ----------
-    first, second : `int`
+    first, second
         The detectors, the lesser number first.
-    first_edge, second_edge : `str`
+    first_edge, second_edge
         Which edges of their pixel grids face each other: ``"bottom"``,
         ``"top"``, ``"left"`` or ``"right"``.
-    value : `float`
+    value
         Median, along what the edges share, of the second's level minus the
         first's, less what the visit's gradient does across the gap.
-    rms : `float`
+    rms
         Root mean square of that difference about its median.
     """
 
@@ -102,9 +102,9 @@ class EdgeProfiles:
 
     Attributes
     ----------
-    width, height : `int`
+    width, height
         Size of the box in pixels.
-    levels : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+    levels
         Levels in the outermost pixels of each edge, ``float64``, shape (m,),
         evenly from the first to the last pixel in x (bottom, top) or y.
     """
@@ -118,14 +118,14 @@ class EdgeProfiles:
 
         Parameters
         ----------
-        edge : `str`
+        edge
             The edge.
-        fractions : `numpy.ndarray`
+        fractions
             Positions in x or y, from 0 to 1 over the box.
 
         Returns
         -------
-        levels : `numpy.ndarray`
+        levels
             Levels there, ``float64``.
         """
         levels = self.levels[edge]
@@ -138,7 +138,7 @@ class Outline:
 
     Attributes
     ----------
-    vertices : `numpy.ndarray`
+    vertices
         Vertices in degrees east and north, ``float64``, shape (4, 2),
         counterclockwise as seen from outside the sphere.
     """
@@ -174,12 +174,12 @@ class Outline:
 
         Parameters
         ----------
-        width, height : `int`
+        width, height
             Size of the detector in pixels.
 
         Returns
         -------
-        fits : `bool`
+        fits
             `False` if the sides' lengths say otherwise.
         """
         lengths = self.lengths
@@ -195,12 +195,12 @@ def edge_profiles(model: BackgroundModel) -> EdgeProfiles | None:
 
     Parameters
     ----------
-    model : `~lsst.bgqa.background.BackgroundModel`
+    model
         The background.
 
     Returns
     -------
-    profiles : `EdgeProfiles` or `None`
+    profiles
         The levels; `None` if they are not finite.
 
     Raises
@@ -224,12 +224,12 @@ def find_pairs(outlines: Mapping[int, Outline]) -> list[Pair]:
 
     Parameters
     ----------
-    outlines : `~collections.abc.Mapping` [`int`, `Outline`]
+    outlines
         The detectors' regions.
 
     Returns
     -------
-    pairs : `list` [`Pair`]
+    pairs
         Each pair once, in the order of the detectors' numbers. Detectors that
         share a corner alone are no pair.
     """
@@ -284,14 +284,14 @@ def region_padding(outlines: Mapping[int, Outline], pairs: Sequence[Pair]) -> fl
 
     Parameters
     ----------
-    outlines : `~collections.abc.Mapping` [`int`, `Outline`]
+    outlines
         The detectors' regions.
-    pairs : `~collections.abc.Sequence` [`Pair`]
+    pairs
         The pairs of neighbours.
 
     Returns
     -------
-    padding : `float`
+    padding
         Degrees on each side. Detectors do not overlap: where regions of
         neighbours do, half of the median overlap belongs to each. The gap
         between the detectors makes the estimate that much too small.
@@ -310,23 +310,23 @@ def measure_steps(
 
     Parameters
     ----------
-    outlines : `~collections.abc.Mapping` [`int`, `Outline`]
+    outlines
         The detectors' regions.
-    profiles : `~collections.abc.Mapping` [`int`, `EdgeProfiles`]
+    profiles
         Levels along the detectors' edges; detectors without are left out.
-    gradients : `~collections.abc.Mapping` [`int`, `numpy.ndarray`]
+    gradients
         Slopes of the visit's smooth trend at the detectors, per degree to the
         east and to the north, shape (2,); zero where there is none.
-    mirrored : `bool`, optional
+    mirrored
         Whether pixel rows run counterclockwise about the detectors as seen
         from outside the sphere, as where x is to the east if y is to the
         north. By default `is_mirrored` decides.
 
     Returns
     -------
-    steps : `list` [`Step`]
+    steps
         The steps, in the order of the detectors' numbers.
-    mirrored : `bool`
+    mirrored
         What was given, or found.
     """
     usable = {
@@ -356,16 +356,16 @@ def is_mirrored(
 
     Parameters
     ----------
-    outlines : `~collections.abc.Mapping` [`int`, `Outline`]
+    outlines
         The detectors' regions.
-    profiles : `~collections.abc.Mapping` [`int`, `EdgeProfiles`]
+    profiles
         Levels along their edges.
-    gradients : `~collections.abc.Mapping` [`int`, `numpy.ndarray`]
+    gradients
         See `measure_steps`.
 
     Returns
     -------
-    mirrored : `bool`
+    mirrored
         Whether the backgrounds rise in x where the visit's trend rises along
         the first side, on the whole. Right minus left edge is compared with
         the trend's change, each detector counting no more than three times

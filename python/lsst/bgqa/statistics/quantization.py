@@ -21,10 +21,10 @@ class QuantizationSteps:
 
     Attributes
     ----------
-    steps : `numpy.ndarray`
+    steps
         Step of each tile, in the pixels' unit, ``float64``, shape (tiles in
         y, tiles in x); 0 for a tile that was stored without loss.
-    tile_shape : `tuple` [`int`, `int`]
+    tile_shape
         Rows and columns of a tile.
     """
 
@@ -33,7 +33,7 @@ class QuantizationSteps:
 
     @property
     def largest(self) -> float:
-        """The largest step of all tiles, in the pixels' unit (`float`)."""
+        """The largest step of all tiles, in the pixels' unit."""
         return float(self.steps.max(initial=0.0))
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -41,12 +41,12 @@ class QuantizationSteps:
 
         Parameters
         ----------
-        rows, columns : `numpy.ndarray`
+        rows, columns
             Indices into the image, integers of one shape.
 
         Returns
         -------
-        steps : `numpy.ndarray`
+        steps
             ``float64``, of that shape.
         """
         return self.steps[rows // self.tile_shape[0], columns // self.tile_shape[1]]
@@ -62,15 +62,15 @@ def read_quantization(uri: ResourcePathExpression, extension: str = "IMAGE") -> 
 
     Parameters
     ----------
-    uri : `~lsst.resources.ResourcePathExpression`
+    uri
         The file: a path or any URI that `lsst.resources` reads.
-    extension : `str`, optional
+    extension
         Name of the image's HDU. A file that has none of this name is taken
         to hold its image in the first HDU with pixels.
 
     Returns
     -------
-    steps : `QuantizationSteps` or `None`
+    steps
         The steps, or `None` if the pixels are stored without loss.
 
     Raises

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-__all__ = ("PatchSamples", "Seam", "TractMosaic", "seam_metrics")
+__all__ = ("PatchSamples", "Seam", "TractMosaic", "seam_deviations", "seam_metrics")
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,17 +15,21 @@ import numpy as np
 
 from ..background import BackgroundModel, Box
 
+_SIGMA_PER_MAD = 1.482602218505602
+_MIN_SEAMS = 8
+_MIN_PATCH_SEAMS = 3
+
 
 class Seam(NamedTuple):
     """How two patches differ where they overlap.
 
     Attributes
     ----------
-    first, second : `int`
+    first, second
         The patches, the lesser number first.
-    points : `int`
+    points
         Points at which both have a value.
-    mean, rms, max : `float`
+    mean, rms, max
         Mean, root mean square and largest size of the second's minus the
         first's value.
     """
@@ -43,11 +48,11 @@ class PatchSamples:
 
     Attributes
     ----------
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The patch's pixels, in the tract's coordinates.
-    column, row : `int`
+    column, row
         Number of the first point in x and y, in the tract.
-    values : `numpy.ndarray`
+    values
         Values, ``float32``, shape (ny, nx).
     """
 
@@ -62,15 +67,15 @@ class PatchSamples:
 
         Parameters
         ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             The background, in the tract's pixel coordinates.
-        step : `int`
+        step
             Distance of the points in pixels; they are where a coordinate is a
             multiple of it.
 
         Returns
         -------
-        samples : `PatchSamples`
+        samples
             The values.
 
         Raises
@@ -90,12 +95,12 @@ class PatchSamples:
 
         Parameters
         ----------
-        other : `PatchSamples`
+        other
             The other patch.
 
         Returns
         -------
-        values : `numpy.ndarray` or `None`
+        values
             The values; `None` if there are none.
         """
         (ny, nx), (other_ny, other_nx) = self.values.shape, other.values.shape
@@ -112,7 +117,7 @@ class TractMosaic:
 
     Parameters
     ----------
-    step : `int`, optional
+    step
         Distance in pixels of the points that are compared.
     """
 
@@ -125,9 +130,9 @@ class TractMosaic:
 
         Parameters
         ----------
-        patch : `int`
+        patch
             The patch.
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             Its background.
 
         Raises
@@ -142,7 +147,7 @@ class TractMosaic:
 
         Returns
         -------
-        seams : `list` [`Seam`]
+        seams
             A seam for each pair that has points in common at which both have
             a value, in the order of the patches' numbers.
         """
@@ -174,15 +179,15 @@ class TractMosaic:
 
         Parameters
         ----------
-        max_cells : `int`, optional
+        max_cells
             Most cells a side.
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             Mean of the patches that cover a cell, ``float32``, shape (ny,
             nx); NaN where none does.
-        bbox : `~lsst.bgqa.background.Box`
+        bbox
             Pixels that the cells cover, in the tract's coordinates.
 
         Raises
@@ -215,17 +220,51 @@ class TractMosaic:
         return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), bbox
 
 
+def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[float, float]]:
+    """Tell which patches are above or below those that they overlap.
+
+    Parameters
+    ----------
+    seams : `~collections.abc.Iterable` [`Seam`]
+        The seams of a tract, eight at least.
+    floor : `float`
+        Least standard deviation.
+
+    Returns
+    -------
+    deviations : `dict` [`int`, `tuple` [`float`, `float`]]
+        By patch that has three seams or more: the median of its differences
+        from the others, which one deviating neighbour does not move, and that
+        over the robust standard deviation of the tract's seams.
+    """
+    differences: dict[int, list[float]] = defaultdict(list)
+    seams = list(seams)
+    for seam in seams:
+        differences[seam.first].append(-seam.mean)
+        differences[seam.second].append(seam.mean)
+    if len(seams) < _MIN_SEAMS:
+        return {}
+    scale = max(_SIGMA_PER_MAD * float(np.median([abs(seam.mean) for seam in seams])), floor)
+    if not scale > 0:
+        return {}
+    return {
+        patch: (float(np.median(values)), float(np.median(values)) / scale)
+        for patch, values in differences.items()
+        if len(values) >= _MIN_PATCH_SEAMS
+    }
+
+
 def seam_metrics(seams: Iterable[Seam]) -> dict[str, float]:
     """Sum up the seams of a tract.
 
     Parameters
     ----------
-    seams : `~collections.abc.Iterable` [`Seam`]
+    seams
         The seams.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         Metrics of the tract group by full name: every point of an overlap
         counts once for each pair. Without a seam there are none.
     """

@@ -34,11 +34,11 @@ class StackGrid:
 
     Attributes
     ----------
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that they cover.
-    x, y : `numpy.ndarray`
+    x, y
         Centres of the cells, local, ``float64``, shapes (nx,) and (ny,).
-    cell_size : `int` or `None`
+    cell_size
         Side of a cell in pixels; `None` if the cells are bins.
     """
 
@@ -53,16 +53,16 @@ class StackGrid:
 
         Parameters
         ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             The background.
-        cell_size : `int`, optional
+        cell_size
             Side of a cell in pixels; by default the cells are the bins of
             the layer that has the most, or 128 pixels a side for a
             polynomial that keeps no bins, as fields of ``lsst.images`` are.
 
         Returns
         -------
-        grid : `StackGrid`
+        grid
             The cells. The last row and column of cells of a given size may
             be of fewer pixels.
         """
@@ -85,12 +85,12 @@ class StackGrid:
 
         Parameters
         ----------
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             The background.
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             ``float64``, shape (ny, nx), in the background's unit.
 
         Raises
@@ -113,7 +113,7 @@ class Streaming:
 
     Parameters
     ----------
-    shape : `tuple` [`int`, ...]
+    shape
         Shape of the arrays.
 
     Notes
@@ -135,7 +135,7 @@ class Streaming:
 
         Parameters
         ----------
-        values : `numpy.ndarray`
+        values
             The array; NaN where it has no value.
         """
         good = np.isfinite(values)
@@ -148,25 +148,25 @@ class Streaming:
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean of the values; NaN where there is none (`numpy.ndarray`)."""
+        """Mean of the values; NaN where there is none."""
         return np.where(self.count > 0, self._mean, np.nan)
 
     @property
     def std(self) -> np.ndarray:
         """Standard deviation, of a sample (n - 1); NaN where there are fewer
-        than two values (`numpy.ndarray`).
+        than two values.
         """
         variance = self._squares / np.maximum(self.count - 1, 1)
         return np.where(self.count > 1, np.sqrt(variance), np.nan)
 
     @property
     def min(self) -> np.ndarray:
-        """Least value; NaN where there is none (`numpy.ndarray`)."""
+        """Least value; NaN where there is none."""
         return np.where(self.count > 0, self._min, np.nan)
 
     @property
     def max(self) -> np.ndarray:
-        """Greatest value; NaN where there is none (`numpy.ndarray`)."""
+        """Greatest value; NaN where there is none."""
         return np.where(self.count > 0, self._max, np.nan)
 
 
@@ -176,16 +176,16 @@ class StackResult:
 
     Attributes
     ----------
-    grid : `StackGrid`
+    grid
         The cells.
-    mean, std, min, max : `numpy.ndarray`
+    mean, std, min, max
         Statistics of each cell over the visits, ``float64``, shape (ny, nx),
         in the background's unit; NaN where they are not defined.
-    count : `numpy.ndarray`
+    count
         Number of values of each cell, ``int64``, shape (ny, nx).
-    level : `float`
+    level
         Mean of the stacked visits' medians.
-    clipped : `tuple` [`int`, ...]
+    clipped
         Visits that were clipped.
     """
 
@@ -203,7 +203,7 @@ class StackResult:
 
         Returns
         -------
-        metrics : `dict` [`str`, `float`]
+        metrics
             Metrics of the stack group by full name; undefined ones are left
             out.
         """
@@ -222,15 +222,15 @@ class BackgroundStack:
 
     Parameters
     ----------
-    scale : `bool`, optional
+    scale
         Whether each visit is divided by its own median, the results being
         multiplied by the mean of these.
-    clip_sigma : `float` or `None`, optional
+    clip_sigma
         How far from the pattern of the first visits a visit's may be, in
         robust standard deviations; `None` clips none.
-    clip_visits : `int`, optional
+    clip_visits
         How many visits define that pattern.
-    cell_size : `int`, optional
+    cell_size
         See `StackGrid.of`.
 
     Notes
@@ -272,9 +272,9 @@ class BackgroundStack:
 
         Parameters
         ----------
-        visit : `int`
+        visit
             The visit.
-        model : `~lsst.bgqa.background.BackgroundModel`
+        model
             Its background.
 
         Raises
@@ -302,7 +302,7 @@ class BackgroundStack:
 
         Returns
         -------
-        result : `StackResult` or `None`
+        result
             The stack; `None` if there is no visit in it.
         """
         self._release()

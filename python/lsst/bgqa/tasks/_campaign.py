@@ -9,6 +9,7 @@ __all__ = (
     "TABLE_GROUPS",
     "LeftOut",
     "NamedBackground",
+    "kind_of_detector",
     "load_each",
     "metric_names",
     "metric_table",
@@ -36,6 +37,12 @@ BACKGROUND_GROUPS = ("coverage", "level", "shape", "edges", "bumps", "blocks", "
 
 TABLE_GROUPS = (*BACKGROUND_GROUPS, "context")
 """Groups of the metrics that a background has among others (`tuple`)."""
+
+PATCH_LOW: dict[str, float | None] = {"coverage_dataFraction": None}
+PATCH_HIGH: dict[str, float | None] = {"coverage_rangeExcess": None, "significance_holeFraction": None}
+"""Limits that do not hold for patches (`dict` [`str`, `float`]): at the edge
+of a survey they have bins without data, and no use for the pixels there.
+"""
 
 NOT_IN_TABLES = ("coverage_inputVisitCount",)
 """Metrics of these groups that come from elsewhere (`tuple`)."""
@@ -151,6 +158,25 @@ def load_each(
             left_out.add(background, error)
             continue
         yield background, model
+
+
+def kind_of_detector(name: str, kinds: Mapping[str, str]) -> str:
+    """Return the kind of a detector.
+
+    Parameters
+    ----------
+    name : `str`
+        Its full name.
+    kinds : `~collections.abc.Mapping` [`str`, `str`]
+        Kinds by the beginnings of names; the longest that fits counts.
+
+    Returns
+    -------
+    kind : `str`
+        Empty if none fits.
+    """
+    fitting = [prefix for prefix in kinds if name.startswith(prefix)]
+    return kinds[max(fitting, key=len)] if fitting else ""
 
 
 def metric_names(

@@ -62,9 +62,19 @@ def data_id_title(ref: DatasetRef) -> str:
     Returns
     -------
     title : `str`
-        ``"tract 1, patch 3, band i"``.
+        ``"tract 1, patch 3, band i"``; on a second line the run, and of
+        a visit its filter and night.
     """
-    return ", ".join(f"{key} {value}" for key, value in ref.dataId.required.items())
+    data_id = ref.dataId
+    facts = []
+    if "visit" in data_id.dimensions and data_id.hasFull():
+        facts.append(f"filter {data_id['physical_filter']}")
+        if data_id.hasRecords() and (night := night_of(data_id)):
+            facts.append(f"night {night}")
+    if ref.run:
+        facts.append(ref.run)
+    title = ", ".join(f"{key} {value}" for key, value in data_id.required.items())
+    return f"{title}\n{', '.join(facts)}".rstrip()
 
 
 def night_of(data_id: DataCoordinate) -> int:

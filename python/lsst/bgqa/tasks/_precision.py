@@ -36,7 +36,7 @@ def read_residuals(handles: Iterable[DeferredDatasetHandle]) -> dict[int, dict[s
     residuals : `dict` [`int`, `dict` [`str`, `astropy.units.Quantity`]]
         Metrics by full name, by detector.
     """
-    residuals = {}
+    residuals: dict[int, dict[str, u.Quantity]] = {}
     for handle in handles:
         try:
             residuals[int(handle.dataId["detector"])] = quantities_of(handle.get())

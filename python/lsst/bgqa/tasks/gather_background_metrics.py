@@ -20,7 +20,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import astropy.units as u
 import numpy as np
@@ -39,17 +39,26 @@ from lsst.pipe.base import (
 )
 
 from ..background import BackgroundError
-from ..judge import History, Thresholds, judge_rows, level_deviations, soften_by_peers
+from ..judge import History, Thresholds, add_history, compare_detectors, compare_history, judge_rows
 from ..metrics import load_catalogue, quantities_of
 from ..statistics.focal_plane import tangent_plane
-from ._campaign import BACKGROUND_GROUPS, TABLE_GROUPS, metric_names, region_vertices
+from ._campaign import (
+    PATCH_HIGH,
+    PATCH_LOW,
+    TABLE_GROUPS,
+    kind_of_detector,
+    metric_names,
+    region_vertices,
+)
 from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
 from ._tables import read_tables
 
-_DEVIATION = "context_levelDeviation"
-_CHANGES = ("context_levelChange", "context_levelChangeSigma")
-_MIN_LEVELS = 4
+if TYPE_CHECKING:
+    import polars as pl
+
+# What is known of a background among others.
+_JUDGED = ("significance", "context")
 
 
 def _outputs(dimension: str) -> tuple[cT.Output, cT.Output, cT.Output]:
@@ -94,6 +103,16 @@ class GatherBackgroundMetricsConnections(
         multiple=True,
         deferLoad=True,
     )
+    tables = cT.Input(
+        doc="Tables that say what a detector is beside the others of its visit, where they are there.",
+        name="{backgroundName}_visit_table",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument", "visit"),
+        multiple=True,
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
+    )
     table, summary, worst = _outputs("instrument")
 
 
@@ -135,6 +154,16 @@ class GatherCoaddMetricsConnections(
         dimensions=("tract", "patch", "band"),
         multiple=True,
         deferLoad=True,
+    )
+    tables = cT.Input(
+        doc="Tables that say what a patch is beside the others of its tract, where they are there.",
+        name="{backgroundName}_tract_table",
+        storageClass="ArrowAstropy",
+        dimensions=("tract", "band"),
+        multiple=True,
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
     )
     table, summary, worst = _outputs("skymap")
 
@@ -190,6 +219,12 @@ class GatherBackgroundMetricsConfig(
         "judged so where its place on the sky is not known.",
         default={"level_median": 8.0},
         dictCheck=_are_metrics,
+    )
+    floor = Field[float](
+        "Least noise of an amplitude, as a fraction of the sky, where detectors are compared that were "
+        "measured each by itself.",
+        default=7e-5,
+        check=lambda value: value > 0,
     )
     level_floor = Field[float](
         "Least scatter of the detectors' levels, as a fraction of the sky.",
@@ -280,7 +315,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
         unreadable: dict[str, Exception] = {}
         identity = describe(outputRefs.table)
         try:
-            outputs = self.run(self._read(handles, unreadable), identity=identity)
+            tables = butlerQC.get(getattr(inputRefs, "tables", []))
+            outputs = self.run(self._read(handles, unreadable, tables), identity=identity)
         except NoWorkFound:
             if not unreadable:
                 raise
@@ -332,13 +368,17 @@ class GatherBackgroundMetricsTask(PipelineTask):
             for batch in batches:
                 spool.add(batch)
                 if self._place_keys:
-                    history.add(self._places(batch), batch.values[:, self._names.index(_DEVIATION)])
+                    add_history(history, self._names, batch.values, self._places(batch))
             for batch in spool:
                 if self._place_keys:
-                    deviations = batch.values[:, self._names.index(_DEVIATION)]
-                    found = history.changes(self._places(batch), deviations, self.config.history_floor)
-                    for name, column in zip(_CHANGES, found, strict=True):
-                        batch.values[:, self._names.index(name)] = column
+                    compare_history(
+                        history,
+                        self._names,
+                        batch.values,
+                        self._places(batch),
+                        self.config.history_floor,
+                        self.config.floor,
+                    )
                 judgement = judge_rows(self._names, batch.values, batch.kinds, thresholds)
                 writer.add(batch, judgement)
                 summary.add(batch, judgement, batch.values[:, level])
@@ -355,18 +395,22 @@ class GatherBackgroundMetricsTask(PipelineTask):
         self.log.info("%s: gathered %d rows.", identity, rows)
         return Struct(table=writer.finish(), summary=summary.finish(unit), worst=worst.finish())
 
-    def _read(self, handles: Sequence[Any], unreadable: dict[str, Exception]) -> Iterator[CampaignBatch]:
+    def _read(
+        self, handles: Sequence[Any], unreadable: dict[str, Exception], tables: Sequence[Any] = ()
+    ) -> Iterator[CampaignBatch]:
         """Read the metrics, the rows of each batch in order.
 
-        What cannot be read goes into ``unreadable``, by its name.
+        What cannot be read goes into ``unreadable``, by its name. What
+        ``tables`` say of a row among others counts.
         """
 
         def batch_key(handle: Any) -> tuple[Any, ...]:
             return tuple(handle.dataId[name] for name in self._batch_keys)
 
+        table_of = {batch_key(handle): handle for handle in tables}
         ordered = sorted(handles, key=lambda handle: (batch_key(handle), handle.dataId[self._row_key]))
         units = self._units()
-        for _, group in itertools.groupby(ordered, key=batch_key):
+        for key, group in itertools.groupby(ordered, key=batch_key):
             rows, values, kept = [], [], []
             for handle in group:
                 try:
@@ -383,7 +427,39 @@ class GatherBackgroundMetricsTask(PipelineTask):
             if rows:
                 batch = self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
                 self._add_context(batch.values, kept)
-                yield batch
+                yield self._take_judged(batch, table_of.get(key), units)
+
+    def _take_judged(
+        self, batch: CampaignBatch, handle: Any, units: Mapping[str, u.UnitBase]
+    ) -> CampaignBatch:
+        """Take what a visit's (tract's) table says of the rows that it has."""
+        if handle is None:
+            return batch
+        try:
+            ((_, read),) = read_tables([handle])
+            if isinstance(read, Exception):
+                raise read
+            table = read[0]
+            values = _table_values(table, read[1], units)
+            rows = {number: i for i, number in enumerate(table[self._row_key].to_list())}
+            said = _known(table)
+        except Exception as error:
+            # The datastore and the formatter have errors of their own.
+            self.log.warning("%s is not used: %s", describe(handle.ref), error)
+            return batch
+        level = self._names.index(self._level)
+        catalogue = load_catalogue()
+        judged = [i for i, name in enumerate(self._names) if catalogue[name].group in _JUDGED]
+        known = [("", "")] * len(batch.values)
+        for i, number in enumerate(batch.keys[self._row_key]):
+            row = rows.get(number)
+            # A table may be of backgrounds that were made again since.
+            if row is not None and np.isclose(
+                values[row, level], batch.values[i, level], rtol=1e-6, equal_nan=True
+            ):
+                batch.values[i, judged] = values[row, judged]
+                known[i] = said[row] if said else ("", "")
+        return replace(batch, known=known)
 
     def _places(self, batch: CampaignBatch) -> list[tuple[Any, ...]]:
         return list(zip(*(batch.keys[name] for name in self._place_keys), strict=True))
@@ -392,20 +468,19 @@ class GatherBackgroundMetricsTask(PipelineTask):
         """Compare detectors that were measured each by itself."""
         if not self._place_keys:
             return
-        soften_by_peers(self._names, values)
-        vertices = [region_vertices(getattr(handle.dataId, "region", None)) for handle in handles]
-        levels = values[:, self._names.index(self._level)]
-        known = [i for i, corners in enumerate(vertices) if corners is not None and levels[i] > 0]
-        if len(known) < _MIN_LEVELS:
-            return
-        middles = np.array([corners.sum(axis=0) for corners in vertices if corners is not None])
-        middles = middles[[levels[i] > 0 for i, corners in enumerate(vertices) if corners is not None]]
-        center = middles.sum(axis=0) / np.linalg.norm(middles.sum(axis=0))
-        positions = tangent_plane(middles / np.linalg.norm(middles, axis=1)[:, None], center)
-        positions = positions / (float(np.hypot(*positions.T).max()) or 1.0)
-        found = level_deviations(levels[known], positions, self.config.level_floor)
-        for name, column in zip((_DEVIATION, "context_levelSigma"), found, strict=True):
-            values[known, self._names.index(name)] = column
+        regions = [region_vertices(getattr(handle.dataId, "region", None)) for handle in handles]
+        known = [corners for corners in regions if corners is not None]
+        center = np.sum(known, axis=(0, 1)) if known else np.zeros(3)
+        compare_detectors(
+            self._names,
+            values,
+            [
+                None if corners is None else tangent_plane(corners, center / np.linalg.norm(center))
+                for corners in regions
+            ],
+            self.config.floor,
+            self.config.level_floor,
+        )
 
     def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
         names = keys.get("detector_name")
@@ -424,8 +499,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
                 return handle.dataId[name]
 
     def _kind(self, name: str) -> str:
-        fitting = [prefix for prefix in self.config.kinds if name.startswith(prefix)]
-        return self.config.kinds[max(fitting, key=len)] if fitting else ""
+        return kind_of_detector(name, self.config.kinds)
 
     def _units(self) -> dict[str, u.UnitBase]:
         """Return the units of the table's metrics, in their order."""
@@ -439,17 +513,17 @@ class _TableReader:
 
     _table_keys: ClassVar[tuple[str, ...]]
 
-    def _read(self: Any, handles: Sequence[Any], unreadable: dict[str, Exception]) -> Iterator[CampaignBatch]:
+    def _read(
+        self: Any, handles: Sequence[Any], unreadable: dict[str, Exception], tables: Sequence[Any] = ()
+    ) -> Iterator[CampaignBatch]:
+        wanted = self._units()
         ordered = sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys))
         for handle, read in read_tables(ordered):
             try:
                 if isinstance(read, Exception):
                     raise read
                 table, units = read
-                names = [name for name in self._names if name in table.columns]
-                columns = [self._names.index(name) for name in names]
-                values = np.full((len(table), len(self._names)), np.nan)
-                values[:, columns] = table.select(names).to_numpy() * _factors(names, units, self._units())
+                values = _table_values(table, units, wanted)
                 keys: dict[str, Any] = {
                     name: table[name].to_list()
                     if name in self._table_keys
@@ -464,10 +538,7 @@ class _TableReader:
                 unreadable[describe(handle.ref)] = error
                 continue
             if len(values):
-                batch = self._batch(keys, values)
-                if {"failed", "fault"} <= set(table.columns):
-                    batch = replace(batch, known=table.select("failed", "fault").rows())
-                yield batch
+                yield replace(self._batch(keys, values), known=_known(table))
 
 
 def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBase]) -> list[float]:
@@ -477,9 +548,21 @@ def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBa
     ]
 
 
-def _factors(names: Sequence[str], units: Mapping[str, str], wanted: Mapping[str, u.UnitBase]) -> np.ndarray:
-    """Return what to multiply columns by."""
-    return np.array([_factor(units.get(name, ""), wanted[name].to_string()) for name in names])
+def _table_values(
+    table: pl.DataFrame, units: Mapping[str, str], wanted: Mapping[str, u.UnitBase]
+) -> np.ndarray:
+    """Return the metrics of a table in the units that are wanted, shape (rows, metrics)."""
+    names = list(wanted)
+    there = [i for i, name in enumerate(names) if name in table.columns]
+    factors = np.array([_factor(units.get(names[i], ""), wanted[names[i]].to_string()) for i in there])
+    values = np.full((len(table), len(names)), np.nan)
+    values[:, there] = table.select(names[i] for i in there).to_numpy() * factors
+    return values
+
+
+def _known(table: pl.DataFrame) -> list[tuple[str, str]]:
+    """Return by which metrics the rows of a table fail, and the words."""
+    return table.select("failed", "fault").rows() if {"failed", "fault"} <= set(table.columns) else []
 
 
 @functools.cache
@@ -519,8 +602,7 @@ class GatherCoaddMetricsConfig(
             "blocks_stepX": 12.0,
             "blocks_stepY": 12.0,
         }
-        # Patches at the edge of a survey have bins without a value.
-        self.high = {"significance_holeFraction": None}  # type: ignore[dict-item]
+        self.low, self.high = PATCH_LOW, PATCH_HIGH  # type: ignore[assignment]
 
 
 class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
@@ -534,7 +616,7 @@ class GatherCoaddMetricsTask(GatherBackgroundMetricsTask):
     _summary_keys = ("band", "tract")
     _batch_count = "tractCount"
     _place_keys = ()
-    _names = tuple(metric_names((*BACKGROUND_GROUPS, "closure", "comparison"), ()))
+    _names = tuple(metric_names((*TABLE_GROUPS, "closure", "comparison"), ()))
 
     config: GatherCoaddMetricsConfig
 

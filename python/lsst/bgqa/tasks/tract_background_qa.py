@@ -4,7 +4,7 @@ from __future__ import annotations
 __all__ = ("TractBackgroundQaConfig", "TractBackgroundQaConnections", "TractBackgroundQaTask")
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import astropy.units as u
@@ -27,8 +27,10 @@ from ..judge import judge_members, measure_together
 from ..judge.bins import Bins
 from ..metrics import to_quantities
 from ..statistics import background_statistics
-from ..statistics.seams import Seam, TractMosaic, seam_metrics
+from ..statistics.seams import Seam, TractMosaic, seam_deviations, seam_metrics
 from ._campaign import (
+    PATCH_HIGH,
+    PATCH_LOW,
     LeftOut,
     NamedBackground,
     load_each,
@@ -96,6 +98,11 @@ class TractBackgroundQaConfig(BackgroundQaConfig, pipelineConnections=TractBackg
         check=lambda value: value >= 1,
     )
     do_plot = Field[bool]("Draw a picture of the tract.", default=True)
+
+    def setDefaults(self) -> None:
+        """Leave out limits that do not hold for patches."""
+        super().setDefaults()
+        self.judge.low, self.judge.high = PATCH_LOW, PATCH_HIGH  # type: ignore[assignment]
 
 
 class TractBackgroundQaTask(PipelineTask):
@@ -207,16 +214,23 @@ class TractBackgroundQaTask(PipelineTask):
             grids.append(bins)
         if not done:
             raise left_out.nothing_left(identity, "read")
+        reference = _reference(grids)
         members, _ = measure_together(
             grids,
             [_corners(bins.bbox) for bins in grids],
             [""] * len(grids),
             self.config.judge_settings(),
-            _reference(grids),
+            reference,
         )
         rows = [row | member.values for row, member in zip(rows, members, strict=True)]
-        judged = judge_members(rows, members, metric_names(), self.config.judge.thresholds())
         seams = mosaic.seams()
+        deviations = seam_deviations(seams, self.config.judge.level_floor * reference)
+        for background, row in zip(done, rows, strict=True):
+            if background.id in deviations:
+                deviation, sigma = deviations[background.id]
+                row["context_seamDeviation"] = deviation
+                row["context_seamSigma"] = self._unexplained(row, sigma)
+        judged = judge_members(rows, members, metric_names(), self.config.judge.thresholds())
         values = seam_metrics(seams) | {
             "tract_patchCount": len(done),
             "tract_unreadablePatchCount": len(left_out.ids),
@@ -243,6 +257,16 @@ class TractBackgroundQaTask(PipelineTask):
             boxes = {patch: samples.bbox for patch, samples in mosaic.patches.items()}
             outputs.plot = plot_tract(image, bbox, boxes, title, unit=unit)
         return outputs
+
+    def _unexplained(self, row: Mapping[str, float], sigma: float) -> float:
+        """Bound the significance of a patch's seams if a shape explains them."""
+        thresholds = self.config.judge.thresholds()
+        for name in row:
+            low, high = thresholds.bounds(name)
+            if name.startswith("significance_") and (row[name] < low or row[name] > high):
+                low, high = thresholds.bounds("context_seamSigma")
+                return float(np.fmin(np.fmax(sigma, low), high))
+        return sigma
 
 
 def _corners(bbox: Box) -> np.ndarray:

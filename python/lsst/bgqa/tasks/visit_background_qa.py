@@ -4,6 +4,7 @@ from __future__ import annotations
 __all__ = ("VisitBackgroundQaConfig", "VisitBackgroundQaConnections", "VisitBackgroundQaTask")
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ import astropy.units as u
 import numpy as np
 
 import lsst.pipe.base.connectionTypes as cT
-from lsst.pex.config import Field, ListField
+from lsst.pex.config import DictField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     Instrument,
@@ -34,6 +35,7 @@ from ..statistics.neighbours import EdgeProfiles, Outline, Step, edge_profiles, 
 from ._campaign import (
     LeftOut,
     NamedBackground,
+    kind_of_detector,
     load_each,
     metric_names,
     metric_table,
@@ -109,6 +111,12 @@ class VisitBackgroundQaConfig(BackgroundQaConfig, pipelineConnections=VisitBackg
         "this is not set, it is what lets the backgrounds rise as the levels do over the focal plane.",
         default=None,
         optional=True,
+    )
+    kinds = DictField[str, str](
+        "Kind of a detector, by the beginning of its full name, such as that of its raft; the longest that "
+        "fits counts. Detectors are compared with those of their own kind. By default all are of one kind, "
+        "but for those whose grids of bins differ.",
+        default={},
     )
     detectors = ListField[int](
         "Numbers of the detectors that a visit should have. If this is not set, they are the science "
@@ -277,12 +285,12 @@ class VisitBackgroundQaTask(PipelineTask):
                 else order_corners(outline.vertices, mirrored)
                 for item in done
             ],
-            [""] * len(done),
+            [kind_of_detector(item.name, self.config.kinds) for item in done],
             self.config.judge_settings(),
         )
         rows = [row | member.values for row, member in zip(rows, members, strict=True)]
         judged = judge_members(rows, members, metric_names(), self.config.judge.thresholds())
-        values |= _visit_verdict(judged["verdict"], shared)
+        values |= _visit_verdict(judged["failed"], shared)
         if steps:
             sizes = np.array([step.value for step in steps])
             values["visit_stepRms"] = float(np.sqrt(np.mean(sizes**2)))
@@ -356,13 +364,14 @@ def instrument_detectors(class_name: str) -> list[int] | None:
     ]
 
 
-def _visit_verdict(verdicts: np.ndarray, shared: list[Member]) -> dict[str, float]:
+def _visit_verdict(failed: np.ndarray, shared: list[Member]) -> dict[str, float]:
     """Return what tells whether the visit is bad as a whole."""
     sigmas = [
         abs(value) for member in shared for name, value in member.values.items() if name.endswith("Sigma")
     ]
+    counts = Counter(metric for metrics in failed for metric in metrics.split(",") if metric)
     return {
-        "visit_failedFraction": float(np.mean(verdicts == "fail")),
+        "visit_failedFraction": max(counts.values(), default=0) / len(failed),
         "visit_sharedSigma": max(sigmas, default=0.0),
     }
 

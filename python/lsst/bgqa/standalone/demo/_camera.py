@@ -21,7 +21,7 @@ class DemoDetector:
 
     Attributes
     ----------
-    id : `int`
+    id
         Its number, from 0 to 8, row by row.
     """
 
@@ -40,7 +40,7 @@ class DemoDetector:
 
     @property
     def name(self) -> str:
-        """Its name in the raft, such as ``S01`` (`str`)."""
+        """Its name in the raft, such as ``S01``."""
         return f"S{self.id // 3}{self.id % 3}"
 
     def to_focal_plane(self, x: Any, y: Any) -> tuple[Any, Any]:
@@ -62,9 +62,7 @@ class DemoDetector:
 
     @property
     def corners(self) -> list[tuple[float, float]]:
-        """Its four corners in the focal plane, degrees
-        (`list` [`tuple` [`float`, `float`]]).
-        """
+        """Its four corners in the focal plane, degrees."""
         x1, y1 = self.width - 0.5, self.height - 0.5
         return [self.to_focal_plane(x, y) for x, y in ((-0.5, -0.5), (x1, -0.5), (x1, y1), (-0.5, y1))]
 
@@ -89,9 +87,9 @@ class DemoCam(Instrument):
 
         Parameters
         ----------
-        registry : `lsst.daf.butler.Registry`
+        registry
             Registry of the repository.
-        update : `bool`, optional
+        update
             Whether to replace records that differ.
         """
         name = self.getName()

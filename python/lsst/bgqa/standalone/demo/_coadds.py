@@ -38,11 +38,11 @@ class DemoCoadd:
 
     Attributes
     ----------
-    before : `lsst.images.MaskedImage`
+    before
         The coadd as assembled (``deepCoadd``).
-    after : `lsst.images.MaskedImage`
+    after
         The coadd less its background (``deepCoadd_calexp``).
-    background : `BackgroundModel`
+    background
         The background (``deepCoadd_calexp_background``).
     """
 
@@ -56,14 +56,14 @@ def make_coadd(patch: DemoPatch, band: str) -> DemoCoadd:
 
     Parameters
     ----------
-    patch : `DemoPatch`
+    patch
         The patch.
-    band : `str`
+    band
         The band.
 
     Returns
     -------
-    coadd : `DemoCoadd`
+    coadd
         The coadd, pixels in nJy.
 
     Notes
@@ -121,20 +121,20 @@ def masked_image(
 
     Parameters
     ----------
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, shape (height, width).
-    planes : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+    planes
         Pixels of each plane, ``bool``, of that shape.
-    noise : `float`
+    noise
         Standard deviation of a pixel.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of the pixels.
-    origin : `tuple` [`int`, `int`], optional
+    origin
         Column and row of the first pixel.
 
     Returns
     -------
-    image : `lsst.images.MaskedImage`
+    image
         The image.
     """
     bbox = ImageBox.from_shape(pixels.shape, start=(origin[1], origin[0]))

@@ -34,16 +34,16 @@ class DemoGeneration:
 
     Attributes
     ----------
-    name : `str`
+    name
         What the command line calls it.
-    pipeline : `str`
+    pipeline
         The pipeline, in the package's ``pipelines``.
-    visit_background, coadd_background : `str`
+    visit_background, coadd_background
         Dataset types of the backgrounds.
-    coadd, subtracted_coadd : `str`
+    coadd, subtracted_coadd
         Dataset types of the coadds; ``coadd`` is empty if there is none
         before subtraction.
-    visit_image : `str`
+    visit_image
         Dataset type of the background-subtracted images of visits.
     """
 
@@ -57,27 +57,33 @@ class DemoGeneration:
 
     @property
     def has_fields(self) -> bool:
-        """Whether backgrounds are fields of ``lsst.images`` (`bool`)."""
+        """Whether backgrounds are fields of ``lsst.images``."""
         return "." in self.visit_background
 
     @property
     def visit_metrics(self) -> str:
-        """Dataset type of the metrics of visits (`str`)."""
+        """Dataset type of the metrics of visits."""
         return self.visit_background.replace(".", "_") + "_metrics"
 
     @property
     def coadd_metrics(self) -> str:
-        """Dataset type of the metrics of coadds (`str`)."""
+        """Dataset type of the metrics of coadds."""
         return self.coadd_background.replace(".", "_") + "_metrics"
 
     @property
     def location(self) -> str:
-        """The pipeline as a URI (`str`)."""
+        """The pipeline as a URI."""
         return f"resource://lsst.bgqa/pipelines/{self.pipeline}"
 
     @property
+    def options(self) -> list[str]:
+        """What pipetask has to be told of the datasets (`list` [`str`])."""
+        # The simulated coadds are calibrated, unlike those of DP0.2.
+        return ["-c", "parameters:coaddUnit=nJy"] if self.name == "dp02" else []
+
+    @property
     def visit_types(self) -> dict[str, str]:
-        """Storage class of each dataset type of visits (`dict`)."""
+        """Storage class of each dataset type of visits."""
         if self.has_fields:
             return {self.visit_background.partition(".")[0]: "VisitImage"}
         return {self.visit_background: "Background"}
@@ -85,13 +91,13 @@ class DemoGeneration:
     @property
     def image_types(self) -> dict[str, str]:
         """Storage class of each dataset type of images that one visit has,
-        if they do not hold the backgrounds (`dict`).
+        if they do not hold the backgrounds.
         """
         return {} if self.has_fields else {self.visit_image: "ExposureF"}
 
     @property
     def coadd_types(self) -> dict[str, str]:
-        """Storage class of each dataset type of coadds (`dict`)."""
+        """Storage class of each dataset type of coadds."""
         if self.has_fields:
             return {self.subtracted_coadd: "CellCoadd"}
         return {
@@ -107,11 +113,11 @@ class DemoGeneration:
 
         Parameters
         ----------
-        visit : `DemoVisit`
+        visit
             The visit.
-        detector : `DemoDetector`
+        detector
             The detector.
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background.
 
         Returns
@@ -162,11 +168,11 @@ class DemoGeneration:
 
         Parameters
         ----------
-        visit : `DemoVisit`
+        visit
             The visit.
-        detector : `DemoDetector`
+        detector
             The detector.
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background.
 
         Returns
@@ -186,11 +192,11 @@ class DemoGeneration:
 
         Parameters
         ----------
-        patch : `DemoPatch`
+        patch
             The patch.
-        band : `str`
+        band
             The band.
-        coadd : `DemoCoadd`
+        coadd
             The coadd.
 
         Returns

@@ -110,22 +110,22 @@ def make_visit_image(
 
     Parameters
     ----------
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, ``float32``, shape (height, width).
-    bbox : `lsst.images.Box`
+    bbox
         What they cover.
-    backgrounds : `lsst.images.BackgroundMap`
+    backgrounds
         The image's backgrounds.
     instrument, visit, detector, physical_filter, band
         The data ID.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the pixels.
-    center : `tuple` [`float`, `float`], optional
+    center
         Right ascension and declination of the middle, degrees.
 
     Returns
     -------
-    image : `lsst.images.VisitImage`
+    image
         The image.
     """
     from astro_metadata_translator import ObservationInfo
@@ -164,26 +164,26 @@ def make_cell_coadd(
 
     Parameters
     ----------
-    pixels : `numpy.ndarray`
+    pixels
         The pixels, ``float32``, shape (height, width).
-    bbox : `lsst.images.Box`
+    bbox
         What they cover.
-    backgrounds : `lsst.images.BackgroundMap`
+    backgrounds
         The image's backgrounds.
     skymap, tract, patch, band
         The data ID.
-    index : `tuple` [`int`, `int`], optional
+    index
         Row and column of the patch in the tract.
-    unit : `astropy.units.UnitBase`, optional
+    unit
         Unit of the pixels.
-    cell : `int`, optional
+    cell
         Side of a cell in pixels, of which the box has a whole number.
-    center : `tuple` [`float`, `float`], optional
+    center
         Right ascension and declination of the middle, degrees.
 
     Returns
     -------
-    coadd : `lsst.images.cells.CellCoadd`
+    coadd
         The coadd.
     """
     grid = CellGrid(bbox=bbox, cell_shape=YX(cell, cell))

@@ -29,20 +29,20 @@ def measure_bins(
 
     Parameters
     ----------
-    sky : `~collections.abc.Callable`
+    sky
         The noiseless sky as a function of pixel coordinates x and y.
-    bbox : `Box`
+    bbox
         The pixels to measure; its sides are multiples of ``bin_size``.
-    bin_size : `int`
+    bin_size
         Side of a bin in pixels.
-    pixel_noise : `float`
+    pixel_noise
         Standard deviation of a pixel.
-    rng : `numpy.random.Generator`
+    rng
         Source of the noise.
 
     Returns
     -------
-    values, standard_error : `numpy.ndarray`
+    values, standard_error
         Mean and its standard error, ``float32``, shape (ny, nx).
 
     Notes
@@ -65,14 +65,14 @@ def constant_layer(bbox: Box, value: float) -> Layer:
 
     Parameters
     ----------
-    bbox : `Box`
+    bbox
         The pixels.
-    value : `float`
+    value
         The level.
 
     Returns
     -------
-    layer : `Layer`
+    layer
         The layer.
     """
     return Layer(
@@ -89,14 +89,14 @@ def visit_background(visit: DemoVisit, detector: DemoDetector) -> BackgroundMode
 
     Parameters
     ----------
-    visit : `DemoVisit`
+    visit
         The visit.
-    detector : `DemoDetector`
+    detector
         The detector.
 
     Returns
     -------
-    background : `BackgroundModel`
+    background
         A Chebyshev fit of order 6 to bins of 128 pixels, and a pedestal.
         Without a good pixel all bins are NaN, and interpolated: afw cannot
         fit them.

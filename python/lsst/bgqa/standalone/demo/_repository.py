@@ -25,7 +25,7 @@ from ._coadds import make_coadd
 from ._generations import GENERATIONS, DemoGeneration
 from ._measure import visit_background
 from ._survey import PATCHES, SKYMAP, TRACT, VISITS, DemoVisit, sky_position
-from ._visit_images import IMAGE_VISIT
+from ._visit_images import IMAGE_DETECTORS, IMAGE_VISIT
 
 INPUT_RUN = "demo/inputs"
 """The RUN collection that the demo's datasets are in (`str`)."""
@@ -46,16 +46,16 @@ def make_repository(
 
     Parameters
     ----------
-    folder : `pathlib.Path`
+    folder
         The repository's root.
-    progress : `~collections.abc.Callable`, optional
+    progress
         Called with how many datasets are there, and how many will be.
-    generation : `str`, optional
+    generation
         The release whose dataset types to make, one of `GENERATIONS`.
 
     Returns
     -------
-    new : `bool`
+    new
         Whether anything was missing.
 
     Raises
@@ -111,7 +111,7 @@ def _fill(butler: Butler, generation: DemoGeneration, progress: Callable[[int, i
         for ref in butler.query_datasets(name, INPUT_RUN, limit=None, explain=False)
     }
     total = len(VISITS) * len(DETECTORS) * len(generation.visit_types)
-    total += len(DETECTORS) * len(generation.image_types)
+    total += len(IMAGE_DETECTORS) * len(generation.image_types)
     total += len(PATCHES) * len(FILTERS) * len(generation.coadd_types)
     if len(present) >= total:
         return False
@@ -163,7 +163,7 @@ def _datasets(
                     visit, detector, visit_background(visit, detector)
                 ),
             )
-    for detector in DETECTORS if generation.image_types else ():
+    for detector in IMAGE_DETECTORS if generation.image_types else ():
         yield (
             list(generation.image_types),
             {"instrument": DemoCam.getName(), "visit": IMAGE_VISIT.id, "detector": detector.id},

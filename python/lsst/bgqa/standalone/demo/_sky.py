@@ -47,16 +47,16 @@ def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.nda
 
     Parameters
     ----------
-    visit : `DemoVisit`
+    visit
         The visit.
-    detector : `DemoDetector`
+    detector
         The detector.
-    x, y : `numpy.ndarray`
+    x, y
         Pixel coordinates, arrays of one shape.
 
     Returns
     -------
-    sky : `numpy.ndarray`
+    sky
         Brightness in adu, ``float64``, of that shape.
 
     Notes
@@ -96,7 +96,7 @@ def crowding(detector: DemoDetector, x: Any, y: Any) -> Any:
 
     Parameters
     ----------
-    detector : `DemoDetector`
+    detector
         The detector.
     x, y : `float` or `numpy.ndarray`
         Pixel coordinates.
@@ -117,14 +117,14 @@ def bright_star(visit: DemoVisit, detector: DemoDetector) -> tuple[float, float]
 
     Parameters
     ----------
-    visit : `DemoVisit`
+    visit
         The visit.
-    detector : `DemoDetector`
+    detector
         The detector.
 
     Returns
     -------
-    x, y : `float`
+    x, y
         Its pixel coordinates; `None` if it is in another detector.
     """
     if detector.id != _HALO:
@@ -142,14 +142,14 @@ def has_good_pixels(visit: DemoVisit, detector: DemoDetector) -> bool:
 
     Parameters
     ----------
-    visit : `DemoVisit`
+    visit
         The visit.
-    detector : `DemoDetector`
+    detector
         The detector.
 
     Returns
     -------
-    good : `bool`
+    good
         `False` for one detector during the last night.
     """
     return not (detector.id == _NO_GOOD_PIXEL and visit.day_obs == 20261026)
@@ -166,16 +166,16 @@ def coadd_residual(patch: DemoPatch, band: str, x: np.ndarray, y: np.ndarray) ->
 
     Parameters
     ----------
-    patch : `DemoPatch`
+    patch
         The patch.
-    band : `str`
+    band
         The band.
-    x, y : `numpy.ndarray`
+    x, y
         Pixel coordinates in the tract, arrays of one shape.
 
     Returns
     -------
-    sky : `numpy.ndarray`
+    sky
         Brightness in nJy, ``float64``, of that shape.
 
     Notes

@@ -20,14 +20,14 @@ def sky_position(u: float, v: float, center: tuple[float, float] = _FIELD) -> tu
 
     Parameters
     ----------
-    u, v : `float`
+    u, v
         Angles from the centre in degrees, to the east and to the north.
-    center : `tuple` [`float`, `float`], optional
+    center
         Right ascension and declination of the centre, degrees.
 
     Returns
     -------
-    ra, dec : `float`
+    ra, dec
         ICRS coordinates in degrees.
     """
     xi, eta, dec0 = np.radians(u), np.radians(v), np.radians(center[1])
@@ -43,17 +43,17 @@ class DemoVisit:
 
     Attributes
     ----------
-    day_obs : `int`
+    day_obs
         The night, YYYYMMDD.
-    seq_num : `int`
+    seq_num
         Number in the night, from 1.
-    physical_filter : `str`
+    physical_filter
         The filter.
-    dither : `tuple` [`float`, `float`]
+    dither
         Offset of the boresight from the field's centre, degrees.
-    moonlight : `float`
+    moonlight
         Moonlight as a fraction of the dark sky's brightness.
-    airglow : `float`
+    airglow
         Amplitude of airglow waves, as a fraction of the dark sky's.
     """
 
@@ -66,14 +66,12 @@ class DemoVisit:
 
     @property
     def id(self) -> int:
-        """The visit's number, as LSST makes them (`int`)."""
+        """The visit's number, as LSST makes them."""
         return self.day_obs * 100_000 + self.seq_num
 
     @property
     def boresight(self) -> tuple[float, float]:
-        """Right ascension and declination in degrees
-        (`tuple` [`float`, `float`]).
-        """
+        """Right ascension and declination in degrees."""
         return sky_position(*self.dither)
 
 
@@ -101,7 +99,7 @@ class DemoPatch:
 
     Attributes
     ----------
-    cell_x, cell_y : `int`
+    cell_x, cell_y
         Column and row in the tract, from 0 to 2.
     """
 
@@ -113,12 +111,12 @@ class DemoPatch:
 
     @property
     def id(self) -> int:
-        """Its number, row by row (`int`)."""
+        """Its number, row by row."""
         return 3 * self.cell_y + self.cell_x
 
     @property
     def bbox(self) -> Box:
-        """Its pixels with the border, in the tract's coordinates (`Box`).
+        """Its pixels with the border, in the tract's coordinates.
 
         The tract's first pixel is at (1000, 2000), to be unlike (0, 0).
         """
@@ -127,9 +125,7 @@ class DemoPatch:
 
     @property
     def corners(self) -> list[tuple[float, float]]:
-        """Its four corners on the sky, degrees
-        (`list` [`tuple` [`float`, `float`]]).
-        """
+        """Its four corners on the sky, degrees."""
         box = self.bbox
         middle_x, middle_y = 1000 + 500, 2000 + 500
         return [

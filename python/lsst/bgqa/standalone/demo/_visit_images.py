@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
-__all__ = ("IMAGE_VISIT", "DemoImage", "make_visit_pixels")
+__all__ = ("IMAGE_DETECTORS", "IMAGE_VISIT", "DemoImage", "make_visit_pixels")
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...background import BackgroundModel
-from ._camera import DemoDetector
+from ._camera import DETECTORS, DemoDetector
 from ._sky import GAIN, bright_star, crowding, visit_sky
 from ._survey import VISITS, DemoVisit
 
 IMAGE_VISIT = VISITS[0]
 """The visit whose images the repository has (`DemoVisit`)."""
 
+IMAGE_DETECTORS = DETECTORS[:5]
+"""The detectors that have one: those with something to see, and a good one
+(`tuple` [`DemoDetector`, ...]).
+"""
 _SOURCES = 500
 _CROWD = 2500
 _PSF = 2.0
@@ -32,11 +36,11 @@ class DemoImage:
 
     Attributes
     ----------
-    pixels : `numpy.ndarray`
+    pixels
         In adu, ``float32``, shape (height, width).
-    planes : `dict` [`str`, `numpy.ndarray`]
+    planes
         Pixels of each mask plane, ``bool``, of that shape.
-    noise : `float`
+    noise
         Standard deviation of a pixel of sky, adu.
     """
 
@@ -50,16 +54,16 @@ def make_visit_pixels(visit: DemoVisit, detector: DemoDetector, background: Back
 
     Parameters
     ----------
-    visit : `DemoVisit`
+    visit
         The visit.
-    detector : `DemoDetector`
+    detector
         The detector.
-    background : `~lsst.bgqa.BackgroundModel`
+    background
         The background that was measured.
 
     Returns
     -------
-    image : `DemoImage`
+    image
         The image. Sources are detected where they are brighter than a tenth
         of the noise; of the bright star only the middle is.
 
