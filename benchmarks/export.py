@@ -76,11 +76,11 @@ def _forms(folder: str, collection: str) -> dict[str, Callable[[], None]]:
 
     def table(form: str) -> None:
         with Campaign(folder, collection) as campaign, open(os.devnull, "wb") as sink:
-            export_table(campaign, campaign.families, form, sink)
+            export_table(campaign, campaign.tables, form, sink)
 
     def points() -> None:
         with Campaign(folder, collection) as campaign, open(os.devnull, "w") as sink:
-            export_points(campaign, campaign.families, [sink.writelines])
+            export_points(campaign, campaign.tables, [sink.writelines])
 
     return {
         "pyarrow reads": read,

@@ -37,7 +37,7 @@ from lsst.bgqa.dashboard import Campaign
 from lsst.bgqa.dashboard.report import make_report
 imported = time.perf_counter()
 with Campaign(sys.argv[1], "qa") as campaign:
-    rows = sum(batch.num_rows for batch in campaign.families[0].batches())
+    rows = sum(batch.num_rows for batch in campaign.tables[0].batches())
 read = time.perf_counter()
 index = make_report(sys.argv[1], "qa", Path(sys.argv[2]))
 made = time.perf_counter()

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from campaigns import BACKGROUND, MadeUp
 
-from lsst.bgqa.dashboard import Campaign, MetricFamily
+from lsst.bgqa.dashboard import Campaign, CampaignTable
 from lsst.bgqa.errors import UserError
 from lsst.bgqa.metrics import load_catalogue
 
@@ -27,7 +27,7 @@ def made(tmp_path: Path) -> MadeUp:
     return MadeUp(tmp_path / "repo")
 
 
-def rows_of(family: MetricFamily) -> list[dict[str, Any]]:
+def rows_of(family: CampaignTable) -> list[dict[str, Any]]:
     return [row for batch in family.batches() for row in batch.to_pylist()]
 
 
@@ -36,7 +36,7 @@ def comparable(rows: list[dict[str, Any]]) -> list[str]:
     return [str({k: v for k, v in row.items() if k not in ("run", "dataset_id")}) for row in rows]
 
 
-def verdicts_of(family: MetricFamily) -> list[list[str]]:
+def verdicts_of(family: CampaignTable) -> list[list[str]]:
     return [row for batch in family.batches() for row in family.verdicts(batch).tolist()]
 
 
@@ -48,7 +48,7 @@ def test_every_kind_is_found(made: MadeUp) -> None:
     made.put_others("run")
     made.put_patch("run", 4, 0, "r", {"level_median": 1.0})
     with Campaign(made.path, "run") as campaign:
-        found = {family.kind: family for family in campaign.families}
+        found = {family.kind: family for family in campaign.tables}
         assert list(found) == ["detector", "visit", "stack", "patch", "tract"]
         for kind, name, root, count in (
             ("detector", BACKGROUND, "Cam", 24),
@@ -68,9 +68,9 @@ def test_every_kind_is_found(made: MadeUp) -> None:
         assert found["tract"].bundle_type == "deepCoadd_calexp_background_tract_metrics"
         (visit,) = rows_of(found["visit"])
         assert (visit["verdict"], visit["failed"]) == ("fail", "visit_unreadableDetectorCount")
-        assert campaign.family("detector") is found["detector"]
+        assert campaign.table("detector") is found["detector"]
         with pytest.raises(KeyError):
-            campaign.family("detector", "skyCorr")
+            campaign.table("detector", "skyCorr")
 
 
 def test_other_bundles_and_tables_are_not_taken(made: MadeUp) -> None:
@@ -83,7 +83,7 @@ def test_other_bundles_and_tables_are_not_taken(made: MadeUp) -> None:
     made.put(table, "bias_campaign_table", "ArrowTable", "run", instrument="Cam")
     made.put(table, "bias_table", "ArrowTable", "run", instrument="Cam")
     with Campaign(made.path, "run") as campaign:
-        assert [family.name for family in campaign.families] == [BACKGROUND]
+        assert [family.name for family in campaign.tables] == [BACKGROUND]
         # A name of ours, but not the columns.
         assert campaign.unreadable.count == 1
         assert "bias_campaign_table" in campaign.unreadable.names[0]
@@ -111,7 +111,7 @@ def test_rows_have_data_ids_times_and_units(made: MadeUp) -> None:
     made.put_bundles("run")
     ref = made.put_bundle("other", 1, 3)
     with Campaign(made.path, "other") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         ((batch,)) = list(family.batches())
         (row,) = batch.to_pylist()
         assert {name: row[name] for name in family.keys} == {
@@ -137,7 +137,7 @@ def test_rows_have_data_ids_times_and_units(made: MadeUp) -> None:
             assert metadata.get(b"unit", b"").decode() == catalogue[name].unit_for(u.adu).to_string()
             assert family.units[name] == catalogue[name].unit_for(u.adu).to_string()
     with Campaign(made.path, "run") as campaign:
-        rows = rows_of(campaign.families[0])
+        rows = rows_of(campaign.tables[0])
         assert [(row["visit"], row["detector"]) for row in rows] == [
             (v, d) for v in (1, 2, 3) for d in range(8)
         ]
@@ -153,7 +153,7 @@ def test_all_sources_give_the_same_rows(made: MadeUp) -> None:
     found = {}
     for collection in ("bundles", "tables", "gathered"):
         with Campaign(made.path, collection) as campaign:
-            (family,) = campaign.families
+            (family,) = campaign.tables
             assert family.gathered == (collection == "gathered")
             names = [name for name in family.metrics if not name.startswith("comparison")]
             rows = [{k: row[k] for k in row if not k.startswith("comparison")} for row in rows_of(family)]
@@ -168,7 +168,7 @@ def test_all_sources_give_the_same_rows(made: MadeUp) -> None:
 def test_verdicts_are_by_catalogue_and_peers(made: MadeUp) -> None:
     made.put_bundles("run")
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         rows = rows_of(family)
         failed = {row["detector"]: row["failed"] for row in rows if row["verdict"] == "fail"}
         assert failed == {1: "coverage_finiteFraction", 2: "level_median"}
@@ -189,7 +189,7 @@ def test_thresholds_are_those_that_were_gathered_with(made: MadeUp) -> None:
     made.put_campaign("run", low={"shape_gradientX": -50.0}, max_z={}, high={"level_median": 1050.0})
     made.put({"a": 1}, "gatherOther_config", "StructuredDataDict", "run", instrument="Cam")
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         assert family.thresholds.bounds("shape_gradientX")[0] == -50
         assert family.thresholds.max_z == {}
         verdicts = np.array(verdicts_of(family))
@@ -206,17 +206,33 @@ def test_rows_are_not_read_twice(made: MadeUp) -> None:
     made.put_campaign("run", visits=[1, 2])
     made.put_campaign("run", visits=[1], name=f"{BACKGROUND}_visit_campaign")
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         assert family.dataset_types == (f"{BACKGROUND}_campaign_table",)
         assert family.row_count == 16
         assert [row["visit"] for row in rows_of(family)] == [1] * 8 + [2] * 8
+
+
+def test_bundles_that_came_after_their_table_are_gathered(
+    made: MadeUp, caplog: pytest.LogCaptureFixture
+) -> None:
+    made.put_bundles("run", [1])
+    made.put_campaign("run", visits=[1], high={"level_median": 1050.0})
+    made.put_bundles("run", [2])
+    with Campaign(made.path, "run") as campaign, caplog.at_level(logging.WARNING):
+        (family,) = campaign.tables
+        assert not family.gathered
+        rows = rows_of(family)
+        assert [row["visit"] for row in rows] == [1] * 8 + [2] * 8
+        # As the table was: with the same limits.
+        assert {row["detector"] for row in rows if "level_median" in row["failed"]} == {2}
+        assert family.thresholds.high == {"level_median": 1050.0}
 
 
 def test_bundles_add_what_tables_lack(made: MadeUp) -> None:
     made.put_visit_table("run", 1, [0, 1, 2, 3, 4])
     made.put_bundles("run", [1, 3])
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         assert family.row_count is None
         assert family.dataset_count == 17
         rows = rows_of(family)
@@ -230,7 +246,7 @@ def test_bundles_add_closure_to_the_tables_of_tracts(made: MadeUp) -> None:
     made.put_patch("run", 4, 1, "r", {"level_median": 1.0, "closure_interiorUnexplainedCount": 5.0})
     made.put_patch("run", 4, 2, "i", {"level_median": 2.0})
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         rows = rows_of(family)
         assert [(row["tract"], row["band"], row["patch"]) for row in rows] == [
             (4, "i", 2),
@@ -249,7 +265,7 @@ def test_the_first_of_a_chain_counts(made: MadeUp) -> None:
     made.chain("chain", "new", "old")
     for collection in ("chain", "new,old"):
         with Campaign(made.path, collection) as campaign:
-            (family,) = campaign.families
+            (family,) = campaign.tables
             rows = rows_of(family)
             assert family.row_count == len(rows) == 24
             assert [row["run"] for row in rows] == ["new"] + ["old"] * 23
@@ -259,7 +275,7 @@ def test_the_first_of_a_chain_counts(made: MadeUp) -> None:
     made.put_campaign("newer", visits=[2])
     made.chain("chain", "newer", "new", "old")
     with Campaign(made.path, "chain") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         assert {row["run"] for row in rows_of(family)} == {"newer"}
         assert family.row_count == 8
 
@@ -279,11 +295,11 @@ def test_a_gathered_instrument_leaves_another_alone(made: MadeUp) -> None:
     name = f"{BACKGROUND}_metrics"
     made.put(bundle, name, "MetricMeasurementBundle", "run", instrument="Other", visit=9, detector=5)
     with Campaign(made.path, "run") as campaign:
-        assert [(f.root, f.gathered, f.row_count) for f in campaign.families] == [
+        assert [(f.root, f.gathered, f.row_count) for f in campaign.tables] == [
             ("Cam", True, 8),
             ("Other", False, 1),
         ]
-        assert campaign.family("detector", root="Other").units["level_median"] == "electron"
+        assert campaign.table("detector", root="Other").units["level_median"] == "electron"
 
 
 def test_unreadable_datasets_are_named_left_out_and_counted(
@@ -298,7 +314,7 @@ def test_unreadable_datasets_are_named_left_out_and_counted(
     table = made.put_visit_table("run", 3)
     made.path_of(table).write_bytes(b"PAR1")
     with Campaign(made.path, "run") as campaign, caplog.at_level(logging.WARNING):
-        (family,) = campaign.families
+        (family,) = campaign.tables
         for _ in range(2):
             assert len(rows_of(family)) == 8
             assert family.unreadable.count == 4
@@ -312,7 +328,8 @@ def test_unreadable_datasets_are_named_left_out_and_counted(
             "convertible",
         ):
             assert (words in text) == (words != "detector': 5")
-        assert sum("is left out" in record.getMessage() for record in caplog.records) == 8
+        # They are gathered once.
+        assert sum("is left out" in record.getMessage() for record in caplog.records) == 4
 
 
 def test_broken_campaign_table_gives_way_to_its_pieces(made: MadeUp) -> None:
@@ -321,7 +338,7 @@ def test_broken_campaign_table_gives_way_to_its_pieces(made: MadeUp) -> None:
     content = made.path_of(ref).read_bytes()
     made.path_of(ref).write_bytes(content[: len(content) // 2])
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         assert not family.gathered
         assert len(rows_of(family)) == 24
         assert campaign.unreadable.count == 1
@@ -358,7 +375,7 @@ def test_peers_are_never_torn_apart(made: MadeUp) -> None:
     made.put(synthetic(120), f"{BACKGROUND}_campaign_table", "ArrowTable", "run", instrument="Cam")
     calls: list[tuple[int, int]] = []
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         assert family.row_count == 120 * 189
         batches = list(family.batches(lambda done, total: calls.append((done, total))))
         assert len(batches) > 2
@@ -374,13 +391,13 @@ def test_progress_counts_datasets(made: MadeUp) -> None:
     made.put_bundles("run")
     calls: list[tuple[int, int]] = []
     with Campaign(made.path, "run") as campaign:
-        list(campaign.families[0].batches(lambda done, total: calls.append((done, total))))
+        list(campaign.tables[0].batches(lambda done, total: calls.append((done, total))))
     assert calls == [(8, 24), (16, 24), (24, 24)]
 
 
 def peak_memory(path: str, run: str) -> int:
     with Campaign(path, run) as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         gc.collect()
         before, most = pa.total_allocated_bytes(), 0
         tracemalloc.start()
@@ -407,5 +424,5 @@ def test_windows_find_every_dataset(tmp_path: Path) -> None:
     made.put_visit_table("run", 17)
     made.put_visit_table("run", 33)
     with Campaign(made.path, "run") as campaign:
-        (family,) = campaign.families
+        (family,) = campaign.tables
         assert [row["visit"] for row in rows_of(family)] == [v for v in made.visits if v != 16]

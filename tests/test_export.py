@@ -84,7 +84,7 @@ def test_each_value_has_a_row(made: MadeUp, tmp_path: Path) -> None:
     assert {row["kind"] for row in rows} == {"detector", "visit", "stack", "patch", "tract"}
     (patch,) = [row for row in rows if row["metric"] == "closure_consistent"]
     assert (patch["skymap"], patch["tract"], patch["patch"], patch["band"]) == ("map", 4, 0, "r")
-    assert patch["visit"] is None and patch["instrument"] is None and patch["visit_begin"] is None
+    assert patch["visit"] is None and patch["instrument"] == "" and patch["visit_begin"] is None
     assert patch["verdict"] == "fail"
 
 
@@ -92,6 +92,36 @@ def test_parquet_says_where_it_is_from(made: MadeUp, tmp_path: Path) -> None:
     export(made, "--format", "parquet", "-o", str(tmp_path / "a.parquet"))
     metadata = pq.read_schema(tmp_path / "a.parquet").metadata
     assert (metadata[b"repo"].decode(), metadata[b"collection"]) == (made.path, b"run")
+
+
+@pytest.mark.parametrize("reader", ["astropy", "pandas", "duckdb", "polars"])
+def test_parquet_is_read_by_what_astronomers_use(made: MadeUp, tmp_path: Path, reader: str) -> None:
+    path = tmp_path / "a.parquet"
+    export(made, "--format", "parquet", "-o", str(path))
+    expected = pq.read_table(path).to_pylist()
+    if reader == "astropy":
+        from astropy.table import Table
+
+        table = Table.read(path)
+        found = {name: table[name].tolist() for name in table.colnames}
+    elif reader == "pandas":
+        import pandas
+
+        frame = pandas.read_parquet(path)
+        found = {name: frame[name].tolist() for name in frame.columns}
+    elif reader == "duckdb":
+        duckdb = pytest.importorskip("duckdb")
+        answer = duckdb.connect().execute(f"select * exclude visit_begin from read_parquet('{path}')")
+        rows = answer.fetchall()
+        found = {column[0]: [row[i] for row in rows] for i, column in enumerate(answer.description)}
+    else:
+        import polars
+
+        found = polars.read_parquet(path).to_dict(as_series=False)
+    for name in ("kind", "band", "visit", "metric", "unit", "verdict", "value"):
+        for got, row in zip(found[name], expected, strict=True):
+            # A number that is not there is NaN or None.
+            assert got == row[name] or (row[name] is None and (got is None or got != got)), name
 
 
 def test_csv_and_parquet_agree(made: MadeUp, tmp_path: Path) -> None:
@@ -321,7 +351,7 @@ def test_progress_is_over_all_families(made: MadeUp) -> None:
     calls: list[tuple[int, int]] = []
     with Campaign(made.path, "run") as campaign:
         count = export_points(
-            campaign, campaign.families, [lambda lines: None], progress=lambda *call: calls.append(call)
+            campaign, campaign.tables, [lambda lines: None], progress=lambda *call: calls.append(call)
         )
         assert count > 0
         assert calls[-1] == (28, 28)
@@ -347,11 +377,11 @@ def test_memory_does_not_grow_with_the_campaign(tmp_path: Path, form: str) -> No
             if form == "influx":
                 export_points(
                     campaign,
-                    campaign.families,
+                    campaign.tables,
                     [lambda lines: sink.writelines(line.encode() for line in lines)],
                 )
             else:
-                export_table(campaign, campaign.families, form, sink)
+                export_table(campaign, campaign.tables, form, sink)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert peaks[2] < 1.3 * peaks[1]

@@ -125,7 +125,7 @@ def test_campaign_shows_families_and_the_worst_rows(tmp_path: Path) -> None:
     ).run(register_dataset_types=True)
     with Campaign(repo, "qa") as campaign:
         assert ["detector", "calexpBackground", "HSC"] in [row[:3] for row in cells(campaign._repr_html_())]
-        text = campaign.family("detector")._repr_html_()
+        text = campaign.table("detector")._repr_html_()
         table = campaign.butler.get(
             "calexpBackground_campaign_table", instrument="HSC", collections="qa", storageClass="ArrowAstropy"
         )

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import math
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.table import Table
 from campaigns import MadeUp
@@ -22,15 +25,15 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 from lsst.bgqa.cli import main
+from lsst.bgqa.dashboard import Campaign
+from lsst.bgqa.dashboard.queries import Summary, summarize
 from lsst.bgqa.dashboard.report import _site, make_report
-from lsst.bgqa.dashboard.report._aggregate import Aggregate, Block, Form, Metric
-from lsst.bgqa.dashboard.report._sampling import GroupSample, column_quantiles
-from lsst.bgqa.dashboard.report._sky import align, project, separate, shared_border, unit_vectors
+from lsst.bgqa.dashboard.report._panels import dump
+from lsst.bgqa.dashboard.report._sky import on_focal_plane, project, separate, shared_border, unit_vectors
 from lsst.bgqa.dashboard.report._tables import band_order, number, share, slug
-from lsst.bgqa.dashboard.report._views import dump
 from lsst.bgqa.errors import UserError
-from lsst.bgqa.judge import Thresholds
 from lsst.bgqa.standalone._regions import polygon
+from lsst.daf.butler.registry import ConflictingDefinitionError
 
 RUN = "<script>alert('run')</script>"
 INSTRUMENT = "<i>Cam</i>"
@@ -137,7 +140,30 @@ class Page(HTMLParser):
     @property
     def views(self) -> list[dict[str, Any]]:
         (data,) = [text for text in self.scripts if text.startswith('{"views"')]
-        return json.loads(data)["views"]  # type: ignore[no-any-return]
+        views: list[dict[str, Any]] = json.loads(data)["views"]
+        for view in views:
+            view["parts"] = {choice: unpack(packed) for choice, packed in view["values"].items()}
+            view["values"] = view["parts"]["all"]
+        return views
+
+    @property
+    def made_by_script(self) -> list[dict[str, Any]]:
+        """The views whose tables of tiles the page's script makes."""
+        return [view for view in self.views if "rows" in view] if self.scripts[1:] else []
+
+    @property
+    def data_ids(self) -> list[str]:
+        (view,) = self.made_by_script
+        return [view["rows"]["where"] + label for label in view["tiles"]["label"]]
+
+
+def unpack(packed: dict[str, Any]) -> dict[str, list[float | None]]:
+    values = np.frombuffer(base64.b64decode(packed["float32"]), dtype="<f4")
+    columns = values.reshape(len(packed["names"]), -1)
+    return {
+        name: [float(value) if np.isfinite(value) else None for value in column]
+        for name, column in zip(packed["names"], columns, strict=True)
+    }
 
 
 def pages(site: Path) -> Iterator[Page]:
@@ -164,7 +190,10 @@ def test_names_are_text_and_never_markup(site: Path) -> None:
 
 
 def test_all_links_lead_to_files_and_places_of_the_report(site: Path) -> None:
-    ids = {page.path: page.ids for page in pages(site)}
+    ids = {
+        page.path: page.ids | {anchor for view in page.made_by_script for anchor in view["tiles"]["anchor"]}
+        for page in pages(site)
+    }
     assert len(ids) > 8
     for page in pages(site):
         for link in page.links:
@@ -192,8 +221,8 @@ def test_overview_counts_what_fails(marked: Marked, site: Path) -> None:
     detectors, patches = index.views
     names = [metric["name"] for metric in detectors["metrics"]]
     assert names[0] == "verdict_failingShare"
-    assert detectors["values"]["verdict_failingShare"] == [0, 80, 80, 0, 0, 0, 0, 0]
-    assert patches["values"]["verdict_failingShare"] == [0] * 12 + [100] + [0] * 5
+    assert detectors["share"] == [0, 80, 80, 0, 0, 0, 0, 0]
+    assert patches["share"] == [0] * 12 + [100] + [0] * 5
     for detector in marked.detectors:
         values = [marked.values(visit, detector)["shape_gradientX"] for visit in marked.visits]
         assert detectors["values"]["shape_gradientX"][detector] == pytest.approx(np.median(values), rel=1e-4)
@@ -217,14 +246,14 @@ def test_overview_has_nights_and_outlines(marked: Marked, site: Path) -> None:
         expected = min(values), np.median(values), max(values)
         assert (low, middle, high) == pytest.approx(expected, rel=1e-4)
         assert cells["count"][i] == len(values)
-    assert [len(xs) for xs in detectors["places"]["xs"]] == [4] * 8
+    assert [len(xs) for xs in detectors["tiles"]["xs"]] == [4] * 8
     # Neighbours are as far from each other as they are on the sky.
-    x = np.mean(detectors["places"]["xs"], axis=1)
-    y = np.mean(detectors["places"]["ys"], axis=1)
+    x = np.mean(detectors["tiles"]["xs"], axis=1)
+    y = np.mean(detectors["tiles"]["ys"], axis=1)
     assert math.hypot(x[1] - x[0], y[1] - y[0]) == pytest.approx(0.2, rel=1e-3)
     # The regions of one tract's patches are known.
-    assert [len(xs) for xs in patches["places"]["xs"]] == [0] * 9 + [4] * 9
-    xs = np.array(patches["places"]["xs"][9:])
+    assert [len(xs) for xs in patches["tiles"]["xs"]] == [0] * 9 + [4] * 9
+    xs = np.array(patches["tiles"]["xs"][9:])
     assert xs[0].max() < xs[1].min()
 
 
@@ -238,11 +267,12 @@ def test_flagged_visits_have_pages_with_all_that_is_known(marked: Marked, site: 
         assert view["values"][name] == pytest.approx(expected, rel=1e-4)
     assert view["values"]["fit_reducedChi2"][0] is None
     assert view["failing"] == {"coverage_finiteFraction": [1], "level_median": [2]}
-    assert view["places"]["name"][3] == "<b>R3</b>"
+    assert view["tiles"]["name"][3] == "<b>R3</b>"
     assert "band=" not in page.text
-    assert f"instrument='{INSTRUMENT}' AND visit=2 AND detector=3" in page.copies
+    assert f"instrument='{INSTRUMENT}' AND visit=2 AND detector=3" in page.data_ids
     (ref,) = marked.butler.query_datasets("calexpBackground_campaign_table", RUN)
-    assert str(ref.id) in page.copies
+    assert view["rows"]["dataset_id"] == [str(ref.id)]
+    assert view["rows"]["fault"][1] == "pixels without a value (50 %)"
     assert "2026-10-10 00:0" in page.text
     # Visits of before and after, with a page.
     assert {"1.html", "3.html"} <= set(page.links)
@@ -251,10 +281,10 @@ def test_flagged_visits_have_pages_with_all_that_is_known(marked: Marked, site: 
 def test_pictures_are_copied_and_linked(marked: Marked, site: Path) -> None:
     page = Page(page_of_visit(site, 2))
     refs = marked.butler.query_datasets("calexpBackground_image_plot", RUN)
-    targets = [page.path.parent / link for link in page.links if link.endswith(".png")]
+    pictures = page.views[0]["tiles"]["pictures"]
+    targets = [page.path.parent / path for some in pictures for _, path in some]
     assert {path.resolve() for path in targets} == {path.resolve() for path in site.rglob("*.png")}
     assert {path.read_bytes() for path in targets} == {marked.path_of(ref).read_bytes() for ref in refs}
-    pictures = page.views[0]["places"]["pictures"]
     assert [bool(item) for item in pictures] == [d in (1, 2) for d in marked.detectors]
 
 
@@ -268,11 +298,11 @@ def test_tracts_have_pages_with_seams(site: Path) -> None:
     assert view["values"]["level_median"][3] == 99
     # Where patches 3 and 4 meet, and how much they differ.
     seams = view["seams"]
-    assert seams["text"][0] == "3 to 4\nstep 90, rms 1"
+    assert seams["text"][0] == "3 to 4\nstep 90, rms of the difference 1"
     assert seams["x0"][0] == pytest.approx(seams["x1"][0], abs=1e-3)
-    assert max(view["places"]["xs"][3]) < seams["x0"][0] < min(view["places"]["xs"][4])
+    assert max(view["tiles"]["xs"][3]) < seams["x0"][0] < min(view["tiles"]["xs"][4])
     assert seams["size"][0] > 10 * seams["size"][1]
-    assert "skymap='<u>map</u>' AND tract=5 AND band='i' AND patch=3" in page.copies
+    assert "skymap='<u>map</u>' AND tract=5 AND band='i' AND patch=3" in page.data_ids
     # Tract 4's metrics as a whole; it passes, and so has no page.
     assert "tracts" in {p.stem for p in site.glob("*.html")}
 
@@ -303,11 +333,14 @@ def test_detectors_are_mapped_as_in_the_table_of_a_visit(tmp_path: Path) -> None
         name = "calexpBackground_visit_table"
         made.put(table, name, "ArrowAstropy", "run", instrument="Cam", visit=visit)
     (view,) = Page(make_report(made.path, "run", tmp_path / "report", detail="all")).views
-    (x0, x1), (y0, y1) = (np.mean(view["places"][axis], axis=1) for axis in ("xs", "ys"))
+    (x0, x1), (y0, y1) = (np.mean(view["tiles"][axis], axis=1) for axis in ("xs", "ys"))
     assert (x1 - x0, y1 - y0) == pytest.approx((0.12, 0), abs=1e-3)
     (view,) = Page(page_of_visit(tmp_path / "report", 1)).views
-    (x0, x1), (y0, y1) = (np.mean(view["places"][axis], axis=1) for axis in ("xs", "ys"))
-    assert (x1 - x0, y1 - y0) == pytest.approx((0, 0.12), abs=1e-3)
+    (x0, x1), (y0, y1) = (np.mean(view["tiles"][axis], axis=1) for axis in ("xs", "ys"))
+    # As the pixels lie, too; north is to the right then, and east is down.
+    assert (x1 - x0, y1 - y0) == pytest.approx((0.12, 0), abs=1e-3)
+    assert view["tiles"]["arrows"]["N"] == pytest.approx((1, 0), abs=1e-3)
+    assert view["tiles"]["arrows"]["E"] == pytest.approx((0, -1), abs=1e-3)
 
 
 def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
@@ -316,18 +349,80 @@ def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
     ref = made.butler.query_datasets("calexpBackground_metrics", "run", instrument="Cam", detector=3)[0]
     made.path_of(ref).write_text("no bundle")
     index = Page(make_report(made.path, "run", tmp_path / "report"))
-    assert "1 datasets of calexpBackground could not be read: calexpBackground_metrics" in index.text
-    assert len(index.views[0]["places"]["label"]) == 7
+    assert "1 dataset of calexpBackground could not be read: calexpBackground_metrics" in index.text
+    assert len(index.views[0]["tiles"]["label"]) == 7
     assert "no regions of these detectors" in index.text
-    assert "xs" not in index.views[0]["places"]
+    assert "xs" not in index.views[0]["tiles"]
 
 
 def test_table_that_lacks_rows_is_told_of(tmp_path: Path) -> None:
     made = MadeUp(tmp_path / "repo", visits=2)
-    made.put_campaign("run", visits=[1])
     made.put_bundles("run")
+    made.put_campaign("run", visits=[1])
     index = Page(make_report(made.path, "run", tmp_path / "report", detail="none"))
     assert "calexpBackground_campaign_table of Cam lacks 8 of the backgrounds with metrics" in index.text
+
+
+def test_a_report_of_some_nights_alone(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=1)
+    made.put_patch("run", 4, 0, "r", {"level_median": 1.0})
+    table = rows_of_nights([20260101, 20260102, 20260103], [[1, 2], [3, 4], [5, 6]])
+    made.put(table, "calexpBackground_campaign_table", "ArrowTable", "run", instrument="Cam")
+    output = tmp_path / "report"
+
+    def report(*options: str) -> Any:
+        return CliRunner().invoke(main, ["report", made.path, "run", "-o", str(output), *options])
+
+    for options, rows, words in (
+        (["--since", "2026-01-02"], 4, "nights since 20260102"),
+        (["--night", "20260102"], 2, "night 20260102"),
+        (["--night", "newest"], 2, "night 20260103"),
+    ):
+        result = report(*options)
+        assert result.exit_code == 0, result.output
+        index = Page(output / "index.html")
+        assert f"Backgrounds of run, {words}" in index.text
+        noun = "visit" if rows == 2 else "visits"
+        assert f"{rows} rows: 2 detectors in {rows // 2} {noun}" in index.text
+        # What is of no night is left out.
+        assert "Patches" not in index.text
+    # Only the night's values are in its pages.
+    (path,) = output.glob("visits/*/*.html")
+    assert Page(path).views[0]["values"]["level_median"] == [5, 6]
+    result = report("--night", "20270101")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: run has no metrics of night 20270101; its nights are 20260101 to 20260103\n",
+    )
+    assert report("--night", "soon").exit_code == 2
+    assert report("--night", "20260101", "--since", "20260101").exit_code == 2
+
+
+def test_pictures_that_may_run_scripts_are_not_opened(
+    marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lsst.bgqa.dashboard.report import _datasets
+
+    name = "calexpBackground_stack_image_plot"
+    data_id = {"instrument": INSTRUMENT, "detector": 2, "physical_filter": f"{INSTRUMENT}-r"}
+    with contextlib.suppress(ConflictingDefinitionError):
+        marked.put(Figure(), name, "Plot", RUN, **data_id)
+    monkeypatch.setattr(_datasets, "artifact_name", lambda uri: "picture.SVG")
+    site = make_report(marked.path, RUN, tmp_path / "report").parent
+    assert list(site.rglob("*.svg"))
+    stacks = (site / "stacks.html").read_text()
+    assert re.search(r'<img src="[^"]*\.svg"', stacks)
+    for path in site.rglob("*.html"):
+        assert not re.search(r'href="[^"]*\.svg"', path.read_text())
+
+
+def test_the_overview_says_in_words_what_fails(site: Path) -> None:
+    index = Page(site / "index.html")
+    assert "8 of 40 detector images fail (20.0%), in 4 of 5 visits." in index.text
+    assert "Most common: a level above the others', in 4 of them (50.0%)." in index.text
+    assert "Most often in detector 1 (<b>R1</b>): 4 of its 5 rows" in index.text
+    assert "in the night 20261009 alone." in index.text
+    assert "2 of 36 patch coadds fail (5.6%), in 2 of 4 tracts and bands." in index.text
 
 
 def test_two_instruments_have_sections_of_their_own(tmp_path: Path) -> None:
@@ -344,7 +439,7 @@ def test_two_instruments_have_sections_of_their_own(tmp_path: Path) -> None:
     name = "calexpBackground_metrics"
     made.put(bundle, name, "MetricMeasurementBundle", "run", instrument="Other", visit=1, detector=7)
     index = Page(make_report(made.path, "run", tmp_path / "report"))
-    assert [view["places"]["label"] for view in index.views] == [[str(d) for d in range(8)], ["7"]]
+    assert [view["tiles"]["label"] for view in index.views] == [[str(d) for d in range(8)], ["7"]]
     assert len(re.findall(r' id="', index.path.read_text())) == len(index.ids)
     # The same visit of each has a page.
     assert len(list(index.path.parent.glob("visits/*/1.html"))) == 2
@@ -472,114 +567,6 @@ def test_progress_ends_where_everything_is_read(marked: Marked, tmp_path: Path) 
 # ---- The parts -------------------------------------------------------------
 
 
-def test_quantiles_are_numpys() -> None:
-    values = np.random.default_rng(1).normal(size=(101, 4))
-    values[::3, 1] = np.nan
-    values[:, 2] = np.nan
-    values[1:, 3] = np.nan
-    fractions = (0, 0.05, 0.5, 0.95, 1)
-    expected = [np.nanquantile(values[:, i], fractions) for i in (0, 1, 3)]
-    np.testing.assert_allclose(column_quantiles(values, fractions)[:, [0, 1, 3]].T, expected)
-    assert np.isnan(column_quantiles(values, fractions)[:, 2]).all()
-    assert np.isnan(column_quantiles(values[:0], fractions)).all()
-
-
-def test_sample_of_a_small_group_is_the_group() -> None:
-    random = np.random.default_rng(2)
-    groups, values = random.integers(0, 5, 300), random.normal(size=(300, 2))
-    sample = GroupSample(2, 128)
-    for start in range(0, 300, 70):
-        sample.add(groups[start : start + 70], values[start : start + 70])
-    for group in range(5):
-        here = values[groups == group].astype(np.float32)
-        np.testing.assert_array_equal(sample.rows(group), here)
-        np.testing.assert_allclose(sample.medians()[group], np.median(here, axis=0), rtol=1e-6)
-    assert not len(sample.rows(7))
-
-
-def test_sample_of_a_large_group_is_bounded_and_uniform() -> None:
-    sample = GroupSample(1, 500)
-    for start in range(0, 50_000, 1000):
-        sample.add(np.zeros(1000, dtype=int), np.arange(start, start + 1000, dtype=float)[:, None])
-    rows = sample.rows(0)
-    assert rows.shape == (500, 1)
-    assert sample.counts.tolist() == [50_000]
-    assert len(np.unique(rows)) == 500
-    # Its mean has a standard error of 650, its quartiles one of about 1000.
-    assert rows.mean() == pytest.approx(25_000, abs=2600)
-    assert np.quantile(rows, 0.25) == pytest.approx(12_500, abs=4000)
-
-
-FORM = Form("detector", "visit", ("detector",), ("visit",), "detector_name", "day_obs")
-
-
-def block(visit: int, night: int, band: str, values: list[list[float]], fails: Collection[int] = ()) -> Block:
-    count = len(values)
-    keys: dict[str, list[Any]] = {
-        "visit": [visit] * count,
-        "day_obs": [night] * count,
-        "band": [band] * count,
-        "detector": list(range(count)),
-        "detector_name": [f"D{i}" for i in range(count)],
-    }
-    verdicts = ["fail" if i in fails else "pass" for i in range(count)]
-    severity = np.array([2.0 + visit if i in fails else 0.0 for i in range(count)])
-    failed = [("significance_spotSigma",) if i in fails else () for i in range(count)]
-    return Block(keys, np.array(values, dtype=float), verdicts, severity, failed)
-
-
-def test_aggregate_finds_the_worst_and_keeps_nights_apart() -> None:
-    metrics = (Metric("level_median", "adu"), Metric("significance_spotSigma"))
-    aggregate = Aggregate(FORM, metrics, Thresholds(), most_blocks=2)
-    aggregate.add(block(1, 20260101, "r", [[1, 0], [3, 50]], {1}))
-    aggregate.add(block(2, 20260102, "r", [[2, 0], [5, 70]], {1}))
-    # The first night again, as from another table.
-    aggregate.add(block(3, 20260101, "r", [[9, 0], [math.nan, 0]]))
-    assert aggregate.rows == 6
-    assert (aggregate.block_count, aggregate.failing_blocks) == (3, 2)
-    assert [summary.key for summary in aggregate.blocks()] == [(2,), (1,)]
-    place = aggregate.places[1,]
-    assert place.where == (2,)
-    assert place.worst is not None
-    assert (place.worst.metric, place.worst.value, place.worst.high) == ("significance_spotSigma", 70, 6)
-    assert place.worst.severity == 4
-    medians = aggregate.place_medians()
-    assert medians[0,][0] == 2
-    assert medians[1,][0] == 4
-    nights = aggregate.nights()
-    assert list(nights) == [("20260101", "20260101", "r"), ("20260102", "20260102", "r")]
-    cell = nights["20260101", "20260101", "r"]
-    assert (cell.count, cell.failing) == (4, 1)
-    assert (cell.quantiles[0, 0], cell.quantiles[-1, 0]) == (1, 9)
-    assert aggregate.group_counts["significance", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
-    assert aggregate.group_counts["level", "r"] == {"pass": 0, "fail": 0, "unknown": 6}
-
-
-def test_unknown_night_is_none() -> None:
-    aggregate = Aggregate(FORM, (Metric("level_median"),), Thresholds())
-    aggregate.add(block(1, 0, "r", [[1.0]]))
-    assert aggregate.nights() == {}
-
-
-def test_many_nights_are_put_together() -> None:
-    aggregate = Aggregate(FORM, (Metric("level_median"),), Thresholds())
-    for night in range(30):
-        aggregate.add(block(night, 20260101 + night, "r", [[float(night)]]))
-    cells = aggregate.nights(most=10)
-    assert len(cells) == 10
-    assert [cell.count for cell in cells.values()] == [3] * 10
-    first = cells["20260101", "20260103", "r"]
-    assert first.quantiles[[0, 2, -1], 0].tolist() == [0, 1, 2]
-
-
-def test_constant_and_empty_metrics_have_histograms_or_none() -> None:
-    aggregate = Aggregate(FORM, (Metric("level_median"), Metric("significance_spotSigma")), Thresholds())
-    aggregate.add(block(1, 20260101, "r", [[7, math.nan], [7, math.nan]]))
-    histograms = aggregate.histograms()
-    assert list(histograms) == ["level_median"]
-    assert histograms["level_median"].passing.sum() == 2
-
-
 SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=float)
 
 
@@ -593,8 +580,12 @@ def test_outlines_are_turned_as_the_pixels_are() -> None:
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     for mirror in (1, -1):
         turned = {key: (corners @ turn) * [1, mirror] + 5 for key, corners in tall.items()}
-        for key, corners in align(turned).items():
+        found, arrows = on_focal_plane(turned)
+        for key, corners in found.items():
             np.testing.assert_allclose(corners, tall[key] - [1.6, 1], atol=1e-12)
+        # East was along x, north along y.
+        for name, direction in (("E", (1, 0)), ("N", (0, 1))):
+            np.testing.assert_allclose(arrows[name], (np.array(direction) * [1, mirror]) @ turn.T, atol=1e-12)
 
 
 def test_outlines_that_overlap_are_separated_and_others_left_alone() -> None:
@@ -678,3 +669,123 @@ def test_overview_of_a_large_campaign_is_small(tmp_path: Path) -> None:
     # In KiB: 1 GiB.
     assert int(done.stdout.split()[-1]) < 2**20
     assert "200,151 rows: 189 detectors in 1,059 visits" in Page(tmp_path / "report" / "index.html").text
+
+
+# ---- What a report asks of a table -----------------------------------------
+
+
+def rows_of_nights(nights: Sequence[int], values: Sequence[Sequence[float]], **columns: Any) -> pa.Table:
+    """Make a campaign table: a visit a night, with detectors of some level."""
+    detectors = len(values[0])
+    count = len(nights) * detectors
+    table: dict[str, Any] = {
+        "instrument": pa.repeat("Cam", count),
+        "band": pa.repeat("r", count),
+        "physical_filter": pa.repeat("Cam-r", count),
+        "day_obs": np.repeat(np.array(nights, dtype=np.int64), detectors),
+        "visit": np.repeat(np.arange(1, len(nights) + 1), detectors),
+        "detector": np.tile(np.arange(detectors), len(nights)),
+        "detector_name": [f"D{i}" for i in range(detectors)] * len(nights),
+        "kind": pa.repeat("", count),
+        "verdict": ["pass"] * count,
+        "severity": np.zeros(count),
+        "failed": [""] * count,
+        "fault": [""] * count,
+        "level_median": np.array(values, dtype=float).ravel(),
+    }
+    return pa.table(table | columns)
+
+
+def summary_of(tmp_path: Path, table: pa.Table) -> Summary:
+    made = MadeUp(tmp_path / "repo", visits=1)
+    made.put(table, "calexpBackground_campaign_table", "ArrowTable", "run", instrument="Cam")
+    with Campaign(made.path, "run") as campaign:
+        return summarize(campaign.tables[0])
+
+
+def test_summary_finds_the_worst_and_keeps_nights_apart(tmp_path: Path) -> None:
+    spots = [0.0, 50.0, 0.0, 70.0, 0.0, 0.0]
+    fails = [spot > 0 for spot in spots]
+    table = rows_of_nights(
+        [20260101, 20260102, 20260101],
+        [[1, 3], [2, 5], [9, math.nan]],
+        verdict=["fail" if bad else "pass" for bad in fails],
+        severity=[3.0 if spot == 50 else 4.0 if spot == 70 else 0.0 for spot in spots],
+        failed=["significance_spotSigma" if bad else "" for bad in fails],
+        fault=["a halo (70 sigma); a tail (1 %)" if spot == 70 else "a halo" * bool(spot) for spot in spots],
+        significance_spotSigma=spots,
+    )
+    summary = summary_of(tmp_path, table)
+    assert (summary.rows, summary.counts) == (6, {"unknown": 0, "pass": 4, "fail": 2})
+    assert summary.mosaics["visit"].to_list() == [2, 1, 3]
+    assert summary.failures == {"significance_spotSigma": 2}
+    # Without how large they are; a row may have several.
+    assert summary.faults == {"a halo": 2, "a tail": 1}
+    tile = summary.tiles.row(1, named=True)
+    assert (tile["key"], tile["name"], tile["pass"], tile["fail"]) == ([1], "D1", 1, 2)
+    worst = summary.worst[tile["worst"]]
+    assert (worst["visit"], worst["detector"]) == (2, 1)
+    value = worst["value"]
+    assert (value.metric, value.value, value.high, value.severity) == ("significance_spotSigma", 70, 6, 4)
+    medians = dict(zip([m.name for m in summary.metrics], summary.medians["night 20260102"].T, strict=True))
+    assert medians["level_median"].tolist() == pytest.approx([100 * (2 / 3.5 - 1), 100 * (5 / 3.5 - 1)])
+    assert medians["significance_spotSigma"].tolist() == [0, 70]
+    assert list(summary.nights) == [(20260101, 20260101, "r"), (20260102, 20260102, "r")]
+    cell = summary.nights[20260101, 20260101, "r"]
+    assert (cell["count"], cell["failing"]) == (4, 1)
+    assert cell["quantiles"]["level_median"][::2] == [1, 3, 9]
+    assert summary.groups["significance", "r"] == {"pass": 4, "fail": 2, "unknown": 0}
+    assert summary.groups["level", "r"] == {"pass": 0, "fail": 0, "unknown": 6}
+    assert summary.failing_tiles["significance_spotSigma"].tolist() == [0, 2]
+
+
+def test_many_nights_are_put_together_and_unknown_ones_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.bgqa.dashboard.queries._MOST_NIGHTS", 10)
+    nights = [0, *range(20260101, 20260131)]
+    summary = summary_of(tmp_path, rows_of_nights(nights, [[float(n)] for n in range(31)]))
+    assert len(summary.nights) == 10
+    first = summary.nights[20260101, 20260103, "r"]
+    assert first["count"] == 3
+    assert first["quantiles"]["level_median"][::2] == [1, 2, 3]
+
+
+def test_angles_go_round(tmp_path: Path) -> None:
+    """The middle of 350 and 20 degrees is 5, not 185."""
+    angles = [350.0, 20.0, 20.0, 350.0]
+    table = rows_of_nights([20260101, 20260102], [[1, 1], [1, 1]], shape_gradientAngle=angles)
+    fields = [
+        f.with_metadata({"unit": "deg"}) if f.name == "shape_gradientAngle" else f for f in table.schema
+    ]
+    summary = summary_of(tmp_path, table.cast(pa.schema(fields)))
+    column = [metric.name for metric in summary.metrics].index("shape_gradientAngle")
+    assert summary.medians["all"][:, column] == pytest.approx([5, 5])
+    cell = summary.nights[20260101, 20260101, "r"]
+    assert cell["quantiles"]["shape_gradientAngle"] == [None, None, pytest.approx(5), None, None]
+
+
+def test_constant_and_empty_metrics_have_histograms_or_none(tmp_path: Path) -> None:
+    nan = [math.nan, math.nan]
+    summary = summary_of(tmp_path, rows_of_nights([20260101], [[7, 7]], significance_spotSigma=nan))
+    assert list(summary.histograms) == ["level_median"]
+    assert summary.histograms["level_median"].passing.sum() == 2
+
+
+def test_histograms_count_every_row(tmp_path: Path) -> None:
+    values = np.random.default_rng(3).normal(size=(1, 5000))
+    values[0, 7] = 1e9
+    fails = [value > 1 for value in values[0]]
+    table = rows_of_nights(
+        [20260101],
+        values.tolist(),
+        failed=["level_median" if bad else "" for bad in fails],
+        verdict=["fail" if bad else "pass" for bad in fails],
+    )
+    histogram = summary_of(tmp_path, table).histograms["level_median"]
+    assert (histogram.failing.sum(), histogram.passing.sum()) == (sum(fails), 5000 - sum(fails))
+    assert (histogram.first, histogram.last) == pytest.approx(np.quantile(values, (0.005, 0.995)))
+    expected, _ = np.histogram(
+        np.clip(values, histogram.first, histogram.last), 40, (histogram.first, histogram.last)
+    )
+    assert (histogram.failing + histogram.passing).tolist() == expected.tolist()

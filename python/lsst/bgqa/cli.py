@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from . import standalone
+from .commands.compare import compare
 from .commands.demo import demo
 from .commands.discover import discover
 from .commands.env import env
@@ -75,5 +76,5 @@ def _end_in_order() -> None:
             signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
 
 
-for _command in (demo, discover, env, export, ingest, inspect, metrics, report, requirement):
+for _command in (compare, demo, discover, env, export, ingest, inspect, metrics, report, requirement):
     main.add_command(_command)

@@ -113,9 +113,9 @@ def _print_requirement(console: Console, repo: Path, output: str) -> None:
     with Campaign(str(repo), output) as campaign:
         bands = [
             band
-            for family in campaign.families
-            if has_precision(family) and family.kind == "detector"
-            for band in sky_brightness_precision(family)
+            for table in campaign.tables
+            if has_precision(table) and table.kind == "detector"
+            for band in sky_brightness_precision(table)
         ]
     if bands:
         console.print(requirement_table(bands))

@@ -4,7 +4,6 @@ from __future__ import annotations
 __all__ = ("export",)
 
 import contextlib
-import functools
 import logging
 import os
 import sys
@@ -16,9 +15,10 @@ import click
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    import polars as pl
     from rich.console import Console
 
-    from ..dashboard import Campaign, MetricFamily
+    from ..dashboard import Campaign, CampaignTable
     from ..dashboard.influx import InfluxServer
 
 _KINDS = ("detector", "visit", "stack", "patch", "tract")
@@ -101,8 +101,8 @@ def export(
     # Standard output may be the file.
     console = make_console(stderr=True)
     with Campaign(repo, collection) as campaign:
-        families = [family for family in campaign.families if not kinds or family.kind in kinds]
-        if not families:
+        tables = [table for table in campaign.tables if not kinds or table.kind in kinds]
+        if not tables:
             raise UserError(f"{collection} has no metrics of the kind {' or '.join(kinds)}")
         with contextlib.ExitStack() as stack:
             sink = None
@@ -113,16 +113,16 @@ def export(
                 server = stack.enter_context(_server(url, database, retention_policy, user, retries))
             progress = stack.enter_context(track(console, "Exporting"))
             if form == "influx":
-                count = export_points(campaign, families, _writers(sink, server), namespace, progress)
+                count = export_points(campaign, tables, _writers(sink, server), namespace, progress)
             else:
                 assert sink is not None
-                count = export_table(campaign, families, form, sink, progress)
+                count = export_table(campaign, tables, form, sink, progress)
         places = [output] if output is not None and not to_output else []
         if not places and url is None:
             places = ["standard output"]
         places += [f"{url}, database {database}"] if url is not None else []
         what = "points" if form == "influx" else "values"
-        _tell(console, campaign, families, f"{count} {what}", places)
+        _tell(console, campaign, tables, f"{count} {what}", places)
 
 
 @contextlib.contextmanager
@@ -154,38 +154,36 @@ def _server(
     )
 
 
-def _writers(sink: IO[bytes] | None, server: InfluxServer | None) -> list[Callable[[list[str]], None]]:
-    writers: list[Callable[[list[str]], None]] = []
+def _writers(sink: IO[bytes] | None, server: InfluxServer | None) -> list[Callable[[pl.Series], None]]:
+    writers: list[Callable[[pl.Series], None]] = []
     if sink is not None:
-        writers.append(functools.partial(_write_lines, sink))
+        writers.append(
+            lambda lines: lines.to_frame().write_csv(sink, include_header=False, quote_style="never")
+        )
     if server is not None:
         writers.append(server.write)
     return writers
 
 
-def _write_lines(sink: IO[bytes], lines: list[str]) -> None:
-    sink.write("".join(f"{line}\n" for line in lines).encode())
-
-
 def _tell(
-    console: Console, campaign: Campaign, families: Sequence[MetricFamily], count: str, places: list[str]
+    console: Console, campaign: Campaign, tables: Sequence[CampaignTable], count: str, places: list[str]
 ) -> None:
     """Say what was exported, and what was not."""
     from rich.markup import escape
 
     for place in places:
-        names = ", ".join(f"{family.name} ({family.kind}, {family.root})" for family in families)
+        names = ", ".join(f"{table.name} ({table.kind}, {table.root})" for table in tables)
         console.print(escape(f"{count} of {names}: {place}"), soft_wrap=True)
-    for family in families:
-        if family.not_gathered:
+    for table in tables:
+        if table.not_gathered:
             console.print(
                 escape(
-                    f"{family.name} ({family.kind}, {family.root}): {family.dataset_types[0]} lacks "
-                    f"{family.not_gathered} of the backgrounds with metrics; gather them again"
+                    f"{table.name} ({table.kind}, {table.root}): {table.dataset_types[0]} lacks "
+                    f"{table.not_gathered} of the backgrounds with metrics; gather them again"
                 ),
                 soft_wrap=True,
             )
-    unreadable = campaign.unreadable.count + sum(family.unreadable.count for family in families)
+    unreadable = campaign.unreadable.count + sum(table.unreadable.count for table in tables)
     if unreadable:
         noun = "dataset" if unreadable == 1 else "datasets"
         console.print(f"[bold]{unreadable} {noun} could not be read, see the warnings[/bold]", soft_wrap=True)

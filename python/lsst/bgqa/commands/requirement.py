@@ -38,16 +38,16 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
     # That pandas is not installed is no news here.
     logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
     with Campaign(repo, collection) as campaign:
-        families = [family for family in campaign.families if has_precision(family)]
-        if not families:
+        tables = [table for table in campaign.tables if has_precision(table)]
+        if not tables:
             raise UserError(
                 f"{collection} has no metrics of the sky that is left in images; run the pipeline's subset "
                 "residual"
             )
         bands = []
-        for family in families:
+        for table in tables:
             with track(Console(stderr=True), "Reading") as progress:
-                bands += sky_brightness_precision(family, progress)
+                bands += sky_brightness_precision(table, progress)
     if as_json:
         click.echo(json.dumps([band.row for band in bands], indent=1, allow_nan=False))
         return

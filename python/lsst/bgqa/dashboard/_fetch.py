@@ -21,15 +21,7 @@ _AT_ONCE = 256
 
 
 class Fetcher:
-    """Reads datasets in a given order.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository. From one on this machine, datasets are read one after
-        the other; from an object store or a server, by a few threads, each
-        with a clone of the Butler.
-    """
+    """Reads datasets in a given order."""
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
@@ -39,22 +31,7 @@ class Fetcher:
     def each[T](
         self, refs: Iterable[DatasetRef], read: Callable[[Butler, DatasetRef], T]
     ) -> Iterator[tuple[DatasetRef, T | Exception]]:
-        """Read datasets.
-
-        Parameters
-        ----------
-        refs : `~collections.abc.Iterable` [`lsst.daf.butler.DatasetRef`]
-            The datasets.
-        read : `~collections.abc.Callable`
-            Reads one.
-
-        Yields
-        ------
-        ref : `lsst.daf.butler.DatasetRef`
-            A dataset, in the order of ``refs``.
-        result
-            What ``read`` returns, or the error that it raises.
-        """
+        """Read datasets."""
         if not self.far:
             for ref in refs:
                 yield ref, _try(self._butler, ref, read)

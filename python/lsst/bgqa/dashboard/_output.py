@@ -23,18 +23,7 @@ _DEVICES = ("/dev/", "/proc/")
 
 @contextlib.contextmanager
 def output_file(output: str) -> Iterator[IO[bytes]]:
-    """Write a file at a path or URI.
-
-    Parameters
-    ----------
-    output : `str`
-        A path, or a URI that `lsst.resources` writes to.
-
-    Yields
-    ------
-    stream : file
-        To be written to. Nothing is left on an error.
-    """
+    """Write a file at a path or URI."""
     from lsst.resources import ResourcePath
 
     uri = ResourcePath(output, forceAbsolute=False, forceDirectory=False) if "://" in output else None
@@ -54,24 +43,7 @@ def output_file(output: str) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that is there when it is complete, and not before.
-
-    Parameters
-    ----------
-    path : `pathlib.Path`
-        The file. One that exists is replaced, and keeps its mode; a link is
-        followed; a pipe or a device is written to as it comes.
-
-    Yields
-    ------
-    stream : file
-        To be written to. It is a file beside; on an error, it is removed.
-
-    Raises
-    ------
-    OSError
-        Raised if it cannot be written; the error names ``path``.
-    """
+    """Write a file that is there when it is complete, and not before."""
     mode = path.stat().st_mode if path.exists() else None
     if (mode is not None and not stat.S_ISREG(mode)) or os.path.abspath(path).startswith(_DEVICES):
         with open(path, "wb") as stream:
@@ -101,14 +73,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold a file or folder, so that others see that it is being written.
-
-    Parameters
-    ----------
-    path : `pathlib.Path`
-        The file or folder. The system lets it go when the process ends,
-        however it ends.
-    """
+    """Hold a file or folder, so that others see that it is being written."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         _lock(descriptor)
@@ -118,16 +83,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def remove_stale(place: Path, suffix: str) -> None:
-    """Remove what killed processes left beside a file or folder.
-
-    Parameters
-    ----------
-    place : `pathlib.Path`
-        What they were about to write.
-    suffix : `str`
-        How the names of unfinished ones end; they begin with a dot and the
-        name of ``place``. Those that a process holds are left.
-    """
+    """Remove what killed processes left beside a file or folder."""
     # Glob has characters of its own, which a name may have.
     prefix = f".{place.name}-"
     for path in place.parent.iterdir() if place.parent.is_dir() else ():

@@ -6,15 +6,12 @@ from __future__ import annotations
 __all__ = ("NAMESPACE", "escape_measurement", "escape_tag", "lines")
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .campaign import Campaign, MetricFamily
+from .campaign import Campaign, CampaignTable
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import polars as pl
 
 NAMESPACE = "lsst.dm"
 """Sasquatch's namespace for metrics of data management (`str`)."""
@@ -64,78 +61,72 @@ def _plain(text: str) -> str:
 
 
 def lines(
-    campaign: Campaign, family: MetricFamily, batch: pa.RecordBatch, namespace: str = NAMESPACE
-) -> Iterator[str]:
-    """Write a batch in line protocol.
+    campaign: Campaign, table: CampaignTable, rows: pl.DataFrame, namespace: str = NAMESPACE
+) -> pl.Series:
+    """Write rows in line protocol.
 
     Parameters
     ----------
     campaign : `Campaign`
         The campaign.
-    family : `MetricFamily`
-        One of its families.
-    batch : `pyarrow.RecordBatch`
-        One of the family's batches.
+    table : `CampaignTable`
+        One of its tables.
+    rows : `polars.DataFrame`
+        Some of the table's rows.
     namespace : `str`, optional
         What comes before the names of topics in those of measurements.
 
-    Yields
-    ------
-    line : `str`
-        A point, without a line break: of each row and group with a defined
+    Returns
+    -------
+    lines : `polars.Series`
+        Points, without line breaks: of each row and group with a defined
         metric, the measurement ``NAMESPACE.PREFIXGROUP``, tags in the order
         of their keys, a field a metric, and the time in nanoseconds: when
         the visit began, if the row is of a visit whose record says it, else
         `Campaign.run_time`.
     """
-    settings = campaign.bundle_settings(family)
-    groups = _columns_by_group(family)
-    heads = {group: escape_measurement(f"{namespace}.{settings.prefix}{group}") for group in groups}
-    keys = {name: batch[name].to_pylist() for name in (*family.keys, "run") if name not in _NO_TAG}
-    tags: dict[str, list[Any]] = {
-        **keys,
-        "dataset_tag": [settings.dataset_tag] * batch.num_rows,
-        "dataset_type": [family.bundle_type] * batch.num_rows,
-    }
-    tag_sets = map("".join, zip(*(_tag_column(name, tags[name]) for name in sorted(tags)), strict=True))
-    times = [
-        campaign.run_time(run, family) if begin is None else begin
-        for begin, run in zip(_begins(batch), keys["run"], strict=True)
-    ]
-    values = np.column_stack([batch[name].to_numpy(zero_copy_only=False) for name in family.metrics])
-    # Undefined values are left out, as in bundles.
-    rows = np.where(np.isfinite(values), values, np.nan).tolist()
-    for row, tag_set, time in zip(rows, tag_sets, times, strict=True):
-        for group, columns in groups.items():
-            # What repr says is the shortest that reads as the same number.
-            fields = ",".join(
-                [f"{name}={row[column]!r}" for column, name in columns if row[column] == row[column]]
-            )
-            if fields:
-                yield f"{heads[group]}{tag_set} {fields} {time * 1000}"
+    import polars as pl
+
+    settings = campaign.bundle_settings(table)
+    constants = {"dataset_tag": settings.dataset_tag, "dataset_type": table.bundle_type}
+    rows = rows.with_columns(pl.lit(value).alias(name) for name, value in constants.items())
+    names = sorted({*table.keys, "run", *constants} - {*_NO_TAG})
+    runs = {run: campaign.run_time(run, table) for run in rows["run"].unique()}
+    time = pl.col("run").replace_strict(runs, return_dtype=pl.Int64)
+    if "visit_begin" in rows.columns:
+        time = pl.coalesce(pl.col("visit_begin").dt.epoch("us"), time)
+    rows = rows.with_columns(
+        pl.concat_str([_tag(rows[name]) for name in names]).alias("tags"), (time * 1000).alias("time")
+    )
+    groups: dict[str, list[str]] = {}
+    for full_name in table.metrics:
+        groups.setdefault(full_name.partition("_")[0], []).append(full_name)
+    finite = rows.select(pl.col(table.metrics).is_finite().all()).row(0, named=True)
+    points = []
+    for group, members in groups.items():
+        fields = []
+        for name in members:
+            before = pl.lit(f",{escape_tag(name.partition('_')[2])}=")
+            if finite[name]:
+                fields += [before, pl.col(name).cast(pl.String)]
+            else:  # undefined values are left out, as in bundles
+                value = pl.concat_str(before, pl.col(name).cast(pl.String))
+                fields.append(pl.when(pl.col(name).is_finite()).then(value).otherwise(pl.lit("")))
+        known = pl.any_horizontal(pl.col(members).is_finite())
+        head = pl.lit(escape_measurement(f"{namespace}.{settings.prefix}{group}"))
+        every = pl.concat_str(fields).str.slice(1)
+        points.append(
+            pl.when(known).then(pl.concat_str(head, "tags", pl.lit(" "), every, pl.lit(" "), "time"))
+        )
+    return rows.select(pl.concat_list(points).alias("line")).explode("line").to_series().drop_nulls()
 
 
-def _tag_column(name: str, values: list[Any]) -> list[str]:
+def _tag(values: pl.Series) -> pl.Expr:
     """Write a tag of each row; a tag cannot be empty."""
+    import polars as pl
+
     written = {
-        value: "" if value is None or value == "" else f",{name}={escape_tag(str(value))}"
-        for value in set(values)
+        value: "" if value is None or value == "" else f",{values.name}={escape_tag(str(value))}"
+        for value in values.unique()
     }
-    return [written[value] for value in values]
-
-
-def _columns_by_group(family: MetricFamily) -> dict[str, list[tuple[int, str]]]:
-    groups: dict[str, list[tuple[int, str]]] = {}
-    for column, full_name in enumerate(family.metrics):
-        group, _, name = full_name.partition("_")
-        groups.setdefault(group, []).append((column, escape_tag(name)))
-    return groups
-
-
-def _begins(batch: pa.RecordBatch) -> list[int | None]:
-    import pyarrow as pa
-
-    if "visit_begin" not in batch.schema.names:
-        return [None] * batch.num_rows
-    begins: list[int | None] = batch["visit_begin"].cast(pa.int64()).to_pylist()
-    return begins
+    return pl.col(values.name).replace_strict(written, return_dtype=pl.String)

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 __all__ = ("BandPrecision", "has_precision", "sky_brightness_precision")
 
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..metrics import load_catalogue
-from .campaign import MetricFamily, Progress
+from .campaign import CampaignTable, Progress
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _ERROR = "residual_skyBrightnessError"
 _SCATTER = "residual_skyBrightnessScatter"
@@ -79,12 +80,12 @@ class BandPrecision:
         return row | {"worst": self.worst}
 
 
-def has_precision(family: MetricFamily) -> bool:
+def has_precision(table: CampaignTable) -> bool:
     """Whether metrics tell of the precision of the sky brightness.
 
     Parameters
     ----------
-    family : `MetricFamily`
+    table : `CampaignTable`
         The metrics.
 
     Returns
@@ -92,15 +93,15 @@ def has_precision(family: MetricFamily) -> bool:
     has_precision : `bool`
         Whether they are of the residual sky of visits.
     """
-    return family.kind == "detector" and "residual_skyFraction" in family.units
+    return table.kind == "detector" and "residual_skyFraction" in table.units
 
 
-def sky_brightness_precision(family: MetricFamily, progress: Progress | None = None) -> list[BandPrecision]:
+def sky_brightness_precision(table: CampaignTable, progress: Progress | None = None) -> list[BandPrecision]:
     """Compare the images of a campaign with the requirement, by band.
 
     Parameters
     ----------
-    family : `MetricFamily`
+    table : `CampaignTable`
         Metrics of the residual sky.
     progress : `~collections.abc.Callable`, optional
         Called with how much is done, and how much there is.
@@ -110,52 +111,37 @@ def sky_brightness_precision(family: MetricFamily, progress: Progress | None = N
     bands : `list` [`BandPrecision`]
         The bands, by name.
     """
+    import polars as pl
+
     limit = load_catalogue()[_ERROR].high
     assert limit is not None
-    values: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    worst: dict[str, tuple[float, str]] = {}
-    for batch in family.batches(progress):
-        columns = [
-            batch[name].to_pylist() if name in batch.schema.names else [np.nan] * batch.num_rows
-            for name in (_ERROR, _SCATTER)
-        ]
-        keys = {name: batch[name].to_pylist() for name in family.keys}
-        for i, pair in enumerate(zip(*columns, strict=True)):
-            band = str(keys["band"][i])
-            values[band].append(pair)
-            size = max(pair)
-            if np.isfinite(size) and size > worst.get(band, (-1.0, ""))[0]:
-                worst[band] = size, _name({name: column[i] for name, column in keys.items()})
-    return [
-        _summarize(family, band, np.array(values[band]), limit, worst.get(band, (0.0, ""))[1])
-        for band in sorted(values)
-    ]
+    both = [_ERROR, _SCATTER]
+    keys = [name for name in ("visit", "detector", "tract", "patch") if name in table.keys]
+    rows = table.scan(progress).select("band", *keys, pl.col(both).fill_nan(None)).collect()
+    bands = []
+    for (band,), every in sorted(rows.group_by("band", maintain_order=True)):
+        known = every.drop_nulls(both)
+        size = known.select(pl.max_horizontal(both)).to_series()
+        worst = known.row(size.arg_max() or 0, named=True) if len(known) else {}
+        bands.append(
+            BandPrecision(
+                table.name,
+                table.root,
+                str(band),
+                len(known),
+                len(every) - len(known),
+                known.filter(pl.all_horizontal(pl.col(both) <= limit)).height,
+                limit,
+                _figures(known[_ERROR]),
+                _figures(known[_SCATTER]),
+                ", ".join(f"{name} {worst[name]}" for name in keys if worst),
+            )
+        )
+    return bands
 
 
-def _name(keys: Mapping[str, Any]) -> str:
-    names = [name for name in ("visit", "detector", "tract", "patch") if name in keys]
-    return ", ".join(f"{name} {keys[name]}" for name in names)
-
-
-def _summarize(family: MetricFamily, band: str, pairs: np.ndarray, limit: float, worst: str) -> BandPrecision:
-    known = pairs[np.isfinite(pairs).all(axis=1)]
-    figures = [
-        tuple(float(value) for value in np.percentile(column, (50, 95, 100)))
-        if len(column)
-        else (np.nan,) * 3
-        for column in known.T
-    ]
-    met = int((known <= limit).all(axis=1).sum())
-    error, scatter = figures
-    return BandPrecision(
-        family.name,
-        family.root,
-        band,
-        len(known),
-        len(pairs) - len(known),
-        met,
-        limit,
-        error,  # type: ignore[arg-type]
-        scatter,  # type: ignore[arg-type]
-        worst,
-    )
+def _figures(values: pl.Series) -> tuple[float, float, float]:
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    median, high = (values.quantile(fraction, "linear") for fraction in (0.5, 0.95))
+    return float(median or 0), float(high or 0), float(values.max())  # type: ignore[arg-type]

@@ -1,16 +1,17 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("plot_differences",)
+__all__ = ("plot_differences", "plot_model_difference")
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..background import BackgroundModel
 from ..statistics.comparison import comparison_statistics
-from ._sampling import sample_background
+from ._sampling import average_image, sample_background
 from ._style import add_color_bar, extent_of, in_style, label_pixels, new_figure, set_title, unit_label
 
 _MAX_MODELS = 4
@@ -58,6 +59,38 @@ def plot_differences(
         set_title(axes, _numbers(difference), name if len(shown) > 1 else "")
         add_color_bar(image, axes, f"difference / {unit_label(difference.unit)}")
     set_title(figure, f"{', '.join(name for name, _ in shown)} less {judged}", title)
+    return figure
+
+
+@in_style
+def plot_model_difference(
+    difference: np.ndarray, model: BackgroundModel, title: str = "", words: str = ""
+) -> Figure:
+    """Show how two models of one image differ.
+
+    Parameters
+    ----------
+    difference : `numpy.ndarray`
+        One model's pixels less the other's, shape (height, width).
+    model : `~lsst.bgqa.BackgroundModel`
+        One of them, for its box and unit.
+    title, words : `str`, optional
+        What it is of, and how large it is.
+
+    Returns
+    -------
+    figure : `matplotlib.figure.Figure`
+        The figure, on a colour scale that is white at zero.
+    """
+    values = average_image(difference)
+    limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
+    figure = new_figure()
+    axes = figure.subplots()
+    scale: Any = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
+    image = axes.imshow(values, origin="lower", extent=extent_of(model.bbox), **scale)
+    label_pixels(axes, model.bbox)
+    set_title(axes, words, title)
+    add_color_bar(image, axes, f"difference / {unit_label(model.unit)}")
     return figure
 
 

@@ -12,6 +12,7 @@ import math
 import mmap
 import pickle
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -145,8 +146,8 @@ class CampaignWriter:
         with _naming_its_folder():
             self._sink = pa.PythonFile(self._file, "w")
             self._writer = pa.ipc.new_file(self._sink, self.schema)
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_rows = 0
+        self._waiting: defaultdict[str, list[Any]] = defaultdict(list)
+        self._values: list[np.ndarray] = []
 
     def add(self, batch: CampaignBatch, judgement: Judgement) -> None:
         """Write a batch.
@@ -164,41 +165,37 @@ class CampaignWriter:
             Raised if the file cannot be written; the message names the
             folder for temporary files.
         """
-        import pyarrow as pa
-
         rows = range(len(judgement.verdicts))
-        known = batch.known or [("", "")] * len(rows)
-        faults = [
-            judgement.fault(
-                row, dict(zip(self._names, batch.values[row].tolist(), strict=True)), None, known[row]
-            )
-            if judgement.verdicts[row] == "fail"
-            else ""
-            for row in rows
-        ]
-        columns = [
-            *(pa.array(batch.keys[name], self.schema.field(name).type) for name in self._keys),
-            pa.array(batch.kinds, pa.string()),
-            pa.array(judgement.verdicts, pa.string()),
-            pa.array([judgement.severity(row) for row in rows], pa.float64()),
-            pa.array([",".join(judgement.failed(row)) for row in rows], pa.string()),
-            pa.array(faults, pa.string()),
-            pa.array(batch.keys.get("dataset_id", [None] * len(rows)), pa.string()),
-            *(pa.array(np.ascontiguousarray(batch.values[:, i])) for i in range(len(self._names))),
-        ]
-        self._waiting.append(pa.record_batch(columns, schema=self.schema))
-        self._waiting_rows += len(rows)
-        if self._waiting_rows >= _ROWS_PER_CHUNK:
+        failing = [row for row in rows if judgement.verdicts[row] == "fail"]
+        failed, faults, severity = [""] * len(rows), [""] * len(rows), [0.0] * len(rows)
+        for row in failing:
+            values = dict(zip(self._names, batch.values[row].tolist(), strict=True))
+            known = batch.known[row] if batch.known else ("", "")
+            failed[row] = ",".join(judgement.failed(row))
+            faults[row] = judgement.fault(row, values, None, known)
+            severity[row] = judgement.severity(row)
+        judged = {"kind": batch.kinds, "verdict": judgement.verdicts, "severity": severity}
+        judged |= {"failed": failed, "fault": faults}
+        judged["dataset_id"] = batch.keys.get("dataset_id", [None] * len(rows))
+        for name, column in {**{name: batch.keys[name] for name in self._keys}, **judged}.items():
+            self._waiting[name].extend(column)
+        self._values.append(batch.values)
+        if sum(map(len, self._values)) >= _ROWS_PER_CHUNK:
             self._write()
 
     def _write(self) -> None:
         import pyarrow as pa
 
-        if self._waiting:
+        if self._values:
+            values = np.concatenate(self._values).T
+            columns = {**self._waiting, **dict(zip(self._names, values, strict=True))}
+            batch = pa.record_batch(
+                [pa.array(columns[field.name], field.type) for field in self.schema], schema=self.schema
+            )
             with _naming_its_folder():
-                self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
+                self._writer.write_batch(batch)
             self._waiting.clear()
-            self._waiting_rows = 0
+            self._values.clear()
 
     def finish(self) -> pa.Table:
         """Return the table.

@@ -16,10 +16,11 @@ __all__ = (
     "GatherVisitTablesTask",
 )
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import astropy.units as u
 import numpy as np
@@ -51,6 +52,10 @@ from ._campaign import (
 )
 from ._gather import CampaignBatch, CampaignWriter, Spool, Summary, WorstList
 from ._inputs import describe, is_unit, night_of
+from ._tables import read_tables
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # What is known of a background among others.
 _JUDGED = ("significance", "context")
@@ -416,7 +421,8 @@ class GatherBackgroundMetricsTask(PipelineTask):
                     self.log.warning("%s is left out: %s", describe(handle.ref), error)
                     unreadable[describe(handle.ref)] = error
                     continue
-                rows.append({**self._key_values(handle), "dataset_id": str(handle.ref.id)})
+                keys = {name: self._key_value(handle, name) for name in self._keys}
+                rows.append({**keys, "dataset_id": str(handle.ref.id)})
                 kept.append(handle)
             if rows:
                 batch = self._batch({name: [row[name] for row in rows] for name in rows[0]}, values)
@@ -430,9 +436,12 @@ class GatherBackgroundMetricsTask(PipelineTask):
         if handle is None:
             return batch
         try:
-            table = handle.get(storageClass="ArrowTable")
-            values = _table_values(table, units)
-            rows = {number: i for i, number in enumerate(table[self._row_key].to_pylist())}
+            ((_, read),) = read_tables([handle])
+            if isinstance(read, Exception):
+                raise read
+            table = read[0]
+            values = _table_values(table, read[1], units)
+            rows = {number: i for i, number in enumerate(table[self._row_key].to_list())}
             said = _known(table)
         except Exception as error:
             # The datastore and the formatter have errors of their own.
@@ -478,15 +487,16 @@ class GatherBackgroundMetricsTask(PipelineTask):
         kinds = [""] * len(values) if names is None else [self._kind(name) for name in names]
         return CampaignBatch(keys, np.asarray(values, dtype=np.float64), kinds)
 
-    def _key_values(self, handle: Any) -> dict[str, Any]:
-        row = {
-            name: night_of(handle.dataId) if name == "day_obs" else handle.dataId[name]
-            for name in self._keys
-            if name != "detector_name"
-        }
-        if "detector_name" in self._keys:
-            row["detector_name"] = handle.dataId.records["detector"].full_name
-        return row
+    def _key_value(self, handle: Any, name: str) -> Any:
+        match name:
+            case "day_obs":
+                return night_of(handle.dataId)
+            case "detector_name":
+                return handle.dataId.records["detector"].full_name
+            case "run":
+                return handle.ref.run
+            case _:
+                return handle.dataId[name]
 
     def _kind(self, name: str) -> str:
         return kind_of_detector(name, self.config.kinds)
@@ -506,21 +516,22 @@ class _TableReader:
     def _read(
         self: Any, handles: Sequence[Any], unreadable: dict[str, Exception], tables: Sequence[Any] = ()
     ) -> Iterator[CampaignBatch]:
-        units = self._units()
-        for handle in sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys)):
+        wanted = self._units()
+        ordered = sorted(handles, key=lambda h: tuple(h.dataId[name] for name in self._batch_keys))
+        for handle, read in read_tables(ordered):
             try:
-                # To make an astropy table of it would take twice as long.
-                table = handle.get(storageClass="ArrowTable")
-                values = _table_values(table, units)
+                if isinstance(read, Exception):
+                    raise read
+                table, units = read
+                values = _table_values(table, units, wanted)
                 keys: dict[str, Any] = {
-                    name: table[name].to_pylist()
+                    name: table[name].to_list()
                     if name in self._table_keys
                     # One value for all rows.
-                    else [night_of(handle.dataId) if name == "day_obs" else handle.dataId[name]]
-                    * table.num_rows
+                    else [self._key_value(handle, name)] * len(table)
                     for name in self._keys
                 }
-                keys["dataset_id"] = [str(handle.ref.id)] * table.num_rows
+                keys["dataset_id"] = [str(handle.ref.id)] * len(table)
             except Exception as error:
                 # The datastore and the formatter have errors of their own.
                 self.log.warning("%s is left out: %s", describe(handle.ref), error)
@@ -537,26 +548,26 @@ def _in_units(quantities: Mapping[str, u.Quantity], units: Mapping[str, u.UnitBa
     ]
 
 
-def _table_values(table: Any, units: Mapping[str, u.UnitBase]) -> np.ndarray:
-    """Return the metrics of an Arrow table, shape (rows, metrics)."""
-    values = np.full((table.num_rows, len(units)), np.nan)
-    for i, (name, wanted) in enumerate(units.items()):
-        if name in table.column_names:
-            values[:, i] = table[name].to_numpy() * _factor(table.schema.field(name), wanted)
+def _table_values(
+    table: pl.DataFrame, units: Mapping[str, str], wanted: Mapping[str, u.UnitBase]
+) -> np.ndarray:
+    """Return the metrics of a table in the units that are wanted, shape (rows, metrics)."""
+    names = list(wanted)
+    there = [i for i, name in enumerate(names) if name in table.columns]
+    factors = np.array([_factor(units.get(names[i], ""), wanted[names[i]].to_string()) for i in there])
+    values = np.full((len(table), len(names)), np.nan)
+    values[:, there] = table.select(names[i] for i in there).to_numpy() * factors
     return values
 
 
-def _known(table: Any) -> list[tuple[str, str]]:
+def _known(table: pl.DataFrame) -> list[tuple[str, str]]:
     """Return by which metrics the rows of a table fail, and the words."""
-    if not {"failed", "fault"} <= set(table.column_names):
-        return []
-    return list(zip(table["failed"].to_pylist(), table["fault"].to_pylist(), strict=True))
+    return table.select("failed", "fault").rows() if {"failed", "fault"} <= set(table.columns) else []
 
 
-def _factor(field: Any, wanted: u.UnitBase) -> float:
-    """Return what to multiply a column of an Arrow table by."""
-    text = (field.metadata or {}).get(b"unit", b"").decode()
-    return 1.0 if text == wanted.to_string() else u.Unit(text).to(wanted)
+@functools.cache
+def _factor(unit: str, wanted: str) -> float:
+    return 1.0 if unit == wanted else u.Unit(unit).to(u.Unit(wanted))
 
 
 class GatherVisitTablesConfig(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("BlockDatasets", "Datasets", "Pictures")
+__all__ = ("Datasets", "MosaicDatasets", "Pictures", "table_corners")
 
 import logging
 import os
@@ -21,6 +21,7 @@ from lsst.sphgeom import ConvexPolygon
 from ...artifacts import artifact_name, read_artifact
 from ...repository import dataset_types
 from .._fetch import Fetcher
+from ..rows import RowKind
 from ._sky import unit_vectors
 from ._tables import slug
 
@@ -29,18 +30,11 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".svg", ".gif", ".webp")
 
 
 @dataclass
-class BlockDatasets:
-    """What the repository has for a block.
+class MosaicDatasets:
+    """What the repository has for a visit, or a tract in a band.
 
-    Attributes
-    ----------
-    ids : `dict` [`tuple`, `tuple` [`str`, `str`]]
-        Dataset type and UUID of the background, by detector or patch.
-    plots : `dict` [`tuple`, `list` [`lsst.daf.butler.DatasetRef`]]
-        Pictures by detector or patch, and those of the block itself under
-        the empty tuple.
-    corners : `dict` [`tuple`, `numpy.ndarray`]
-        Unit vectors of the corners of the regions, by detector or patch.
+    The type and UUID of the background, pictures and corners, by tile;
+    pictures of the mosaic itself are under the empty tuple.
     """
 
     ids: dict[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
@@ -49,15 +43,7 @@ class BlockDatasets:
 
 
 class Datasets:
-    """Looks up datasets and regions, for many blocks at once.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    collections : `~collections.abc.Sequence` [`str`]
-        Collections to search.
-    """
+    """Looks up datasets and regions, for many visits or tracts at once."""
 
     def __init__(self, butler: Butler, collections: Sequence[str]) -> None:
         self.butler = butler
@@ -68,20 +54,7 @@ class Datasets:
         self.types: dict[str, DatasetType] = {kind.name: kind for kind in dataset_types(butler, names)}
 
     def plot_types(self, background: str, dimensions: Iterable[str]) -> list[str]:
-        """Return types of pictures of a background.
-
-        Parameters
-        ----------
-        background : `str`
-            Name that theirs begin with.
-        dimensions : `~collections.abc.Iterable` [`str`]
-            Their required dimensions.
-
-        Returns
-        -------
-        names : `list` [`str`]
-            Their names.
-        """
+        """Return types of pictures of a background."""
         return [
             name
             for name, kind in self.types.items()
@@ -93,24 +66,7 @@ class Datasets:
     def find(
         self, name: str, root: Mapping[str, str], dimension: str, values: Iterable[int]
     ) -> list[DatasetRef]:
-        """Find datasets by the values of one dimension.
-
-        Parameters
-        ----------
-        name : `str`
-            Dataset type.
-        root : `~collections.abc.Mapping` [`str`, `str`]
-            The instrument or sky map.
-        dimension : `str`
-            The dimension; its values are numbers.
-        values : `~collections.abc.Iterable` [`int`]
-            The values.
-
-        Returns
-        -------
-        refs : `list` [`lsst.daf.butler.DatasetRef`]
-            What there is, of datasets with one data ID the first found.
-        """
+        """Find datasets by the values of one dimension."""
         if name not in self.types:
             return []
         try:
@@ -123,104 +79,41 @@ class Datasets:
             # The instrument or sky map is not registered.
             return []
 
-    def visits(
-        self, background: str, instrument: str, visits: Sequence[int]
-    ) -> dict[tuple[Any, ...], BlockDatasets]:
-        """Look up what there is for visits.
+    def look_up(
+        self, background: str, kind: RowKind, root: str, keys: Sequence[tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], MosaicDatasets]:
+        """Look up what there is for mosaics, by their keys."""
+        found: dict[tuple[Any, ...], MosaicDatasets] = {key: MosaicDatasets() for key in keys}
+        where = {kind.root: root}, kind.window, sorted({key[0] for key in keys})
 
-        Parameters
-        ----------
-        background : `str`
-            Name of the background.
-        instrument : `str`
-            The instrument.
-        visits : `~collections.abc.Sequence` [`int`]
-            The visits.
+        def of(name: str) -> Iterator[tuple[MosaicDatasets, DatasetRef]]:
+            for ref in self.find(name, *where):
+                if (mine := found.get(tuple(ref.dataId[name] for name in kind.mosaic))) is not None:
+                    yield mine, ref
 
-        Returns
-        -------
-        found : `dict` [`tuple`, `BlockDatasets`]
-            By visit, in a tuple; detectors are in tuples, too.
-        """
-        found: dict[tuple[Any, ...], BlockDatasets] = {(visit,): BlockDatasets() for visit in visits}
-        root = {"instrument": instrument}
         for name in _names(background, self.types):
-            for ref in self.find(name, root, "visit", visits):
-                if "detector" in ref.dataId.dimensions.required:
-                    place = (ref.dataId["detector"],)
-                    found[ref.dataId["visit"],].ids.setdefault(place, (name, str(ref.id)))
-        for name in self.plot_types(background, ("instrument", "visit", "detector")):
-            for ref in self.find(name, root, "visit", visits):
-                place = (ref.dataId["detector"],)
-                found[ref.dataId["visit"],].plots.setdefault(place, []).append(ref)
-        for name in self.plot_types(background, ("instrument", "visit")):
-            for ref in self.find(name, root, "visit", visits):
-                found[ref.dataId["visit"],].plots.setdefault((), []).append(ref)
-        for record in self._records("visit_detector_region", root, "visit", visits):
+            if kind.tile[-1] in self.types[name].dimensions.required:
+                for mine, ref in of(name):
+                    tile = tuple(ref.dataId[name] for name in kind.tile)
+                    mine.ids.setdefault(tile, (name, str(ref.id)))
+        for dimensions, names in (
+            (kind.bundle_dimensions, kind.tile),
+            (kind.bundle_dimensions - {kind.tile[-1]}, ()),
+        ):
+            for name in self.plot_types(background, dimensions):
+                for mine, ref in of(name):
+                    mine.plots.setdefault(tuple(ref.dataId[name] for name in names), []).append(ref)
+        element = "visit_detector_region" if kind.name == "detector" else "patch"
+        for record in self._records(element, *where):
             if (corners := _corners(record.region)) is not None:
-                found[record.visit,].corners[record.detector,] = corners
-        return found
-
-    def tracts(
-        self, background: str, skymap: str, blocks: Sequence[tuple[int, str]]
-    ) -> dict[tuple[Any, ...], BlockDatasets]:
-        """Look up what there is for tracts in bands.
-
-        Parameters
-        ----------
-        background : `str`
-            Name of the background.
-        skymap : `str`
-            The sky map.
-        blocks : `~collections.abc.Sequence` [`tuple` [`int`, `str`]]
-            Tract and band of each.
-
-        Returns
-        -------
-        found : `dict` [`tuple`, `BlockDatasets`]
-            By tract and band; patches are with their tract.
-        """
-        found: dict[tuple[Any, ...], BlockDatasets] = {block: BlockDatasets() for block in blocks}
-        root = {"skymap": skymap}
-        tracts = sorted({tract for tract, _ in blocks})
-
-        def blocks_of(refs: Iterable[DatasetRef]) -> Iterator[tuple[BlockDatasets, DatasetRef]]:
-            for ref in refs:
-                block = ref.dataId["tract"], ref.dataId["band"]
-                if block in found:
-                    yield found[block], ref
-
-        for name in _names(background, self.types):
-            for block, ref in blocks_of(self.find(name, root, "tract", tracts)):
-                if "patch" in ref.dataId.dimensions.required:
-                    place = ref.dataId["tract"], ref.dataId["patch"]
-                    block.ids.setdefault(place, (name, str(ref.id)))
-        for name in self.plot_types(background, ("skymap", "tract", "patch", "band")):
-            for block, ref in blocks_of(self.find(name, root, "tract", tracts)):
-                block.plots.setdefault((ref.dataId["tract"], ref.dataId["patch"]), []).append(ref)
-        for name in self.plot_types(background, ("skymap", "tract", "band")):
-            for block, ref in blocks_of(self.find(name, root, "tract", tracts)):
-                block.plots.setdefault((), []).append(ref)
-        corners = self.patch_corners(skymap, tracts)
-        for (tract, _), block in found.items():
-            block.corners |= {place: vertices for place, vertices in corners.items() if place[0] == tract}
+                tile = tuple(record.dataId[name] for name in kind.tile)
+                for key in keys if kind.name == "patch" else [(record.visit,)]:
+                    if key[0] == record.dataId[kind.window]:
+                        found[key].corners[tile] = corners
         return found
 
     def patch_corners(self, skymap: str, tracts: Sequence[int]) -> dict[tuple[Any, ...], np.ndarray]:
-        """Return corners of the patches of tracts.
-
-        Parameters
-        ----------
-        skymap : `str`
-            The sky map.
-        tracts : `~collections.abc.Sequence` [`int`]
-            The tracts.
-
-        Returns
-        -------
-        corners : `dict` [`tuple`, `numpy.ndarray`]
-            Unit vectors of the corners of the regions, by tract and patch.
-        """
+        """Return corners of the patches of tracts."""
         return {
             (record.tract, record.id): corners
             for record in self._records("patch", {"skymap": skymap}, "tract", tracts)
@@ -228,21 +121,7 @@ class Datasets:
         }
 
     def read(self, name: str, data_id: Mapping[str, Any]) -> Any:
-        """Read a dataset that may be missing or broken.
-
-        Parameters
-        ----------
-        name : `str`
-            Dataset type.
-        data_id : `~collections.abc.Mapping`
-            Data ID.
-
-        Returns
-        -------
-        dataset : `object` or `None`
-            The dataset; `None` without one. One that cannot be read is
-            logged.
-        """
+        """Read a dataset that may be missing or broken."""
         if name not in self.types:
             return None
         try:
@@ -252,32 +131,6 @@ class Datasets:
             # The datastore and the formatters have errors of their own.
             _LOG.warning("%s of %s is left out: %s", name, dict(data_id), error)
             return None
-
-    def table_corners(self, name: str, data_id: Mapping[str, Any]) -> dict[tuple[Any, ...], np.ndarray]:
-        """Return corners of detectors from a visit's table.
-
-        Parameters
-        ----------
-        name : `str`
-            Dataset type of the table.
-        data_id : `~collections.abc.Mapping`
-            Data ID of the visit.
-
-        Returns
-        -------
-        corners : `dict` [`tuple`, `numpy.ndarray`]
-            Unit vectors in the order of the pixels' corners, shape (4, 3),
-            by detector; empty without such a table.
-        """
-        table = self.read(name, data_id)
-        corners: dict[tuple[Any, ...], np.ndarray] = {}
-        if table is None or not {"detector", "ra_corners", "dec_corners"} <= set(table.colnames):
-            return corners
-        for row in table:
-            vectors = unit_vectors(np.asarray(row["ra_corners"]), np.asarray(row["dec_corners"]))
-            if vectors.shape == (4, 3) and np.isfinite(vectors).all():
-                corners[int(row["detector"]),] = vectors
-        return corners
 
     def _records(
         self, element: str, root: Mapping[str, str], dimension: str, values: Sequence[int]
@@ -293,16 +146,20 @@ class Datasets:
             return []
 
 
-class Pictures:
-    """Copies pictures into the report.
+def table_corners(table: Any) -> dict[tuple[Any, ...], np.ndarray]:
+    """Return unit vectors of the corners of detectors from a visit's table, if it has them."""
+    corners: dict[tuple[Any, ...], np.ndarray] = {}
+    if table is None or not {"detector", "ra_corners", "dec_corners"} <= set(table.colnames):
+        return corners
+    for row in table:
+        vectors = unit_vectors(np.asarray(row["ra_corners"]), np.asarray(row["dec_corners"]))
+        if vectors.shape == (4, 3) and np.isfinite(vectors).all():
+            corners[int(row["detector"]),] = vectors
+    return corners
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    folder : `pathlib.Path`
-        The report's folder.
-    """
+
+class Pictures:
+    """Copies pictures into the report."""
 
     def __init__(self, butler: Butler, folder: Path) -> None:
         self._butler = butler
@@ -313,30 +170,12 @@ class Pictures:
         """Pictures that were copied (`int`)."""
 
     def fetch(self, refs: Iterable[DatasetRef]) -> None:
-        """Copy pictures that will be added, many at once if they are far.
-
-        Parameters
-        ----------
-        refs : `~collections.abc.Iterable` [`lsst.daf.butler.DatasetRef`]
-            The pictures.
-        """
+        """Copy pictures that will be added, many at once if they are far."""
         if self._fetcher.far:
             self._fetched = {ref.id: path for ref, path in self._fetcher.each(refs, self._copy)}
 
     def add(self, ref: DatasetRef) -> str | None:
-        """Copy a picture.
-
-        Parameters
-        ----------
-        ref : `lsst.daf.butler.DatasetRef`
-            The picture.
-
-        Returns
-        -------
-        path : `str` or `None`
-            Where it is in the report; `None` if it cannot be copied, which
-            is logged.
-        """
+        """Copy a picture."""
         path = self._fetched.pop(ref.id, None)
         try:
             if isinstance(path, Exception):
@@ -363,11 +202,7 @@ class Pictures:
 
 
 def _names(background: str, types: Mapping[str, DatasetType]) -> list[str]:
-    """Return the types that may stand for a background, the best first.
-
-    One that is a component of an image, as visit_image.backgrounds, is called
-    by both names with an underscore.
-    """
+    """Return the types that may stand for a background, the best first."""
     candidates = [background, background.removesuffix("_backgrounds"), f"{background}_metrics"]
     return [name for name in dict.fromkeys(candidates) if name in types]
 

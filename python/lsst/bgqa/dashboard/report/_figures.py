@@ -1,17 +1,13 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""The report's figures, empty: each page fills them with its own numbers.
-
-A figure is made once, however many pages show it. The page's script sets the
-columns of its sources, which it finds by their names.
-"""
+"""The report's figures, empty: each page fills them with its own numbers."""
 
 from __future__ import annotations
 
-__all__ = ("band_styles", "make_histogram", "make_map", "make_ranking", "make_series", "script_files")
+__all__ = ("band_styles", "every_figure", "script_files")
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bokeh.embed import json_item
 from bokeh.models import (
@@ -24,7 +20,7 @@ from bokeh.models import (
     Range1d,
     TapTool,
 )
-from bokeh.models.annotations import ColorBar, Span
+from bokeh.models.annotations import ColorBar, Span, Title
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.settings import settings
@@ -46,18 +42,7 @@ _OTHER_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 
 
 def script_files() -> list[Path]:
-    """Return the scripts that show figures.
-
-    Returns
-    -------
-    paths : `list` [`pathlib.Path`]
-        The files, part of the installed bokeh.
-
-    Raises
-    ------
-    ~lsst.bgqa.errors.UserError
-        Raised if they are not where bokeh should have them.
-    """
+    """Return the scripts that show figures."""
     path = Path(settings.bokehjs_path()) / "js" / "bokeh.min.js"
     if not path.is_file():
         raise UserError(f"{path} is missing: the installation of bokeh is not complete")
@@ -65,19 +50,7 @@ def script_files() -> list[Path]:
 
 
 def band_styles(bands: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return colours and markers by band.
-
-    Parameters
-    ----------
-    bands : `~collections.abc.Iterable` [`str`]
-        Bands; Rubin's have the colours and markers of its publications.
-
-    Returns
-    -------
-    styles : `dict` [`str`, `dict` [`str`, `str`]]
-        ``light`` and ``dark``, the colours on such backgrounds, and
-        ``marker``, bokeh's name for it, of each band.
-    """
+    """Return colours and markers by band."""
     from lsst.utils.plotting import get_multiband_plot_colors, get_multiband_plot_symbols
 
     light, dark = get_multiband_plot_colors(), get_multiband_plot_colors(dark_background=True)
@@ -93,50 +66,61 @@ def band_styles(bands: Iterable[str]) -> dict[str, dict[str, str]]:
     return styles
 
 
-def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mapping[str, Any]:
-    """Make a map of places.
+def every_figure() -> dict[str, Any]:
+    """Make each figure once, for ``Bokeh.embed.embed_item``, and the palettes of maps."""
+    import matplotlib
 
-    Parameters
-    ----------
-    name : `str`
-        What figure it is.
-    mirrored : `bool`
-        Whether x grows to the left, as right ascension does on the sky.
-    x_label, y_label : `str`
-        Labels of the axes.
+    turn = [matplotlib.colors.to_hex(matplotlib.colormaps["twilight"](i)) for i in range(256)]
+    maps = {"map": ("degrees", "degrees"), "sky": ("degrees to the east", "degrees to the north")}
+    figures: dict[str, Any] = {name: _map(name, *labels) for name, labels in maps.items()}
+    figures["histogram"] = _histogram()
+    for scale in ("linear", "log"):
+        end = "" if scale == "linear" else "-log"
+        figures[f"series{end}"] = _series(f"series{end}", scale)
+        figures[f"ranking{end}"] = _ranking(f"ranking{end}", scale)
+    return {**figures, "palettes": {"linear": list(Viridis256), "cyclic": turn}}
 
-    Returns
-    -------
-    item : `dict`
-        The figure, for ``Bokeh.embed.embed_item``.
 
-    Notes
-    -----
-    The sources are ``places`` (outlines ``xs`` and ``ys``, ``value``,
-    ``label``, ``text``, ``edge``, ``width``,
-    ``hatch``, and the centre ``x``, ``y``) and ``seams``
-    (``x0``, ``y0``, ``x1``, ``y1``, ``size``, ``color``, ``text``); the mapper is ``colors``.
-    """
-    plot: Any = figure(
+def _figure(name: str, **options: Any) -> Any:
+    return figure(
         tools=_TOOLS,
         active_drag=None,
         active_scroll=None,
-        x_range=DataRange1d(flipped=mirrored, range_padding=0.04),
-        y_range=DataRange1d(range_padding=0.04),
-        match_aspect=True,
-        height=460,
         sizing_mode="stretch_width",
         toolbar_location="above",
         name=name,
+        **options,
+    )
+
+
+def _source(name: str, *columns: str) -> ColumnDataSource:
+    return ColumnDataSource({column: [] for column in columns}, name=name)
+
+
+def _ranges(start: float = 0) -> dict[str, Range1d]:
+    return {
+        "x_range": Range1d(start=0, end=1, name="x_range"),
+        "y_range": Range1d(start=start, end=1, name="y_range"),
+    }
+
+
+def _map(name: str, x_label: str, y_label: str) -> Mapping[str, Any]:
+    """Make a map: sources ``tiles``, ``seams`` and ``arrows``, the mapper ``colors``."""
+    plot = _figure(
+        name,
+        # Right ascension grows to the left on the sky.
+        x_range=DataRange1d(flipped=name == "sky", range_padding=0.16),
+        y_range=DataRange1d(range_padding=0.16),
+        match_aspect=True,
+        height=460,
     )
     colors = LinearColorMapper(palette=Viridis256, low=0, high=1, nan_color="#b0b0b0", name="colors")
-    columns = ("xs", "ys", "x", "y", "value", "label", "text", "edge", "width", "hatch")
-    # Without any place, a map has no range to begin with.
-    places = ColumnDataSource({column: [_NOWHERE[column]] for column in columns}, name="places")
+    # Without any tile, a map has no range to begin with.
+    tiles = ColumnDataSource({column: [value] for column, value in _NOWHERE.items()}, name="tiles")
     patches = plot.patches(
         "xs",
         "ys",
-        source=places,
+        source=tiles,
         fill_color={"field": "value", "transform": colors},
         line_color="edge",
         line_width="width",
@@ -151,17 +135,29 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
         selection_line_width=4,
         name="patches",
     )
-    seams = ColumnDataSource(
-        {column: [] for column in ("x0", "y0", "x1", "y1", "size", "color", "text")}, name="seams"
-    )
+    seams = _source("seams", "x0", "y0", "x1", "y1", "size", "color", "text")
     borders = plot.segment(
         "x0", "y0", "x1", "y1", source=seams, line_color="color", line_width="size", name="borders"
+    )
+    arrows = _source("arrows", "x0", "y0", "x1", "y1", "label", "color")
+    plot.segment("x0", "y0", "x1", "y1", source=arrows, line_color="color", line_width=2)
+    plot.text(
+        "x1",
+        "y1",
+        text="label",
+        source=arrows,
+        text_color="color",
+        text_align="center",
+        text_baseline="middle",
+        text_font_size="13px",
+        text_font_style="bold",
+        y_offset=-2,
     )
     labels = plot.text(
         "x",
         "y",
         text="label",
-        source=places,
+        source=tiles,
         text_align="center",
         text_baseline="middle",
         text_font_size="11px",
@@ -181,65 +177,24 @@ def make_map(name: str, *, mirrored: bool, x_label: str, y_label: str) -> Mappin
     plot.x_range.renderers = plot.y_range.renderers = [patches]
     bar = ColorBar(color_mapper=colors, width=12, padding=6, label_standoff=6, name="bar")
     plot.add_layout(bar, "right")
+    # The bar's own title would take as much room as it is long.
+    plot.add_layout(Title(text="", align="center", text_font_size="12px", name="bar_label"), "right")
     return _finish(plot, x_label, y_label)
 
 
-def make_series(name: str) -> Mapping[str, Any]:
-    """Make a time series by night.
-
-    Parameters
-    ----------
-    name : `str`
-        What figure it is.
-
-    Returns
-    -------
-    item : `dict`
-        The figure, for ``Bokeh.embed.embed_item``.
-
-    Notes
-    -----
-    The sources are ``cells`` (``x`` in ms since 1970, ``median``, ``low``,
-    ``high``, ``min``, ``max``, ``color``, ``marker``, ``text``) and ``lines``
-    (``xs``, ``ys``, ``color``); ``low`` and ``high`` are lines for thresholds.
-    """
-    plot: Any = figure(
-        tools=_TOOLS,
-        active_drag=None,
-        active_scroll=None,
-        x_axis_type="datetime",
-        x_range=Range1d(start=0, end=1, name="x_range"),
-        y_range=Range1d(start=0, end=1, name="y_range"),
-        height=340,
-        sizing_mode="stretch_width",
-        toolbar_location="above",
-        name=name,
+def _series(name: str, scale: str) -> Mapping[str, Any]:
+    """Make a time series by night: sources ``cells`` (x in ms since 1970) and ``lines``."""
+    plot = _figure(
+        name, x_axis_type="datetime", y_axis_type=scale, height=340, **_ranges(0.5 if scale == "log" else 0)
     )
-    lines = ColumnDataSource({column: [] for column in ("xs", "ys", "color")}, name="lines")
+    lines = _source("lines", "xs", "ys", "color")
     plot.multi_line("xs", "ys", source=lines, line_color="color", line_width=1.5, line_alpha=0.6)
-    columns = ("x", "median", "low", "high", "min", "max", "color", "marker", "text")
-    cells = ColumnDataSource({column: [] for column in columns}, name="cells")
-    plot.segment("x", "min", "x", "max", source=cells, line_color="color", line_alpha=0.45, line_width=1)
-    plot.segment(
-        "x",
-        "low",
-        "x",
-        "high",
-        source=cells,
-        line_color="color",
-        line_alpha=0.55,
-        line_width=5,
-        name="whiskers",
-    )
+    cells = _source("cells", "x", "median", "low", "high", "min", "max", "color", "marker", "text")
+    style: Any = {"source": cells, "line_color": "color"}
+    plot.segment("x", "min", "x", "max", line_alpha=0.45, line_width=1, **style)
+    plot.segment("x", "low", "x", "high", line_alpha=0.55, line_width=5, name="whiskers", **style)
     medians = plot.scatter(
-        "x",
-        "median",
-        marker="marker",
-        size=9,
-        source=cells,
-        color="color",
-        line_color="color",
-        name="medians",
+        "x", "median", marker="marker", size=9, fill_color="color", name="medians", **style
     )
     plot.add_tools(HoverTool(renderers=[medians], tooltips=_TOOLTIP, name="hover"))
     _add_bounds(plot)
@@ -250,91 +205,23 @@ def make_series(name: str) -> Mapping[str, Any]:
     return _finish(plot, "night", "")
 
 
-def make_histogram(name: str) -> Mapping[str, Any]:
-    """Make a histogram.
-
-    Parameters
-    ----------
-    name : `str`
-        What figure it is.
-
-    Returns
-    -------
-    item : `dict`
-        The figure, for ``Bokeh.embed.embed_item``.
-
-    Notes
-    -----
-    The source is ``bins`` (``left``, ``right``, ``all``, ``failing``,
-    ``text``); ``low`` and ``high`` are lines for thresholds.
-    """
-    plot: Any = figure(
-        tools=_TOOLS,
-        active_drag=None,
-        active_scroll=None,
-        x_range=Range1d(start=0, end=1, name="x_range"),
-        y_range=Range1d(start=0.5, end=1, name="y_range"),
-        y_axis_type="log",
-        height=340,
-        sizing_mode="stretch_width",
-        toolbar_location="above",
-        name=name,
-    )
-    bins = ColumnDataSource({c: [] for c in ("left", "right", "all", "failing", "text")}, name="bins")
-    every = plot.quad(
-        left="left", right="right", bottom=0.5, top="all", source=bins, color=_PASS, alpha=0.65, line_width=0
-    )
-    every.name = "every"
-    failing = plot.quad(
-        left="left",
-        right="right",
-        bottom=0.5,
-        top="failing",
-        source=bins,
-        color=_FAIL,
-        alpha=0.9,
-        hatch_pattern="right_diagonal_line",
-        hatch_color="#ffffff",
-        hatch_alpha=0.5,
-        hatch_scale=6,
-        line_width=0,
-    )
-    failing.name = "failing"
+def _histogram() -> Mapping[str, Any]:
+    """Make a histogram: the source is ``bins``."""
+    plot = _figure("histogram", y_axis_type="log", height=340, **_ranges(0.5))
+    bins = _source("bins", "left", "right", "all", "failing", "text")
+    style: dict[str, Any] = {"left": "left", "right": "right", "bottom": 0.5, "source": bins, "line_width": 0}
+    every = plot.quad(top="all", color=_PASS, alpha=0.65, name="every", **style)
+    hatch = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#ffffff", "hatch_scale": 6}
+    plot.quad(top="failing", color=_FAIL, alpha=0.9, hatch_alpha=0.5, name="failing", **hatch, **style)
     plot.add_tools(HoverTool(renderers=[every], tooltips=_TOOLTIP, name="hover"))
     _add_bounds(plot, "height")
     return _finish(plot, "", "rows")
 
 
-def make_ranking(name: str) -> Mapping[str, Any]:
-    """Make a plot of a value by place.
-
-    Parameters
-    ----------
-    name : `str`
-        What figure it is.
-
-    Returns
-    -------
-    item : `dict`
-        The figure, for ``Bokeh.embed.embed_item``.
-
-    Notes
-    -----
-    The source is ``points`` (``x``, ``y``, ``color``, ``marker``, ``text``);
-    ``low`` and ``high`` are lines for thresholds.
-    """
-    plot: Any = figure(
-        tools=_TOOLS,
-        active_drag=None,
-        active_scroll=None,
-        x_range=Range1d(start=0, end=1, name="x_range"),
-        y_range=Range1d(start=0, end=1, name="y_range"),
-        height=460,
-        sizing_mode="stretch_width",
-        toolbar_location="above",
-        name=name,
-    )
-    points = ColumnDataSource({c: [] for c in ("x", "y", "color", "marker", "text")}, name="points")
+def _ranking(name: str, scale: str) -> Mapping[str, Any]:
+    """Make a plot of a value by tile: the source is ``points``."""
+    plot = _figure(name, y_axis_type=scale, height=460, **_ranges(0.5 if scale == "log" else 0))
+    points = _source("points", "x", "y", "color", "marker", "text")
     dots = plot.scatter(
         "x",
         "y",
@@ -352,19 +239,10 @@ def make_ranking(name: str) -> Mapping[str, Any]:
     return _finish(plot, "", "")
 
 
-def _add_bounds(plot: Any, dimension: Literal["width", "height"] = "width") -> None:
+def _add_bounds(plot: Any, dimension: Any = "width") -> None:
     for name in ("low", "high"):
-        plot.add_layout(
-            Span(
-                dimension=dimension,
-                location=0,
-                line_color=_FAIL,
-                line_width=2,
-                line_dash="dashed",
-                visible=False,
-                name=name,
-            )
-        )
+        style: Any = {"line_color": _FAIL, "line_width": 2, "line_dash": "dashed", "visible": False}
+        plot.add_layout(Span(dimension=dimension, location=0, name=name, **style))
 
 
 def _finish(plot: Any, x_label: str, y_label: str) -> Mapping[str, Any]:

@@ -1,29 +1,29 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("Detail", "make_report")
+__all__ = ("Detail", "Report", "load_figures", "make_report", "tile_outlines")
 
 import datetime
 import importlib.metadata
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from ...errors import UserError
-from ..campaign import Campaign, MetricFamily
-from ._aggregate import Aggregate
-from ._blocks import FORMS, family_metrics, read_blocks
-from ._datasets import Datasets, Pictures
-from ._details import DetailWriter, WholeBlock
-from ._overview import FamilyReport, block_table, family_section, run_tables, shown_places, stack_table
+from ..campaign import VERDICTS, Campaign, CampaignTable
+from ..queries import Summary, mosaics_of, summarize
+from ._datasets import Datasets, Pictures, table_corners
+from ._overview import TableReport, mosaic_table, run_tables, section, stack_table
+from ._pages import MosaicPages
 from ._runs import count_types, task_times
 from ._site import Site, making
-from ._sky import align, project, separate
+from ._sky import on_focal_plane, project, separate
 from ._tables import Table, band_order
 
 Detail = Literal["flagged", "all", "none"]
@@ -33,24 +33,15 @@ type Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None
 
 _MOST_STACKS = 24
 _STACKS_SHOWN = 6
-# Visits that are tried for outlines of all detectors.
+# Visits that are tried for outlines of all detectors, and pages where nothing fails.
 _MOST_TRIES = 20
+_PAGES_OF_NONE = 10
 _MOST_WARNINGS = 5
 
 
 @dataclass(frozen=True)
-class _Report:
-    """What every page needs to know.
-
-    Attributes
-    ----------
-    title, collection, repository, made, version : `str`
-        What the report is of, when it was made, and by which version.
-    navigation : `list` [`dict`]
-        Links of the header.
-    scripts : `list` [`str`]
-        Names of bokeh's scripts.
-    """
+class Report:
+    """What every page needs to know: what it is of, when and by what it was made, links and scripts."""
 
     title: str
     collection: str
@@ -67,6 +58,7 @@ def make_report(
     output: Path,
     *,
     detail: Detail = "flagged",
+    nights: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Make a report of a campaign: a folder of pages that need no network.
@@ -82,7 +74,10 @@ def make_report(
         that is there is replaced.
     detail : `str`, optional
         Which visits and tracts get a page: those with a failure (by
-        default), ``"all"`` or ``"none"``.
+        default; the worst where nothing fails), ``"all"`` or ``"none"``.
+    nights : `tuple` [`int`, `int`], optional
+        First and last night to report on, YYYYMMDD, or -1 for the newest;
+        what is not of visits is left out then.
     progress : `~collections.abc.Callable`, optional
         Called with what goes on; returns a context manager whose value is
         called with how much is done, and how much there is.
@@ -98,6 +93,18 @@ def make_report(
         Raised if there is no such repository or collection, if it has no
         metrics, if the folder holds something else, or without bokeh.
     """
+    figures = load_figures()
+    progress = progress or _no_progress
+    with making(output) as folder:
+        with progress("Looking for metrics"):
+            campaign = Campaign(repo, collection)
+        with campaign:
+            _Maker(campaign, folder, detail, nights, progress, figures).make()
+    return output / "index.html"
+
+
+def load_figures() -> Any:
+    """Import what draws figures; a `~lsst.bgqa.errors.UserError` says what to install."""
     try:
         from . import _figures
     except ModuleNotFoundError as error:
@@ -105,13 +112,7 @@ def make_report(
             f"a report needs {error.name}, which is not installed; bgqa's extra report brings it "
             "(pip install '.[report]')"
         ) from error
-    progress = progress or _no_progress
-    with making(output) as folder:
-        with progress("Looking for metrics"):
-            campaign = Campaign(repo, collection)
-        with campaign:
-            _Maker(campaign, folder, detail, progress, _figures).make()
-    return output / "index.html"
+    return _figures
 
 
 def _no_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]]:
@@ -122,30 +123,41 @@ class _Maker:
     """Makes one report."""
 
     def __init__(
-        self, campaign: Campaign, folder: Path, detail: Detail, progress: Progress, figures: Any
+        self,
+        campaign: Campaign,
+        folder: Path,
+        detail: Detail,
+        nights: tuple[int, int] | None,
+        progress: Progress,
+        figures: Any,
     ) -> None:
-        self._campaign = campaign
-        self._detail = detail
-        self._progress = progress
-        self._figures = figures
+        self._campaign, self._nights = campaign, nights
+        self._detail, self._progress, self._figures = detail, progress, figures
         self._site = Site(folder)
         self._datasets = Datasets(campaign.butler, campaign.collections)
         self._pictures = Pictures(campaign.butler, folder)
-        self._backgrounds = [family.name for family in campaign.families]
+        self._tables = campaign.tables
+        if nights is not None:
+            self._tables = tuple(table for table in campaign.tables if "day_obs" in table.keys)
+            self._nights = _choose_nights(campaign, self._tables, nights)
         self._warnings: list[str] = []
 
     def make(self) -> None:
         scripts = self._figures.script_files()
-        kinds = {family.kind for family in self._campaign.families}
+        kinds = {table.kind for table in self._tables}
         navigation = [{"href": "index.html", "label": "Overview"}]
         navigation += [
             {"href": f"{name}.html", "label": name.capitalize()}
             for kind, name in (("detector", "visits"), ("patch", "tracts"), ("stack", "stacks"))
             if kind in kinds
         ]
+        title = f"Backgrounds of {self._campaign.collection}"
+        if self._nights is not None:
+            first, last = self._nights
+            title += f", night {first}" if first == last else f", nights since {first}"
         now = datetime.datetime.now(datetime.UTC)
-        self._report = _Report(
-            f"Backgrounds of {self._campaign.collection}",
+        self._report = Report(
+            title,
             self._campaign.collection,
             self._campaign.repo,
             f"{now:%Y-%m-%d %H:%M} UTC",
@@ -153,196 +165,206 @@ class _Maker:
             navigation,
             [path.name for path in scripts],
         )
-        self._write_assets(scripts)
-        reports = [self._read(family) for family in self._campaign.families if family.kind in FORMS]
+        self._site.write_assets(scripts, self._figures.every_figure())
+        reports = [self._read(table) for table in self._tables if table.row_kind.tile]
         self._warnings += self._campaign.unreadable.names[:_MOST_WARNINGS]
         self._warn_of_wholes()
         stacks = self._write_stacks()
-        bands = {band for report in reports for band in report.aggregate.bands}
+        bands = {band for report in reports for band in report.summary.bands}
         styles = self._figures.band_styles(sorted(bands, key=band_order))
-        for section in ("visits", "tracts"):
-            mine = [report for report in reports if report.details.section == section]
+        for name in ("visits", "tracts"):
+            mine = [report for report in reports if report.pages.section == name]
             if mine:
-                tables = [block_table(report, f"blocks-{i}") for i, report in enumerate(mine)]
-                self._site.write(
-                    f"{section}.html",
-                    "list.html",
-                    report=self._report,
-                    title=section.capitalize(),
-                    tables=tables,
-                    items=[],
-                    views=[],
-                )
+                tables = [mosaic_table(report, f"mosaics-{i}") for i, report in enumerate(mine)]
+                self._write_list(name, tables)
         with self._progress("Looking at what ran"):
-            counts = count_types(self._datasets, self._backgrounds)
-            times = task_times(self._datasets, self._backgrounds)
-        sections = [family_section(report, i, styles) for i, report in enumerate(reports)]
+            backgrounds = [table.name for table in self._campaign.tables]
+            counts = count_types(self._datasets, backgrounds)
+            times = task_times(self._datasets, backgrounds)
+        sections = [section(report, i, styles) for i, report in enumerate(reports)]
         self._site.write(
             "index.html",
             "index.html",
             report=self._report,
-            families=sections,
+            sections=sections,
             warnings=self._warnings,
             stacks=stacks,
             runs=run_tables(counts, times),
             views=[section["view"].json for section in sections],
         )
 
-    def _write_assets(self, scripts: list[Path]) -> None:
-        figures = self._figures
-        east, north = "degrees to the east", "degrees to the north"
-        self._site.write_assets(
-            scripts,
-            {
-                "map": figures.make_map("map", mirrored=False, x_label="degrees", y_label="degrees"),
-                "sky": figures.make_map("sky", mirrored=True, x_label=east, y_label=north),
-                "series": figures.make_series("series"),
-                "histogram": figures.make_histogram("histogram"),
-                "ranking": figures.make_ranking("ranking"),
-            },
+    def _write_list(self, name: str, tables: list[Table], items: list[dict[str, str]] | None = None) -> None:
+        self._site.write(
+            f"{name}.html",
+            "list.html",
+            report=self._report,
+            title=name.capitalize(),
+            tables=tables,
+            items=items or [],
+            views=[],
         )
 
-    def _read(self, family: MetricFamily) -> FamilyReport:
-        """Read a family, and write its pages on the way."""
-        form, metrics = FORMS[family.kind], family_metrics(family)
-        whole = self._read_whole("visit" if family.kind == "detector" else "tract", family)
-        aggregate = Aggregate(form, metrics, family.thresholds)
+    def _read(self, table: CampaignTable) -> TableReport:
+        """Ask a table what the overview shows, and write its pages."""
+        whole_table, wholes = self._read_wholes(table)
         outlines: dict[tuple[Any, ...], np.ndarray] = {}
-        details = DetailWriter(
+        pages = MosaicPages(
             self._site,
             self._report,
-            family,
-            form,
-            metrics,
+            table,
             self._datasets,
             self._pictures,
-            whole,
+            whole_table,
+            wholes,
             outlines,
         )
-        tries = 0
-        what = "detectors" if family.kind == "detector" else "patches"
-        with self._progress(f"Reading {what} of {family.name}") as advance:
-            for block in read_blocks(family, family.batches(advance), form):
-                if family.kind == "detector" and len(block) > len(outlines) and tries < _MOST_TRIES:
-                    tries += 1
-                    found = self._reference(family, int(block.first("visit")))
-                    if len(found) > len(outlines):
-                        outlines.clear()
-                        outlines.update(found)
-                summary = aggregate.add(block)
-                other = whole.get(summary.key)
-                flagged = summary.counts.get("fail", 0) or (other is not None and other.verdict == "fail")
-                if self._detail == "all" or (self._detail == "flagged" and flagged):
-                    details.add(block)
-            details.finish()
-        self._warn(family)
-        if family.kind == "patch":
-            shown = shown_places(aggregate)
-            tracts = sorted({key[0] for key in shown})
-            every = self._datasets.patch_corners(family.root, tracts)
-            corners = {key: every[key] for key in shown if key in every}
-            outlines.update(separate(project(corners)[0]))
-        return FamilyReport(family, aggregate, details, outlines, whole)
+        kind = table.row_kind
+        what = "detectors" if table.kind == "detector" else "patches"
+        with self._progress(f"Gathering {what} of {table.name}") as advance:
+            table.path(advance)
+        with self._progress(f"Reading {what} of {table.name}") as advance:
+            summary = summarize(table, advance)
+        found, arrows = tile_outlines(self._datasets, table, summary)
+        outlines |= found
+        wanted = self._wanted(summary.mosaics, kind.mosaic, wholes)
+        if wanted:
+            with self._progress(f"Writing pages of {table.name}") as advance:
+                for key, rows in mosaics_of(table):
+                    if key in wanted:
+                        pages.add(key, rows)
+                        advance(len(pages.paths), len(wanted))
+                pages.finish()
+                advance(len(pages.paths), len(wanted))
+        self._warn(table)
+        return TableReport(table, summary, pages, outlines, wholes, arrows)
 
-    def _reference(self, family: MetricFamily, visit: int) -> dict[tuple[Any, ...], np.ndarray]:
-        """Return outlines of the detectors, their x to the right."""
-        data_id = {"instrument": family.root, "visit": visit}
-        corners = self._datasets.table_corners(f"{family.name}_visit_table", data_id)
-        if not corners:
-            corners = self._datasets.visits(family.name, family.root, [visit])[visit,].corners
-        return separate(align(project(corners)[0]))
+    def _wanted(
+        self, mosaics: pl.DataFrame, keys: tuple[str, ...], wholes: Mapping[Any, Mapping[str, Any]]
+    ) -> set[tuple[Any, ...]]:
+        """Return the visits or tracts that get a page."""
+        every = mosaics.select(keys).rows()
+        if self._detail != "flagged":
+            return set(every) if self._detail == "all" else set()
+        failing = set(mosaics.filter(pl.col("fail") > 0).select(keys).rows())
+        failing |= {key for key in every if wholes.get(key, {}).get("verdict") == "fail"}
+        return failing or set(every[:_PAGES_OF_NONE])
 
-    def _read_whole(self, kind: str, family: MetricFamily) -> dict[tuple[Any, ...], WholeBlock]:
+    def _read_wholes(
+        self, table: CampaignTable
+    ) -> tuple[CampaignTable | None, dict[tuple[Any, ...], dict[str, Any]]]:
         """Read the metrics of visits, or tracts, as a whole."""
-        blocks: dict[tuple[Any, ...], WholeBlock] = {}
-        form = FORMS[family.kind]
-        for other in self._campaign.families:
-            if (other.kind, other.name, other.root) != (kind, family.name, family.root):
-                continue
-            metrics = family_metrics(other)
-            with self._progress(f"Reading {kind}s of {other.name}") as advance:
-                for block in read_blocks(other, other.batches(advance), form):
-                    key = tuple(block.first(name) for name in form.block_keys)
-                    blocks[key] = WholeBlock(
-                        metrics, block.values[0], block.verdicts[0], block.failed[0], float(block.severity[0])
-                    )
-            self._warn(other)
-        return blocks
+        for other in self._tables:
+            if (other.kind, other.name, other.root) == (table.row_kind.whole, table.name, table.root):
+                with self._progress(f"Reading {other.kind}s of {other.name}") as advance:
+                    rows = other.scan(advance).collect().to_dicts()
+                self._warn(other)
+                return other, {tuple(row[name] for name in table.row_kind.mosaic): row for row in rows}
+        return None, {}
 
     def _write_stacks(self) -> dict[str, Any] | None:
         """Write the page of stacks, and return what the overview shows."""
         tables: list[Table] = []
         items: list[dict[str, str]] = []
-        for family in self._campaign.families:
-            if family.kind != "stack":
+        for table in self._tables:
+            if table.kind != "stack":
                 continue
-            rows: list[dict[str, Any]] = []
-            with self._progress(f"Reading stacks of {family.name}") as advance:
-                for batch in family.batches(advance):
-                    rows += batch.to_pylist()
-            self._warn(family)
+            with self._progress(f"Reading stacks of {table.name}") as advance:
+                rows = table.scan(advance).collect().to_dicts()
+            self._warn(table)
             rows.sort(key=lambda row: -_size(row))
-            wanted = len(rows) if self._detail == "all" else _MOST_STACKS
+            wanted = rows if self._detail == "all" else rows[:_MOST_STACKS]
             refs = {}
-            for name in self._datasets.plot_types(family.name, ("instrument", "detector", "physical_filter")):
-                numbers = sorted({row["detector"] for row in rows[:wanted]})
-                for found in self._datasets.find(name, {"instrument": family.root}, "detector", numbers):
+            for name in self._datasets.plot_types(table.name, ("instrument", "detector", "physical_filter")):
+                numbers = sorted({row["detector"] for row in wanted})
+                for found in self._datasets.find(name, {"instrument": table.root}, "detector", numbers):
                     refs[found.dataId["detector"], found.dataId["physical_filter"]] = found
             pictures: dict[int, str] = {}
-            for i, row in enumerate(rows[:wanted]):
+            for i, row in enumerate(wanted):
                 ref = refs.get((row["detector"], row["physical_filter"]))
                 if ref is not None and (path := self._pictures.add(ref)) is not None:
                     pictures[i] = path
                     name = f"{row['detector_name']} ({row['detector']}), {row['physical_filter']}"
-                    items.append(
-                        {
-                            "path": path,
-                            "alt": f"Stack of detector {name}",
-                            "caption": f"{name}: {_pattern(row, family)}",
-                        }
-                    )
-            tables.append(stack_table(f"stacks-{len(tables)}", family, rows, pictures))
+                    alt, caption = f"Stack of detector {name}", f"{name}: {_pattern(row, table)}"
+                    items.append({"path": path, "alt": alt, "caption": caption})
+            tables.append(stack_table(f"stacks-{len(tables)}", table, rows, pictures))
         if not tables:
             return None
-        self._site.write(
-            "stacks.html",
-            "list.html",
-            report=self._report,
-            title="Stacks",
-            tables=tables,
-            items=items,
-            views=[],
-        )
-        shown = items[:_STACKS_SHOWN]
+        self._write_list("stacks", tables, items)
         sentence = "The mean over all visits of a detector in a filter, the strongest patterns first."
-        return {"sentence": sentence, "pictures": shown}
+        return {"sentence": sentence, "pictures": items[:_STACKS_SHOWN]}
 
     def _warn_of_wholes(self) -> None:
         """Tell of visits and tracts whose rows are not there."""
-        present = {(family.kind, family.name, family.root) for family in self._campaign.families}
-        for family in self._campaign.families:
-            part = {"visit": "detector", "tract": "patch"}.get(family.kind)
-            if part is not None and (part, family.name, family.root) not in present:
+        present = {(table.row_kind.whole, table.name, table.root) for table in self._tables}
+        for table in self._tables:
+            if table.kind in ("visit", "tract") and (table.kind, table.name, table.root) not in present:
+                part = "detector" if table.kind == "visit" else "patch"
                 self._warnings.append(
-                    f"Of {family.name}, there are metrics of {family.kind}s as a whole but none of a {part}: "
+                    f"Of {table.name}, there are metrics of {table.kind}s as a whole but none of a {part}: "
                     "see bgqa export."
                 )
 
-    def _warn(self, family: MetricFamily) -> None:
+    def _warn(self, table: CampaignTable) -> None:
         """Tell of datasets that could not be read."""
-        if family.unreadable.count:
-            names = family.unreadable.names[:_MOST_WARNINGS]
-            more = family.unreadable.count - len(names)
+        if number := table.unreadable.count:
+            names = table.unreadable.names[:_MOST_WARNINGS]
+            more = f"; and {number - len(names):,} more" if number > len(names) else ""
+            noun = "dataset" if number == 1 else "datasets"
             self._warnings.append(
-                f"{family.unreadable.count:,} datasets of {family.name} could not be read: "
-                + "; ".join(names)
-                + (f"; and {more:,} more" if more else "")
+                f"{number:,} {noun} of {table.name} could not be read: {'; '.join(names)}{more}"
             )
-        if family.not_gathered:
+        if table.not_gathered:
             self._warnings.append(
-                f"{family.dataset_types[0]} of {family.root} lacks {family.not_gathered:,} of the "
+                f"{table.dataset_types[0]} of {table.root} lacks {table.not_gathered:,} of the "
                 "backgrounds with metrics: gather them again."
             )
+
+
+def _choose_nights(
+    campaign: Campaign, tables: Sequence[CampaignTable], nights: tuple[int, int]
+) -> tuple[int, int]:
+    """Let tables be read of some nights alone."""
+    every = {night for t in tables for night in t.scan().select("day_obs").unique().collect()["day_obs"]}
+    known = sorted(every - {0, None})
+    if known and -1 in nights:
+        nights = known[-1], known[-1]
+    if not any(nights[0] <= night <= nights[1] for night in known):
+        some = f"nights are {known[0]} to {known[-1]}" if known else "no night is known"
+        raise UserError(f"{campaign.collection} has no metrics of night {nights[0]}; its {some}")
+    for table in tables:
+        table.nights = nights
+    return nights
+
+
+def tile_outlines(
+    datasets: Datasets, table: CampaignTable, summary: Summary
+) -> tuple[dict[tuple[Any, ...], np.ndarray], dict[str, tuple[float, float]]]:
+    """Return outlines of a table's tiles, and what the arrows in their map are.
+
+    Patches are on the sky; detectors as their pixels lie, as in a visit that
+    has the most.
+    """
+    if table.kind == "patch":
+        keys = [tuple(key) for key in summary.tiles["key"].to_list()]
+        every = datasets.patch_corners(table.root, sorted({key[0] for key in keys}))
+        corners = {key: every[key] for key in keys if key in every}
+        return separate(project(corners)[0]), {"N": (0.0, 1.0), "E": (1.0, 0.0)}
+    sizes = summary.mosaics.select("visit", size=pl.sum_horizontal(VERDICTS))
+    largest = sizes["size"].max() or 0
+    best: dict[tuple[Any, ...], np.ndarray] = {}
+    for visit in (
+        sizes.sort("size", descending=True, maintain_order=True)["visit"].head(_MOST_TRIES).to_list()
+    ):
+        data_id = {"instrument": table.root, "visit": visit}
+        corners = table_corners(datasets.read(f"{table.name}_visit_table", data_id))
+        if not corners:
+            keys = [(visit,)]
+            corners = datasets.look_up(table.name, table.row_kind, table.root, keys)[visit,].corners
+        if len(corners) > len(best):
+            best = separate(on_focal_plane(project(corners)[0])[0])
+        if len(best) >= largest:  # type: ignore[operator]
+            break
+    return best, {"x": (1.0, 0.0), "y": (0.0, 1.0)}
 
 
 def _size(row: Mapping[str, Any]) -> float:
@@ -350,8 +372,8 @@ def _size(row: Mapping[str, Any]) -> float:
     return value if math.isfinite(value) else -1.0
 
 
-def _pattern(row: Mapping[str, Any], family: MetricFamily) -> str:
+def _pattern(row: Mapping[str, Any], table: CampaignTable) -> str:
     value = row.get("stack_patternRms", math.nan)
     if not math.isfinite(value):
         return "no pattern"
-    return f"pattern of {value:.3g} {family.units['stack_patternRms']} rms"
+    return f"pattern of {value:.3g} {table.units['stack_patternRms']} rms"

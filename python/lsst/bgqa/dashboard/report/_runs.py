@@ -20,17 +20,7 @@ _SAMPLE = 25
 
 @dataclass(frozen=True)
 class TypeCount:
-    """How many datasets of a type there are.
-
-    Attributes
-    ----------
-    name, storage_class : `str`
-        The type.
-    dimensions : `tuple` [`str`, ...]
-        Its required dimensions.
-    counts : `dict` [`str`, `int`]
-        Datasets by RUN.
-    """
+    """How many datasets of a type there are."""
 
     name: str
     storage_class: str
@@ -40,21 +30,7 @@ class TypeCount:
 
 @dataclass(frozen=True)
 class TaskTime:
-    """How long a task took.
-
-    Attributes
-    ----------
-    label : `str`
-        The task's label.
-    quanta : `int`
-        Quanta that ran.
-    seconds : `float` or `None`
-        Median time of a quantum.
-    sample : `int`
-        Quanta that this is of.
-    first, last : `datetime.datetime` or `None`
-        When the first of them began, and the last ended.
-    """
+    """How long a task took."""
 
     label: str
     quanta: int
@@ -65,20 +41,7 @@ class TaskTime:
 
 
 def count_types(datasets: Datasets, backgrounds: Iterable[str]) -> list[TypeCount]:
-    """Count the datasets of each type that is about backgrounds.
-
-    Parameters
-    ----------
-    datasets : `Datasets`
-        The repository.
-    backgrounds : `~collections.abc.Iterable` [`str`]
-        Names of the backgrounds.
-
-    Returns
-    -------
-    counts : `list` [`TypeCount`]
-        By name. No file is opened.
-    """
+    """Count the datasets of each type that is about backgrounds."""
     names = tuple(dict.fromkeys(backgrounds))
     counts = []
     for name, kind in datasets.types.items():
@@ -92,20 +55,7 @@ def count_types(datasets: Datasets, backgrounds: Iterable[str]) -> list[TypeCoun
 
 
 def task_times(datasets: Datasets, backgrounds: Iterable[str]) -> list[TaskTime]:
-    """Tell how long the tasks took whose outputs are about backgrounds.
-
-    Parameters
-    ----------
-    datasets : `Datasets`
-        The repository.
-    backgrounds : `~collections.abc.Iterable` [`str`]
-        Names of the backgrounds.
-
-    Returns
-    -------
-    times : `list` [`TaskTime`]
-        By label. A few quanta of each are looked at.
-    """
+    """Tell how long the tasks took whose outputs are about backgrounds."""
     names = tuple(dict.fromkeys(backgrounds))
     made = {
         run: any(one.startswith(tuple(f"{name}_" for name in names)) for one in types)

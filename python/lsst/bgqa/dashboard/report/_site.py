@@ -25,13 +25,7 @@ _ASSETS = ("report.css", "report.js")
 
 
 class Site:
-    """Writes pages into a folder.
-
-    Parameters
-    ----------
-    folder : `pathlib.Path`
-        The folder.
-    """
+    """Writes pages into a folder."""
 
     def __init__(self, folder: Path) -> None:
         import jinja2
@@ -48,17 +42,7 @@ class Site:
         )
 
     def write(self, path: str, template: str, **values: Any) -> None:
-        """Write a page.
-
-        Parameters
-        ----------
-        path : `str`
-            The page, in the folder.
-        template : `str`
-            Its template.
-        **values
-            What the template needs.
-        """
+        """Write a page."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         root = "../" * path.count("/")
@@ -67,15 +51,7 @@ class Site:
         self.pages += 1
 
     def write_assets(self, scripts: Sequence[Path], figures: Mapping[str, Any]) -> None:
-        """Write what all pages share.
-
-        Parameters
-        ----------
-        scripts : `~collections.abc.Sequence` [`pathlib.Path`]
-            Scripts to copy.
-        figures : `~collections.abc.Mapping`
-            The figures, by name.
-        """
+        """Write what all pages share."""
         assets = self.folder / "assets"
         assets.mkdir(exist_ok=True)
         for name in _ASSETS:
@@ -89,25 +65,7 @@ class Site:
 
 @contextmanager
 def making(target: Path) -> Iterator[Path]:
-    """Make a folder that appears when it is complete.
-
-    Parameters
-    ----------
-    target : `pathlib.Path`
-        Where it is to be. A report that is there is replaced, if there is
-        nothing in it that no report wrote.
-
-    Yields
-    ------
-    folder : `pathlib.Path`
-        Where to write: a new folder beside it. It is removed if anything
-        fails.
-
-    Raises
-    ------
-    ~lsst.bgqa.errors.UserError
-        Raised if something else is there.
-    """
+    """Make a folder that appears when it is complete."""
     _check(target)
     place = Path(os.path.realpath(target))
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("align", "project", "separate", "shared_border", "unit_vectors")
+__all__ = ("on_focal_plane", "project", "separate", "shared_border", "unit_vectors")
 
 from collections.abc import Hashable, Mapping
 
@@ -16,39 +16,13 @@ _MOST_DEGREES = 45.0
 
 
 def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Convert positions on the sky.
-
-    Parameters
-    ----------
-    ra, dec : `numpy.ndarray`
-        Right ascension and declination, degrees, shape (...).
-
-    Returns
-    -------
-    vectors : `numpy.ndarray`
-        Unit vectors, ``float64``, shape (..., 3).
-    """
+    """Convert positions on the sky."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def project[K: Hashable](corners: Mapping[K, np.ndarray]) -> tuple[dict[K, np.ndarray], bool]:
-    """Lay outlines on the sky out on a plane.
-
-    Parameters
-    ----------
-    corners : `~collections.abc.Mapping`
-        Unit vectors of each outline's corners, shape (corners, 3).
-
-    Returns
-    -------
-    outlines : `dict`
-        Degrees, shape (corners, 2): to the east and north of their middle
-        in its tangent plane; right ascension and declination if they reach
-        too far over the sky for one.
-    flat : `bool`
-        Whether it is a tangent plane.
-    """
+    """Lay outlines on the sky out on a plane."""
     if not corners:
         return {}, True
     every = np.concatenate(list(corners.values()))
@@ -69,23 +43,18 @@ def project[K: Hashable](corners: Mapping[K, np.ndarray]) -> tuple[dict[K, np.nd
     return outlines, False
 
 
-def align[K: Hashable](outlines: Mapping[K, np.ndarray]) -> dict[K, np.ndarray]:
+def on_focal_plane[K: Hashable](
+    outlines: Mapping[K, np.ndarray],
+) -> tuple[dict[K, np.ndarray], dict[str, tuple[float, float]]]:
     """Turn outlines so that most have their pixels' x to the right, y up.
 
-    Parameters
-    ----------
-    outlines : `~collections.abc.Mapping`
-        Corners in a plane, shape (4, 2), in the order of the pixels' lower
-        left, lower right, upper right and upper left.
-
-    Returns
-    -------
-    aligned : `dict`
-        The same about their middle, turned and, if need be, mirrored; as
-        they are if an outline has not four corners.
+    Outlines are those of a plane with east along x and north along y, their
+    corners in the order of the pixels'. The second value says where north
+    and east are then; it is empty, and outlines as they are, if one has not
+    four corners.
     """
     if not outlines or any(len(corners) != 4 for corners in outlines.values()):
-        return dict(outlines)
+        return dict(outlines), {}
     stack = np.stack(list(outlines.values()))
     stack = stack - stack.mean(axis=(0, 1))
     sides = stack[:, 1] - stack[:, 0]
@@ -93,27 +62,15 @@ def align[K: Hashable](outlines: Mapping[K, np.ndarray]) -> dict[K, np.ndarray]:
     angles = np.arctan2(sides[:, 1], sides[:, 0])
     best = angles[np.argmin([np.median(np.abs(np.angle(np.exp(1j * (angles - one))))) for one in angles])]
     cos, sin = np.cos(-best), np.sin(-best)
-    stack = stack @ np.array([[cos, sin], [-sin, cos]])
-    up = stack[:, 3] - stack[:, 0]
-    if np.median(up[:, 1]) < 0:
-        stack[:, :, 1] *= -1
-    return dict(zip(outlines, stack, strict=True))
+    turn = np.array([[cos, sin], [-sin, cos]])
+    if np.median((stack @ turn)[:, 3, 1] - (stack @ turn)[:, 0, 1]) < 0:
+        turn[:, 1] *= -1
+    (east, north), turned = turn.tolist(), stack @ turn
+    return dict(zip(outlines, turned, strict=True)), {"N": tuple(north), "E": tuple(east)}
 
 
 def separate[K: Hashable](outlines: Mapping[K, np.ndarray]) -> dict[K, np.ndarray]:
-    """Make outlines smaller, so that neighbours do not hide each other.
-
-    Parameters
-    ----------
-    outlines : `~collections.abc.Mapping`
-        Corners in a plane, shape (corners, 2).
-
-    Returns
-    -------
-    separate : `dict`
-        The same about their centres, all smaller by one factor if it is usual
-        for an outline to overlap the nearest, as patches do.
-    """
+    """Make outlines smaller, so that neighbours do not hide each other."""
     if len(outlines) < 2:
         return dict(outlines)
     every = list(outlines.values())
@@ -135,19 +92,7 @@ def separate[K: Hashable](outlines: Mapping[K, np.ndarray]) -> dict[K, np.ndarra
 
 
 def shared_border(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return where two neighbours meet.
-
-    Parameters
-    ----------
-    first, second : `numpy.ndarray`
-        Corners of their outlines, shape (corners, 2), in order.
-
-    Returns
-    -------
-    ends : `numpy.ndarray`
-        A line between those of their sides that are closest to each other,
-        as far as both reach, shape (2, 2).
-    """
+    """Return where two neighbours meet."""
     best: tuple[float, np.ndarray] | None = None
     for a0, a1 in zip(first, np.roll(first, -1, axis=0), strict=True):
         along = a1 - a0

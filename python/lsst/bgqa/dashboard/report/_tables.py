@@ -17,6 +17,7 @@ __all__ = (
     "slug",
 )
 
+import functools
 import hashlib
 import math
 import re
@@ -26,24 +27,12 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ._aggregate import WorstValue
+from ..queries import WorstValue
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes
-    ----------
-    label : `str`
-        Its heading.
-    number : `bool`
-        Whether it holds numbers.
-    metric : `bool`
-        Whether it shows the metric that is chosen.
-    wrap : `bool`
-        Whether its text may be broken into lines.
-    """
+    """A column of a table."""
 
     label: str
     number: bool = False
@@ -53,15 +42,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Copy:
-    """A button that copies a text.
-
-    Attributes
-    ----------
-    text, what : `str`
-        The text, and what it is.
-    shown : `bool`
-        Whether the text stands beside the button; else what it is does.
-    """
+    """A button that copies a text."""
 
     text: str
     what: str
@@ -80,25 +61,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table.
-
-    Attributes
-    ----------
-    text : `str`
-        What it shows.
-    value : `float`, `int` or `None`
-        What to sort by, if not the text.
-    href : `str`
-        Where it leads to.
-    soft : `str`
-        What follows, in a softer colour.
-    verdict, choose : `bool`
-        Whether it is a verdict; whether it chooses its row's place.
-    links : `~collections.abc.Sequence` [`tuple` [`str`, `str`]]
-        Labels and targets of links that it shows.
-    copies : `~collections.abc.Sequence` [`Copy`]
-        Buttons that copy.
-    """
+    """A cell of a table."""
 
     text: str = ""
     value: float | int | None = None
@@ -110,20 +73,7 @@ class Cell:
     copies: Sequence[Copy] = ()
 
     def html(self, column: Column, first: bool) -> str:
-        """Write the cell.
-
-        Parameters
-        ----------
-        column : `Column`
-            Its column.
-        first : `bool`
-            Whether it heads its row.
-
-        Returns
-        -------
-        html : `str`
-            The element; every text is escaped.
-        """
+        """Write the cell."""
         text = str(escape(self.text))
         if self.verdict:
             text = f'<span class="verdict {text}">{text}</span>'
@@ -132,7 +82,11 @@ class Cell:
         elif self.href:
             text = f'<a href="{escape(self.href)}">{text}</a>'
         if self.links:
-            text += ", ".join(f'<a href="{escape(href)}">{escape(label)}</a>' for label, href in self.links)
+            # A picture that might run scripts, as SVG may, is not opened.
+            text += ", ".join(
+                escape(label) if href.endswith(".svg") else f'<a href="{escape(href)}">{escape(label)}</a>'
+                for label, href in self.links
+            )
         for copy in self.copies:
             text += copy.html()
         if self.soft:
@@ -146,43 +100,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table.
-
-    Attributes
-    ----------
-    cells : `list` [`Cell`]
-        Its cells.
-    verdict, anchor : `str`
-        What the row amounts to, and what a link to it ends with.
-    place : `int` or `None`
-        Number of the place in the figures that it is of.
-    """
+    """A row of a table; ``tile`` is the number of that in the figures that it is of."""
 
     cells: list[Cell]
     verdict: str = ""
     anchor: str = ""
-    place: int | None = None
+    tile: int | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes
-    ----------
-    id, title : `str`
-        Its identifier in the page and its title.
-    columns : `list` [`Column`]
-        Its columns.
-    rows : `list` [`Row`]
-        Its rows.
-    filter, verdicts : `bool`
-        Whether rows can be filtered, and by verdict.
-    tall : `bool`
-        Whether it scrolls in a box of its own.
-    note : `str`
-        What to know about it.
-    """
+    """A table."""
 
     id: str
     title: str
@@ -194,17 +122,14 @@ class Table:
     note: str = ""
 
     def body(self) -> Markup:
-        """Write the rows (`markupsafe.Markup`).
-
-        A template would do, but tables are most of a report.
-        """
+        """Write the rows (`markupsafe.Markup`)."""
         lines = []
         for row in self.rows:
             attributes = f' id="{escape(row.anchor)}"' if row.anchor else ""
             if row.verdict:
                 attributes += f' data-verdict="{escape(row.verdict)}"'
-            if row.place is not None:
-                attributes += f' data-place="{row.place}"'
+            if row.tile is not None:
+                attributes += f' data-tile="{row.tile}"'
             cells = [
                 cell.html(column, i == 0)
                 for i, (column, cell) in enumerate(zip(self.columns, row.cells, strict=True))
@@ -214,38 +139,13 @@ class Table:
 
 
 def band_order(band: str) -> tuple[int, str]:
-    """Return what to sort a band by.
-
-    Parameters
-    ----------
-    band : `str`
-        The band.
-
-    Returns
-    -------
-    key : `tuple` [`int`, `str`]
-        Rubin's bands come first, in the order of their wavelengths.
-    """
+    """Return what to sort a band by."""
     number_ = "ugrizy".find(band) if len(band) == 1 else -1
     return (number_ if number_ >= 0 else 6), band
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Write a number.
-
-    Parameters
-    ----------
-    value : `float` or `None`
-        The number.
-    unit : `str`, optional
-        Its unit.
-
-    Returns
-    -------
-    text : `str`
-        Four digits, or all of a whole number, and the unit; empty without a
-        number.
-    """
+    """Write a number."""
     if value is None or math.isnan(value):
         return ""
     text = f"{value:.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
@@ -253,37 +153,12 @@ def number(value: float | None, unit: str = "") -> str:
 
 
 def count(value: int, word: str, plural: str = "") -> str:
-    """Write how many there are of something.
-
-    Parameters
-    ----------
-    value : `int`
-        How many.
-    word, plural : `str`
-        What, of one and of more (by default with an s).
-
-    Returns
-    -------
-    text : `str`
-        Such as ``"1,234 visits"``.
-    """
+    """Write how many there are of something."""
     return f"{value:,} {word if value == 1 else plural or word + 's'}"
 
 
 def share(part: int, whole: int) -> str:
-    """Write a share in percent.
-
-    Parameters
-    ----------
-    part, whole : `int`
-        Of which the quotient is taken.
-
-    Returns
-    -------
-    text : `str`
-        The share; a dash of nothing. What is not all does not read 100%,
-        and what is not nothing not 0%.
-    """
+    """Write a share in percent."""
     if not whole:
         return "-"
     if 0 < part < 0.001 * whole:
@@ -294,29 +169,13 @@ def share(part: int, whole: int) -> str:
 
 
 def show_worst(worst: WorstValue | None, units: dict[str, str]) -> tuple[Cell, Cell, Cell]:
-    """Show the value for which something fails most.
-
-    Parameters
-    ----------
-    worst : `WorstValue` or `None`
-        The value.
-    units : `dict` [`str`, `str`]
-        Units of the metrics.
-
-    Returns
-    -------
-    metric, value, severity : `Cell`
-        The cells.
-    """
+    """Show the value for which something fails most: the metric, the value, and how severe that is."""
     if worst is None:
         return Cell(), Cell(), Cell()
     low, high = number(worst.low), number(worst.high)
-    if low and high:
-        passes = f"({low} to {high})"
-    elif low or high:
+    passes = f"({low} to {high})" if low and high else ""
+    if not passes and (low or high):
         passes = f"(\u2265 {low})" if low else f"(\u2264 {high})"
-    else:
-        passes = ""
     return (
         Cell(worst.metric, soft=worst.words),
         Cell(number(worst.value, units.get(worst.metric, "")), _finite(worst.value), soft=passes),
@@ -324,20 +183,9 @@ def show_worst(worst: WorstValue | None, units: dict[str, str]) -> tuple[Cell, C
     )
 
 
+@functools.lru_cache(4096)
 def slug(text: Any) -> str:
-    """Make a name for a file or an anchor.
-
-    Parameters
-    ----------
-    text : `object`
-        What it is of, such as a name from a repository.
-
-    Returns
-    -------
-    name : `str`
-        Letters, digits, dots, dashes and underscores, the same for the same
-        text and another for another.
-    """
+    """Make a name for a file or an anchor."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(text)).strip("-")[:60]
     if name != str(text):
         # What was replaced must not make two of them the same.

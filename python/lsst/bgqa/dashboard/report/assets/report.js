@@ -80,6 +80,7 @@
       });
     });
     if (!tools) return;
+    tools.querySelector(".csv").addEventListener("click", () => saveTable(table));
     const search = tools.querySelector("input[type=search]");
     const verdict = tools.querySelector("select");
     const count = tools.querySelector(".count");
@@ -99,6 +100,17 @@
     search.addEventListener("input", filter);
     verdict?.addEventListener("change", filter);
     filter();
+  }
+
+  // What is shown of a table, for spreadsheets; no text of it is a formula there.
+  function saveTable(table) {
+    const quote = (text) => `"${(/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text).replaceAll('"', '""')}"`;
+    const text = (cell) => cell.dataset.copy ?? cell.textContent.trim();
+    const rows = [table.tHead.rows[0], ...[...table.tBodies[0].rows].filter((row) => !row.hidden)];
+    const lines = rows.map((row) => [...row.cells].map((cell) => quote(cell.dataset.value ?? text(cell))).join(","));
+    const url = URL.createObjectURL(new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" }));
+    element("a", { href: url, download: `${table.id}.csv` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
   async function copy(button) {
@@ -183,6 +195,9 @@
               major_tick_line_color: panel,
             });
             break;
+          case "Title":
+            model.setv({ text_color: soft });
+            break;
           case "Span":
             model.setv({ line_color: color("fail") });
             break;
@@ -192,6 +207,14 @@
         const bars = this.model(name);
         if (bars) bars.glyph.fill_color = { value: color(role) };
       }
+    }
+  }
+
+  function decodeURIComponentSafely(text) {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text; // it is not ours
     }
   }
 
@@ -210,6 +233,18 @@
       if (narrow && model.type === "DatetimeTicker") model.desired_num_ticks = 3;
     }
     return new Figure(manager.roots[0], target);
+  }
+
+  // A picture that might run scripts, as SVG may, is shown but not opened.
+  const linked = (path, child) => (path.endsWith(".svg") ? child : element("a", { href: path }, child));
+
+  // Columns that the page has as base64 of float32.
+  function unpack({ names, float32 }) {
+    const bytes = Uint8Array.from(atob(float32), (character) => character.charCodeAt(0));
+    const every = new Float32Array(bytes.buffer);
+    const size = names.length ? every.length / names.length : 0;
+    const column = (i) => Array.from(every.subarray(i * size, (i + 1) * size), (value) => (Number.isFinite(value) ? value : null));
+    return Object.fromEntries(names.map((name, i) => [name, column(i)]));
   }
 
   const finite = (values) => values.filter((value) => value !== null && Number.isFinite(value));
@@ -234,10 +269,15 @@
     return [low, high];
   }
 
+  const logLimits = (values) => limits(finite(values).map(Math.log10)).map((power) => 10 ** power);
+
   class View {
     constructor(section, data) {
       this.section = section;
       this.data = data;
+      this.packed = data.values;
+      this.values = this.chosen("all");
+      this.shown = this.values;
       this.select = section.querySelector("select.metric");
       this.figures = {};
       this.hiddenBands = new Set();
@@ -245,17 +285,35 @@
       this.extremes = new Set(data.cells?.x).size <= 15;
     }
 
+    // Values of all rows, or of those of a band or night.
+    chosen(choice) {
+      const values = unpack(this.packed[choice]);
+      if (this.data.share) values.verdict_failingShare = this.data.share;
+      return values;
+    }
+
     async start() {
+      this.makeTable();
       for (const target of this.section.querySelectorAll("[data-figure]")) {
         this.figures[target.dataset.kind] = await makeFigure(target);
       }
       this.makeLegend();
-      this.select.addEventListener("change", () => this.show());
-      for (const kind of ["map", "ranking"]) {
-        const source = this.figures[kind]?.model(kind === "map" ? "places" : "points");
+      this.select.addEventListener("change", () => {
+        this.show();
+        this.remember();
+      });
+      this.section.querySelector("select.choice")?.addEventListener("change", (event) => {
+        this.shown = this.chosen(event.target.value);
+        this.showMap(this.metric);
+      });
+      for (const kind of ["map", "ranking", "ranking-log"]) {
+        const source = this.figures[kind]?.model(kind === "map" ? "tiles" : "points");
         source?.selected.properties.indices.change.connect(() => {
           const [index] = source.selected.indices;
-          if (index !== undefined) this.choose(index);
+          if (index !== undefined && index !== this.index) {
+            this.choose(index);
+            this.remember();
+          }
         });
       }
       onTheme.push(() => this.show());
@@ -266,12 +324,82 @@
       this.followHash();
     }
 
+    // Of the figures of a kind, the one with the scale that values ask for.
+    scaled(kind, values) {
+      const good = finite(values);
+      const least = Math.min(...good);
+      const log = good.length > 1 && least > 0 && Math.max(...good) > 300 * least;
+      for (const [name, wanted] of [[kind, !log], [`${kind}-log`, log]]) {
+        this.figures[name]?.target.classList.toggle("hidden", !wanted);
+      }
+      return [this.figures[log ? `${kind}-log` : kind], log];
+    }
+
     get metric() {
       return this.data.metrics.find((metric) => metric.name === this.select.value);
     }
 
     unit(metric) {
       return metric.unit ? ` ${metric.unit}` : "";
+    }
+
+    // What a tile's value is in: of levels in an overview, what its visit's median is.
+    tileUnit(metric) {
+      return this.isRelative(metric) ? " %" : this.unit(metric);
+    }
+
+    axis(metric) {
+      return metric.name + (metric.unit ? ` [${metric.unit}]` : "");
+    }
+
+    // A page's table of tiles, which is made of the same numbers as its figures.
+    makeTable() {
+      const { rows, tiles, title } = this.data;
+      const table = document.getElementById(this.section.dataset.table ?? "");
+      if (!rows || !table?.dataset.tile) return;
+      const named = tiles.name.some(Boolean);
+      const heads = [title.toLowerCase(), ...(named ? ["name"] : []), "verdict", "severity", "metric", "what fails", "pictures", "dataset ID"];
+      const numbers = { severity: "number", metric: "number metric-value" };
+      const head = element("tr", {}, ...heads.map((text) => {
+        const cell = element("th", { scope: "col", className: numbers[text] ?? "" }, element("button", { type: "button" }, text));
+        return cell;
+      }));
+      const copyButton = (text, what, label) => {
+        const button = element("button", { className: "copy", type: "button" }, label);
+        Object.assign(button.dataset, { copy: text, what });
+        button.setAttribute("aria-label", `Copy ${what}`);
+        return button;
+      };
+      const body = tiles.label.map((label, i) => {
+        const verdict = rows.verdict[i];
+        const choose = element("button", { className: "link choose", type: "button" }, label);
+        choose.addEventListener("click", () => {
+          this.choose(i, true);
+          this.remember();
+        });
+        const severity = element("td", { className: "number" }, rows.severity[i] ? format(rows.severity[i]) : "");
+        if (rows.severity[i]) severity.dataset.value = rows.severity[i];
+        const links = (tiles.pictures?.[i] ?? []).flatMap(([what, path], k) => [k ? ", " : "", linked(path, what)]);
+        const ids = element("td", { className: "ids" });
+        const id = rows.dataset_id[rows.dataset_id.length === 1 ? 0 : i];
+        if (id) ids.append(copyButton(id, rows.type?.[i] ?? rows.source, "copy UUID"));
+        ids.append(copyButton(rows.where + label, "data ID", "copy data ID"));
+        const row = element(
+          "tr",
+          { id: tiles.anchor[i] },
+          element("th", { scope: "row" }, choose),
+          ...(named ? [element("td", {}, tiles.name[i])] : []),
+          element("td", {}, element("span", { className: `verdict ${verdict}` }, verdict)),
+          severity,
+          element("td", { className: "number" }),
+          element("td", { className: "wrap" }, rows.fault[i] || rows.failed[i].replaceAll(",", ", ")),
+          element("td", {}, ...links),
+          ids
+        );
+        Object.assign(row.dataset, { verdict, tile: i });
+        return row;
+      });
+      table.append(element("thead", {}, head), element("tbody", {}, ...body));
     }
 
     makeLegend() {
@@ -307,7 +435,8 @@
       const parts = [];
       if (metric.low !== null) parts.push(`at least ${format(metric.low)}`);
       if (metric.high !== null) parts.push(`at most ${format(metric.high)}`);
-      const passes = parts.length ? `Passes: ${parts.join(", ")}${this.unit(metric)}.` : metric.rule;
+      let passes = parts.length ? `Passes: ${parts.join(", ")}${this.unit(metric)}.` : metric.rule;
+      if (this.isRelative(metric)) passes += " Of a detector, its distance from the median of its visit is shown.";
       note.replaceChildren(element("b", {}, metric.name), ` ${metric.description} `, passes);
       this.section.dataset.metric = metric.name;
       this.showMap(metric);
@@ -319,14 +448,18 @@
       for (const figure of Object.values(this.figures)) figure.view.invalidate_layout();
     }
 
+    isRelative(metric) {
+      return this.data.relative?.includes(metric.name) ?? false;
+    }
+
     failing(metric) {
       return new Set(this.data.failing[metric.name] ?? []);
     }
 
-    text(index, metric) {
-      const { title, places, values } = this.data;
-      const lines = [`${title} ${places.label[index]}${places.name[index] ? ` (${places.name[index]})` : ""}`];
-      lines.push(`${metric.name}: ${format(values[metric.name]?.[index])}${this.unit(metric)}`);
+    text(index, metric, values = this.values, unit = this.tileUnit(metric)) {
+      const { title, tiles } = this.data;
+      const lines = [`${title} ${tiles.label[index]}${tiles.name[index] ? ` (${tiles.name[index]})` : ""}`];
+      lines.push(`${metric.name}: ${format(values[metric.name]?.[index])}${unit}`);
       if (this.failing(metric).has(index)) lines.push(this.data.failingWord);
       return lines.join("\n");
     }
@@ -334,31 +467,60 @@
     showMap(metric) {
       const figure = this.figures.map;
       if (!figure) return;
-      const { places, values, seams } = this.data;
-      const shown = values[metric.name] ?? places.label.map(() => null);
+      const { tiles, seams } = this.data;
+      const shown = this.shown[metric.name] ?? tiles.label.map(() => null);
       const bad = this.failing(metric);
-      const [low, high] = this.colorLimits(shown);
-      figure.model("colors").setv({ low, high });
-      figure.model("bar").title = null;
+      const relative = this.isRelative(metric);
+      const turn = metric.unit === "rad" ? 2 * Math.PI : 360;
+      const least = finite(shown).reduce((a, b) => Math.min(a, b), 0);
+      const [low, high] = metric.cyclic ? (least < 0 ? [-turn / 2, turn / 2] : [0, turn]) : this.colorLimits(shown);
+      figure.model("colors").setv({ low, high, palette: window.bgqaFigures.palettes[metric.cyclic ? "cyclic" : "linear"] });
+      figure.model("bar_label").text = metric.name + (relative ? " - visit's median [%]" : metric.unit ? ` [${metric.unit}]` : "");
       const width = figure.target.clientWidth || 400;
-      const room = width / Math.sqrt(places.label.length) > 34;
+      const room = width / Math.sqrt(tiles.label.length) > 34;
       figure.model("labels").visible = room;
-      figure.fill("places", {
-        xs: places.xs,
-        ys: places.ys,
-        x: places.xs.map((xs) => xs.reduce((a, b) => a + b, 0) / xs.length),
-        y: places.ys.map((ys) => ys.reduce((a, b) => a + b, 0) / ys.length),
+      figure.fill("tiles", {
+        xs: tiles.xs,
+        ys: tiles.ys,
+        x: tiles.xs.map((xs) => xs.reduce((a, b) => a + b, 0) / xs.length),
+        y: tiles.ys.map((ys) => ys.reduce((a, b) => a + b, 0) / ys.length),
         value: shown.map((value) => value ?? NaN),
-        label: places.label,
-        text: places.label.map((_, i) => this.text(i, metric)),
-        edge: places.label.map((_, i) => (bad.has(i) ? color("fail") : color("panel"))),
-        width: places.label.map((_, i) => (bad.has(i) ? 3 : 1)),
-        hatch: places.label.map((_, i) => (bad.has(i) ? "right_diagonal_line" : "blank")),
+        label: tiles.label,
+        text: tiles.label.map((_, i) => this.text(i, metric, this.shown)),
+        edge: tiles.label.map((_, i) => (bad.has(i) ? color("fail") : color("panel"))),
+        width: tiles.label.map((_, i) => (bad.has(i) ? 3 : 1)),
+        hatch: tiles.label.map((_, i) => (bad.has(i) ? "right_diagonal_line" : "blank")),
       });
+      this.showArrows(figure, tiles);
       if (seams) figure.fill("seams", { ...seams, color: seams.size.map(() => color("ink")) });
     }
 
-    // Of many places, the extremes do not take all colours.
+    // Where north and east are, in the corner of the map that is least in the way.
+    showArrows(figure, { xs, ys, arrows }) {
+      const [x, y] = [xs.flat(), ys.flat()];
+      if (!x.length || !arrows) return;
+      const [left, right] = limits(x, 0);
+      const [bottom, top] = limits(y, 0);
+      const size = 0.07 * Math.max(right - left, top - bottom);
+      const corner = (u, v) => Math.min(...x.map((value, i) => Math.hypot(value - u, y[i] - v)));
+      const corners = [[left, bottom], [right, bottom], [left, top], [right, top]];
+      let [u, v] = corners.reduce((a, b) => (corner(...b) > corner(...a) ? b : a));
+      // Beside the tiles, where the longer of the arrows leads along them.
+      const [dx, dy] = Object.values(arrows).reduce(([a, b], [c, d]) => [a + c, b + d]);
+      u += (u === left ? -1 : 1) * size * (dx > 0 === (u === left) ? 0.6 : 0.3);
+      v += (v === bottom ? -1 : 1) * size * (dy > 0 === (v === bottom) ? 0.6 : 0.3);
+      const names = Object.keys(arrows);
+      figure.fill("arrows", {
+        x0: names.map(() => u),
+        y0: names.map(() => v),
+        x1: names.map((name) => u + size * arrows[name][0]),
+        y1: names.map((name) => v + size * arrows[name][1]),
+        label: names,
+        color: names.map(() => color("ink")),
+      });
+    }
+
+    // Of many tiles, the extremes do not take all colours.
     colorLimits(values) {
       const good = finite(values).sort((a, b) => a - b);
       if (!good.length) return [0, 1];
@@ -370,12 +532,12 @@
     }
 
     showRanking(metric) {
-      const figure = this.figures.ranking;
-      if (!figure) return;
-      const { places, values } = this.data;
-      const shown = values[metric.name] ?? places.label.map(() => null);
+      if (!this.figures.ranking) return;
+      const { tiles } = this.data;
+      const shown = this.values[metric.name] ?? tiles.label.map(() => null);
+      const [figure, log] = this.scaled("ranking", shown);
       const bad = this.failing(metric);
-      const x = places.label.map((label, i) => (Number.isFinite(Number(label)) ? Number(label) : i));
+      const x = tiles.label.map((label, i) => (Number.isFinite(Number(label)) ? Number(label) : i));
       figure.fill("points", {
         x,
         y: shown.map((value) => value ?? NaN),
@@ -384,17 +546,17 @@
         text: x.map((_, i) => this.text(i, metric)),
       });
       figure.range("x_range", ...limits(x));
-      figure.range("y_range", ...withBounds(limits(shown), metric));
+      figure.range("y_range", ...(log ? logLimits(shown) : withBounds(limits(shown), metric)));
       figure.bounds(metric, true);
       figure.label("x", this.data.title.toLowerCase());
-      figure.label("y", metric.unit);
+      figure.label("y", this.axis(metric));
     }
 
     showSeries(metric) {
-      const figure = this.figures.series;
-      if (!figure) return;
+      if (!this.figures.series) return;
       const { cells } = this.data;
       const quantiles = cells.quantiles[metric.name];
+      const [figure, log] = this.scaled("series", (quantiles ?? []).flat());
       const keep = cells.band.map((band, i) => i).filter(
         (i) => quantiles && quantiles[2][i] !== null && !this.hiddenBands.has(cells.band[i])
       );
@@ -437,9 +599,10 @@
         ),
       });
       figure.range("x_range", ...times);
-      figure.range("y_range", ...withBounds(limits(this.extremes ? [...min, ...max] : [...low, ...high]), metric));
+      const reach = this.extremes ? [...min, ...median, ...max] : [...low, ...median, ...high];
+      figure.range("y_range", ...(log ? logLimits(reach) : withBounds(limits(reach), metric)));
       figure.bounds(metric, true);
-      figure.label("y", metric.unit);
+      figure.label("y", this.axis(metric));
     }
 
     showHistogram(metric) {
@@ -465,7 +628,7 @@
       const most = Math.max(1, ...passing.map((count, i) => count + failing[i]));
       figure.range("y_range", 0.5, most * 1.6);
       figure.bounds(metric, true);
-      figure.label("x", metric.unit);
+      figure.label("x", this.axis(metric));
     }
 
     // The table's own column of the metric.
@@ -473,12 +636,12 @@
       const table = document.getElementById(this.section.dataset.table ?? "");
       const head = table?.querySelector("th.metric-value button");
       if (!head) return;
-      head.textContent = metric.name + (metric.unit ? ` / ${metric.unit}` : "");
+      head.textContent = metric.name + (this.tileUnit(metric) && ` /${this.tileUnit(metric)}`);
       const column = head.closest("th").cellIndex;
       const bad = this.failing(metric);
       for (const row of table.tBodies[0].rows) {
-        const index = Number(row.dataset.place);
-        const value = this.data.values[metric.name]?.[index] ?? null;
+        const index = Number(row.dataset.tile);
+        const value = this.values[metric.name]?.[index] ?? null;
         const cell = row.cells[column];
         cell.textContent = value === null ? "" : format(value);
         cell.dataset.value = value ?? "";
@@ -486,26 +649,35 @@
       }
     }
 
+    // A link names a metric and a tile: #metric=level_median&tile=detector-4.
     followHash() {
-      let wanted = location.hash.slice(1);
-      try {
-        wanted = decodeURIComponent(wanted);
-      } catch {
-        // It is not ours.
+      const wanted = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+      const anchor = wanted.tile ?? decodeURIComponentSafely(location.hash.slice(1));
+      if (wanted.view !== undefined && wanted.view !== this.section.dataset.view) return;
+      if (this.data.metrics.some((metric) => metric.name === wanted.metric) && wanted.metric !== this.select.value) {
+        this.select.value = wanted.metric;
+        this.show();
       }
-      const index = this.data.places?.anchor?.indexOf(wanted) ?? -1;
-      if (wanted && index >= 0) this.choose(index);
+      const index = this.data.tiles?.anchor?.indexOf(anchor) ?? -1;
+      if (anchor && index >= 0) this.choose(index);
+    }
+
+    remember() {
+      const parts = { view: this.section.dataset.view, metric: this.select.value };
+      if (this.index !== undefined && this.index !== null) parts.tile = this.data.tiles.anchor[this.index];
+      history.replaceState(null, "", `#${new URLSearchParams(parts)}`);
     }
 
     choose(index, scroll = false) {
       if (index === null || index === undefined) return;
-      for (const [kind, name] of [["map", "places"], ["ranking", "points"]]) {
+      this.index = index;
+      for (const [kind, name] of [["map", "tiles"], ["ranking", "points"], ["ranking-log", "points"]]) {
         const source = this.figures[kind]?.model(name);
         if (source && source.selected.indices[0] !== index) source.selected.indices = [index];
       }
       const table = document.getElementById(this.section.dataset.table ?? "");
       for (const row of table?.tBodies[0].rows ?? []) {
-        row.classList.toggle("chosen", Number(row.dataset.place) === index);
+        row.classList.toggle("chosen", Number(row.dataset.tile) === index);
       }
       this.showCard(index);
       if (scroll) this.section.querySelector(".card")?.scrollIntoView({ block: "nearest" });
@@ -514,11 +686,12 @@
     showCard(index) {
       const card = this.section.querySelector(".card");
       if (!card) return;
-      const { places, metrics, values, title } = this.data;
-      const name = places.name[index] ? ` (${places.name[index]})` : "";
+      const { tiles, metrics, title, rows } = this.data;
+      const { values } = this;
+      const name = tiles.name[index] ? ` (${tiles.name[index]})` : "";
       const facts = element("dl", { className: "facts-list" });
       const table = document.getElementById(this.section.dataset.table ?? "");
-      for (const button of table?.querySelectorAll(`tr[data-place="${index}"] .copy`) ?? []) {
+      for (const button of table?.querySelectorAll(`tr[data-tile="${index}"] .copy`) ?? []) {
         const { what, copy: text } = button.dataset;
         facts.append(element("dt", {}, what), element("dd", { className: "mono" }, text));
       }
@@ -528,24 +701,26 @@
         const value = values[metric.name]?.[index];
         if (value === null || value === undefined) continue;
         const bad = this.failing(metric).has(index);
-        const text = `${format(value)}${this.unit(metric)}${bad ? " \u2715" : ""}`;
+        const limit = this.isRelative(metric) ? "of its visit's" : [metric.low === null ? "" : `\u2265 ${format(metric.low)}`, metric.high === null ? "" : `\u2264 ${format(metric.high)}`].filter(Boolean).join(", ");
+        const text = `${format(value)}${this.tileUnit(metric)}${bad ? " \u2715" : ""}`;
         list.append(
           element(
             "div",
             { title: metric.description },
             element("dt", {}, metric.name),
-            element("dd", { className: bad ? "fail" : "" }, text)
+            element("dd", { className: bad ? "fail" : "" }, text, limit ? element("span", { className: "soft" }, ` (${limit})`) : "")
           )
         );
       }
-      const children = [element("h3", {}, `${title} ${places.label[index]}${name}`)];
-      const pictures = places.pictures?.[index] ?? [];
+      const children = [element("h3", {}, `${title} ${tiles.label[index]}${name}`)];
+      if (rows?.fault[index]) children.push(element("p", { className: "fail" }, rows.fault[index]));
+      const pictures = tiles.pictures?.[index] ?? [];
       if (pictures.length) {
         const gallery = element("ul", { className: "pictures" });
         for (const [what, path] of pictures) {
-          const image = element("img", { src: path, alt: `${what} of ${title} ${places.label[index]}`, loading: "lazy" });
+          const image = element("img", { src: path, alt: `${what} of ${title} ${tiles.label[index]}`, loading: "lazy" });
           gallery.append(
-            element("li", {}, element("figure", {}, element("a", { href: path }, image), element("figcaption", {}, what)))
+            element("li", {}, element("figure", {}, linked(path, image), element("figcaption", {}, what)))
           );
         }
         children.push(gallery);
@@ -562,19 +737,22 @@
     document.getElementById("theme")?.addEventListener("click", toggleTheme);
     system.addEventListener("change", themeChanged);
     themeChanged();
-    document.querySelectorAll("table.sortable").forEach(setUpTable);
-    document.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", () => copy(button)));
     const data = document.getElementById("page-data");
-    if (!data) return;
-    const views = JSON.parse(data.textContent).views;
+    const views = data ? JSON.parse(data.textContent).views : [];
     for (const section of document.querySelectorAll("[data-view]")) {
       const view = new View(section, views[section.dataset.view]);
       await view.start();
       const table = document.getElementById(section.dataset.table ?? "");
+      if (table?.dataset.tile) continue;
       table?.querySelectorAll("button.choose").forEach((button) => {
-        button.addEventListener("click", () => view.choose(Number(button.closest("tr").dataset.place), true));
+        button.addEventListener("click", () => {
+          view.choose(Number(button.closest("tr").dataset.tile), true);
+          view.remember();
+        });
       });
     }
+    document.querySelectorAll("table.sortable").forEach(setUpTable);
+    document.querySelectorAll(".copy[data-copy]").forEach((button) => button.addEventListener("click", () => copy(button)));
     root.dataset.ready = "true";
   }
 

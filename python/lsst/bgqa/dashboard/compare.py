@@ -1,0 +1,493 @@
+# Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
+"""Two campaigns compared row by row, to see whether a new processing changed the backgrounds."""
+
+from __future__ import annotations
+
+__all__ = ("FaultChange", "MetricChange", "TableComparison", "compare_campaigns", "compare_models")
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+import polars as pl
+
+from lsst.daf.butler import DeferredDatasetHandle
+
+from ..background import BackgroundModel
+from ..errors import one_line
+from ..judge import Thresholds
+from ..tasks._inputs import read_background
+from .campaign import Campaign, CampaignTable, Progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_AT_ONCE = 8
+_SIGMA_PER_MAD = 1.482602218505602
+# With fewer visits (tracts), rows are what is tested.
+_LEAST_MOSAICS = 10
+# A median difference below this part of the scatter of the rows says nothing, however sure it is.
+_LEAST_EFFECT = 0.1
+# By how much of its limit a value has to change for a fault to be new: noise takes others over the limit.
+_LEAST_JUMP = 0.5
+_MOST_CHANGED = 10
+
+
+@dataclass(frozen=True)
+class MetricChange:
+    """How a metric of the same images differs, the second campaign's less the first's.
+
+    Attributes
+    ----------
+    name, unit : `str`
+        The metric.
+    count : `int`
+        Rows in which both have it.
+    median, scatter : `float`
+        Median of the differences, and their robust standard deviation.
+    p_value : `float`
+        Probability of differences so one-sided by chance, by Wilcoxon's
+        signed-rank test: of the visits' (tracts') medians where they are ten
+        or more, or else of the rows'; ties are split between the sides.
+    relevant : `bool`
+        Whether the median is more than a tenth of the metric's own scatter.
+    """
+
+    name: str
+    unit: str
+    count: int
+    median: float
+    scatter: float
+    p_value: float
+    relevant: bool
+
+
+@dataclass(frozen=True)
+class FaultChange:
+    """A fault that rows of one campaign alone have: its words, how many rows, and the first of them."""
+
+    words: str
+    rows: int
+    example: str
+
+
+@dataclass
+class TableComparison:
+    """What two campaigns' tables of the same images differ in.
+
+    Attributes
+    ----------
+    first, second : `CampaignTable`
+        The tables.
+    differences : `CampaignTable`
+        A row an image that both have: the second's values less the first's;
+        a row fails by what it fails by in the second alone.
+    rows : `int`
+        Images that both have.
+    only_first, only_second : `dict` [`str`, `int`]
+        Images that one has alone, by visit, or tract and band.
+    now_failing, now_passing : `int`
+        Rows whose verdict flipped.
+    p_value : `float`
+        Probability of so many more rows that fail by chance: an exact sign
+        test of those that flipped (McNemar's).
+    metrics : `list` [`MetricChange`]
+        Of each metric, those of the significant ones first.
+    significance : `float`
+        Below which probability a difference is significant, of all metrics
+        together (Holm's correction).
+    new_faults, gone_faults : `list` [`FaultChange`]
+        Faults that came and went, beyond what noise does at a limit.
+    most_changed : `~collections.abc.Mapping` [`str`, `list`]
+        Visits (tracts and bands), and detectors (patches), that changed most:
+        what they are, and by how much, in units of what passes.
+    """
+
+    first: CampaignTable
+    second: CampaignTable
+    differences: CampaignTable
+    rows: int
+    only_first: dict[str, int]
+    only_second: dict[str, int]
+    now_failing: int
+    now_passing: int
+    p_value: float
+    metrics: list[MetricChange]
+    significance: float
+    new_faults: list[FaultChange] = field(default_factory=list)
+    gone_faults: list[FaultChange] = field(default_factory=list)
+    most_changed: Mapping[str, list[tuple[str, float]]] = field(default_factory=dict)
+    _changed: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def changed_metrics(self) -> list[MetricChange]:
+        """Metrics whose difference is significant and relevant (`list`)."""
+        return [metric for metric in self.metrics if metric.name in self._changed]
+
+    @property
+    def regression(self) -> bool:
+        """Whether significantly more rows fail (`bool`)."""
+        return self.now_failing > self.now_passing and self.p_value < self.significance
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is more than noise (`bool`)."""
+        flipped = _sign_test(self.now_failing, self.now_passing) < self.significance
+        return bool(self.changed_metrics or self.new_faults or self.gone_faults or flipped)
+
+    def sentences(self) -> list[str]:
+        """Say what changed, the most important first (`list` [`str`])."""
+        what = {"detector": "detector images", "patch": "patch coadds"}.get(
+            self.second.kind, f"{self.second.kind}s"
+        )
+        lines = [f"{'Changed' if self.changed else 'No change'}: {self.rows:,} {what} of {self.second.name}."]
+        for verb, faults in (("New", self.new_faults), ("Gone", self.gone_faults)):
+            lines += [f"{verb}: {f.words}, in {f.rows:,} ({f.example})." for f in faults]
+        if self.now_failing or self.now_passing:
+            surely = "significantly more fail" if self.regression else "not significantly more"
+            lines.append(
+                f"{self.now_failing:,} fail that passed, {self.now_passing:,} pass that failed: {surely}."
+            )
+        if changed := self.changed_metrics:
+            names = ", ".join(f"{m.name} ({m.median:+.3g} {m.unit}".rstrip() + ")" for m in changed[:3])
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            lines.append(f"Metrics that differ: {names}{more}.")
+        for side, only in (("first", self.only_first), ("second", self.only_second)):
+            if only:
+                some = ", ".join(itertools.islice(only, 3)) + (", ..." if len(only) > 3 else "")
+                lines.append(f"{sum(only.values()):,} are in the {side} alone: {some}.")
+        return lines
+
+
+def compare_campaigns(
+    first: Campaign,
+    second: Campaign,
+    folder: Path,
+    significance: float = 0.001,
+    progress: Progress | None = None,
+) -> list[TableComparison]:
+    """Compare the detectors and patches of two campaigns.
+
+    Parameters
+    ----------
+    first, second : `Campaign`
+        The campaigns, in one repository or two.
+    folder : `pathlib.Path`
+        Where to keep tables of differences, which are read when they are
+        shown.
+    significance : `float`, optional
+        Below which probability a difference is significant.
+    progress : `~collections.abc.Callable`, optional
+        Called with how much is done, and how much there is.
+
+    Returns
+    -------
+    comparisons : `list` [`TableComparison`]
+        One for each table that both have: of the same kind, instrument or
+        sky map, and background; or the only one of its kind on both sides.
+    """
+    pairs = list(_pairs(first, second))
+    comparisons = []
+    for number, (one, other) in enumerate(pairs):
+        comparisons.append(_compare(one, other, folder / f"differences-{number}.parquet", significance))
+        if progress is not None:
+            progress(number + 1, len(pairs))
+    return comparisons
+
+
+def _pairs(first: Campaign, second: Campaign) -> Iterator[tuple[CampaignTable, CampaignTable]]:
+    def of(campaign: Campaign, kind: str, root: str) -> dict[str, CampaignTable]:
+        return {t.name: t for t in campaign.tables if (t.kind, t.root) == (kind, root)}
+
+    for kind, root in dict.fromkeys((t.kind, t.root) for t in first.tables if t.row_kind.tile):
+        ones, others = of(first, kind, root), of(second, kind, root)
+        if len(ones) == len(others) == 1:
+            yield next(iter(ones.values())), next(iter(others.values()))
+        else:
+            yield from ((ones[name], others[name]) for name in ones if name in others)
+
+
+def _compare(first: CampaignTable, second: CampaignTable, path: Path, significance: float) -> TableComparison:
+    factors = _factors(first, second)
+    keys = [*dict.fromkeys([*second.row_kind.mosaic, *second.row_kind.tile])]
+    rows = _paired(first, second, keys, factors)
+    table = _differences(first, second, rows, keys, factors, path)
+    verdicts = rows.select(
+        now_failing=((pl.col("verdict") == "fail") & (pl.col("verdict_a") != "fail")).sum(),
+        now_passing=((pl.col("verdict") != "fail") & (pl.col("verdict_a") == "fail")).sum(),
+        rows=pl.len(),
+    )
+    counts = verdicts.collect().row(0, named=True)
+    found = TableComparison(
+        first,
+        second,
+        table,
+        counts["rows"],
+        _alone(first, second, keys),
+        _alone(second, first, keys),
+        counts["now_failing"],
+        counts["now_passing"],
+        _sign_test(counts["now_failing"], counts["now_passing"], "greater"),
+        [],
+        significance,
+    )
+    for some in itertools.batched(factors, _AT_ONCE):
+        found.metrics += _metric_changes(first, second, table, some)
+    found.metrics.sort(key=lambda metric: (metric.p_value, not metric.relevant))
+    # Holm's: the smallest has to stand all tests, the next all but one ...
+    for tested, metric in enumerate(found.metrics):
+        if not metric.p_value * (len(found.metrics) - tested) < significance:
+            break
+        if metric.relevant:
+            found._changed.add(metric.name)
+    found.new_faults = _fault_changes(second, rows, keys, "", "_a")
+    found.gone_faults = _fault_changes(second, rows, keys, "_a", "")
+    found.most_changed = _most_changed(table)
+    return found
+
+
+def _factors(first: CampaignTable, second: CampaignTable) -> dict[str, float]:
+    """Return metrics that both have, and what to multiply the first's by."""
+    factors = {}
+    for name, unit in second.units.items():
+        if name in first.units:
+            # Units that do not convert are no difference to speak of.
+            with contextlib.suppress(u.UnitConversionError):
+                factors[name] = u.Unit(first.units[name]).to(u.Unit(unit))
+    return factors
+
+
+def _paired(
+    first: CampaignTable, second: CampaignTable, keys: list[str], factors: Mapping[str, float]
+) -> pl.LazyFrame:
+    """Join rows by data ID; the first's columns end in ``_a``."""
+    judged = ["verdict", "severity", "failed", "fault"]
+    names = [name for name in factors if not name.startswith("_")]
+    one = first.scan().select(*keys, *judged, *((pl.col(n) * factors[n]).alias(n) for n in names))
+    return second.scan().join(one, on=keys, how="inner", suffix="_a", maintain_order="left")
+
+
+def _alone(one: CampaignTable, other: CampaignTable, keys: list[str]) -> dict[str, int]:
+    mosaic = list(one.row_kind.mosaic)
+    rows = one.scan().select(keys).join(other.scan().select(keys), on=keys, how="anti")
+    counts = rows.group_by(mosaic).len().sort(mosaic).collect()
+    return {_label(dict(zip(mosaic, row, strict=False))): row[-1] for row in counts.rows()}
+
+
+def _label(keys: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in keys.items())
+
+
+def _differences(
+    first: CampaignTable,
+    second: CampaignTable,
+    rows: pl.LazyFrame,
+    keys: list[str],
+    factors: Mapping[str, float],
+    path: Path,
+) -> CampaignTable:
+    """Make a campaign table of the differences, which shows as others do."""
+    limits = {name: _scale(second, name) for name in factors}
+    jumps = [
+        ((pl.col(n) - pl.col(f"{n}_a")).abs() / limit).fill_nan(0.0) for n, limit in limits.items() if limit
+    ]
+    new = pl.col("failed").str.split(",").list.set_difference(pl.col("failed_a").str.split(","))
+    failed = new.list.join(",")
+    worse = (pl.col("verdict") == "fail") & (failed != "")
+    judged = pl.when((pl.col("verdict") == "unknown") & (pl.col("verdict_a") == "unknown"))
+    rows.select(
+        *second.keys,
+        "run",
+        "dataset_id",
+        pl.lit("").alias("kind"),
+        pl.when(worse)
+        .then(pl.lit("fail"))
+        .otherwise(judged.then(pl.lit("unknown")).otherwise(pl.lit("pass")))
+        .alias("verdict"),
+        pl.when(worse).then("severity").otherwise(0.0).alias("severity"),
+        pl.when(worse).then(failed).otherwise(pl.lit("")).alias("failed"),
+        pl.when(worse).then("fault").otherwise(pl.lit("")).alias("fault"),
+        (pl.max_horizontal(jumps) if jumps else pl.lit(0.0)).alias("change"),
+        *((pl.col(name) - pl.col(f"{name}_a")).alias(name) for name in factors),
+    ).sink_parquet(path)
+    free = dict.fromkeys(factors)
+    return replace(
+        second,
+        units={name: unit for name, unit in second.units.items() if name in factors},
+        thresholds=Thresholds(free, free, {}, second.thresholds.min_peers),
+        schema=second.schema,
+        differences=True,
+        gathered=True,
+        not_gathered=0,
+        _path=path,
+    )
+
+
+def _scale(table: CampaignTable, name: str) -> float | None:
+    """Return the size of what passes, in which changes of a judged metric are told."""
+    low, high = table.thresholds.bounds(name)
+    sizes = [
+        1 - bound if 0.5 < bound < 1 else abs(bound) or 1.0 for bound in (low, high) if math.isfinite(bound)
+    ]
+    return min(sizes) if sizes else None
+
+
+def _metric_changes(
+    first: CampaignTable, second: CampaignTable, table: CampaignTable, names: Sequence[str]
+) -> Iterator[MetricChange]:
+    mosaic = list(table.row_kind.mosaic)
+    few = table.scan().select(*mosaic, *(pl.col(name).fill_nan(None) for name in names)).collect()
+    medians = few.group_by(mosaic).agg(pl.col(names).median())
+    own = second.scan().select(_spread(name) for name in names).collect().row(0, named=True)
+    for name in names:
+        values = few[name].drop_nulls()
+        by_mosaic = medians[name].drop_nulls()
+        tested = by_mosaic if len(by_mosaic) >= _LEAST_MOSAICS else values
+        middle = float(values.median() or 0.0)  # type: ignore[arg-type]
+        scatter = float((values - middle).abs().median() or 0.0) * _SIGMA_PER_MAD  # type: ignore[arg-type]
+        relevant = abs(middle) > _LEAST_EFFECT * (own[name] or 0.0) and middle != 0
+        p_value = _signed_rank_test(tested.to_numpy())
+        yield MetricChange(name, table.units[name], len(values), middle, scatter, p_value, relevant)
+
+
+def _spread(name: str) -> pl.Expr:
+    value = pl.col(name).fill_nan(None)
+    return ((value - value.median()).abs().median() * _SIGMA_PER_MAD).alias(name)
+
+
+def _signed_rank_test(differences: np.ndarray) -> float:
+    """Return how probable differences so one-sided are; equal values split between the sides."""
+    from scipy.stats import wilcoxon
+
+    differences = differences[np.isfinite(differences)]
+    if not differences.any():
+        return 1.0
+    return float(wilcoxon(differences, zero_method="zsplit").pvalue)
+
+
+def _sign_test(more: int, fewer: int, alternative: str = "two-sided") -> float:
+    from scipy.stats import binomtest
+
+    return float(binomtest(more, more + fewer, 0.5, alternative).pvalue) if more + fewer else 1.0
+
+
+def _fault_changes(
+    table: CampaignTable, rows: pl.LazyFrame, keys: list[str], with_: str, without: str
+) -> list[FaultChange]:
+    """Find faults of rows that have them on one side alone, by more than noise."""
+    bounded = [name for name in table.metrics if _scale(table, name) is not None]
+    names = [name for name in bounded if name in rows.collect_schema().names()]
+    few = rows.filter((pl.col(f"failed{with_}") != "") & (pl.col("failed") != pl.col("failed_a")))
+    columns = [f"{name}{end}" for name in (*names, "failed", "fault", "severity") for end in ("", "_a")]
+    changes: dict[str, list[str]] = {}
+    for row in few.select(*keys, *columns).collect().iter_rows(named=True):
+        metrics = {*row[f"failed{with_}"].split(",")} - {*row[f"failed{without}"].split(",")}
+        by_peers = (row[f"severity{with_}"] or 0.0) > 1 + _LEAST_JUMP
+        if any(_jumps(table, row, name, by_peers) for name in metrics):
+            known = {_plain(words) for words in row[f"fault{without}"].split("; ")}
+            for words in row[f"fault{with_}"].split("; "):
+                if words and _plain(words) not in known:
+                    changes.setdefault(_plain(words), []).append(_label({name: row[name] for name in keys}))
+    found = [FaultChange(words, len(where), where[0]) for words, where in changes.items()]
+    return sorted(found, key=lambda change: -change.rows)
+
+
+def _jumps(table: CampaignTable, row: Mapping[str, Any], name: str, by_peers: bool) -> bool:
+    """Tell whether a value changed by more than noise; of one judged by its peers, whether it is far off."""
+    scale = _scale(table, name)
+    if scale is None or f"{name}_a" not in row:
+        return by_peers
+    one, other = row[name], row[f"{name}_a"]
+    if not (one is not None and other is not None and math.isfinite(one) and math.isfinite(other)):
+        return True
+    return bool(abs(one - other) > _LEAST_JUMP * scale)
+
+
+def _plain(words: str) -> str:
+    return words.partition(" (")[0]
+
+
+def _most_changed(table: CampaignTable) -> dict[str, list[tuple[str, float]]]:
+    changes = {}
+    for name in ("mosaic", "tile"):
+        keys = list(getattr(table.row_kind, name))
+        rows = pl.scan_parquet(table.path()).group_by(keys).agg(pl.col("change").max())
+        top = rows.filter(pl.col("change") > 0).sort(
+            ["change", *keys], descending=[True, *(False for _ in keys)]
+        )
+        what = " and ".join(keys) if name == "mosaic" else keys[-1]
+        changes[what] = [
+            (_label(dict(zip(keys, row, strict=False))), row[-1])
+            for row in top.head(_MOST_CHANGED).collect().rows()
+        ]
+    return changes
+
+
+def compare_models(
+    first: Campaign, second: Campaign, comparison: TableComparison, most: int
+) -> Iterator[tuple[str, str, Figure | None]]:
+    """Compare backgrounds of the images that changed most, model against model.
+
+    Parameters
+    ----------
+    first, second : `Campaign`
+        The campaigns; their collections, or what they are chained with, have
+        the backgrounds.
+    comparison : `TableComparison`
+        What they differ in.
+    most : `int`
+        How many images.
+
+    Yields
+    ------
+    label, words : `str`
+        Which image, and how the pixels differ, or why that is not known.
+    figure : `matplotlib.figure.Figure` or `None`
+        The difference, the second less the first.
+    """
+    from ..plots import plot_model_difference
+
+    table, kind = comparison.differences, comparison.second.row_kind
+    keys = [*dict.fromkeys([*kind.mosaic, *kind.tile])]
+    rows = pl.scan_parquet(table.path()).sort("change", descending=True, maintain_order=True).head(most)
+    for row in rows.select(keys).collect().iter_rows(named=True):
+        label = _label(row)
+        data_id = {kind.root: table.root, **row}
+        try:
+            models = [
+                _model(campaign, side, data_id)
+                for campaign, side in ((first, comparison.first), (second, comparison.second))
+            ]
+            difference = models[1].render().astype(np.float64) - models[0].render()
+        except Exception as error:
+            # The datastore, the formatter and the adapter have errors of their own.
+            yield label, f"cannot be compared: {one_line(error)}", None
+            continue
+        finite = difference[np.isfinite(difference)]
+        unit = comparison.second.units.get("level_median", "")
+        words = (
+            f"median {np.median(finite):+.3g}, rms {np.sqrt(np.mean(finite**2)):.3g}, up to "
+            f"{np.abs(finite).max():.3g} {unit}".strip()
+            if len(finite)
+            else "no pixel has a value in both"
+        )
+        yield label, words, plot_model_difference(difference, models[1], f"{label}: second less first", words)
+
+
+def _model(campaign: Campaign, table: CampaignTable, data_id: Mapping[str, Any]) -> BackgroundModel:
+    unit = table.units.get("level_median", "adu")
+    for name in (table.name, table.name.removesuffix("_backgrounds")):
+        with contextlib.suppress(LookupError):
+            ref = campaign.butler.find_dataset(name, dict(data_id), collections=campaign.collections)
+            if ref is not None:
+                if name != table.name:
+                    ref = ref.makeComponentRef("backgrounds")
+                handle = DeferredDatasetHandle(butler=campaign.butler, ref=ref, parameters=None)
+                return read_background(handle, unit)
+    raise LookupError(f"no {table.name} in {campaign.collection}")
