@@ -325,7 +325,7 @@ class CampaignTable:
         Returns
         -------
         codes : `numpy.ndarray`
-            Numbers of `VERDICTS`, shape (rows, metrics): a value fails if the
+            Numbers of ``VERDICTS``, shape (rows, metrics): a value fails if the
             column ``failed`` says so; it passes if it was judged.
         """
         codes = np.zeros((len(rows), len(self.metrics)), dtype=np.int8)
