@@ -243,7 +243,7 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
             "an amplifier step",
             "a level offset: above",
             "unexplained pixels at the edge",
-            "crowding",
+            "where they crowd",
             "OSS-REQ-0387",
         ):
             assert words in output

@@ -16,7 +16,7 @@ from lsst.daf.butler import Butler
 from ..judge import Thresholds, words_for
 from ..metrics import load_catalogue, quantities_of
 from ..standalone.demo import IMAGE_VISIT, INPUT_RUN, DemoCam, DemoGeneration
-from ._console import track
+from ._console import print_table, track
 from ._pipetask import print_command, run_pipetask
 from .requirement import requirement_table
 
@@ -118,4 +118,4 @@ def _print_requirement(console: Console, repo: Path, output: str) -> None:
             for band in sky_brightness_precision(table)
         ]
     if bands:
-        console.print(requirement_table(bands))
+        print_table(console, requirement_table(bands))

@@ -80,7 +80,7 @@ def requirement_table(bands: Sequence[BandPrecision]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("known", "met", "unknown", "error", "scatter"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("worst", no_wrap=True)
+    table.add_column("worst")
     for band in bands:
         style = {"pass": "green", "fail": "red"}.get(band.verdict)
         table.add_row(
