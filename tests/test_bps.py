@@ -351,11 +351,12 @@ JOBS = {
     "bgqaGatherCoadd": 1,
     "bgqaGatherTract": 1,
 }
+# Bundles are gathered with what the tables of their visits or tracts say.
 PARENTS = {
-    "bgqaGather": "bgqaDetector",
-    "bgqaGatherVisit": "bgqaVisit",
-    "bgqaGatherCoadd": "bgqaCoadd",
-    "bgqaGatherTract": "bgqaTract",
+    "bgqaGather": {"bgqaDetector", "bgqaVisit"},
+    "bgqaGatherVisit": {"bgqaVisit"},
+    "bgqaGatherCoadd": {"bgqaCoadd", "bgqaTract"},
+    "bgqaGatherTract": {"bgqaTract"},
 }
 
 
@@ -378,8 +379,8 @@ def test_htcondor_gets_jobs_with_resources(repo: Path, tmp_path: Path) -> None:
     jobs = [match[1] for line in lines if (match := re.match(r"JOB (\S+)", line))]
     assert count(jobs) == {**JOBS, "pipetaskInit": 1}
     children = [line.split()[1::2] for line in lines if line.startswith("PARENT")]
-    for child, parent in PARENTS.items():
-        assert {count_name(first) for first, second in children if count_name(second) == child} == {parent}
+    for child, parents in PARENTS.items():
+        assert {count_name(first) for first, second in children if count_name(second) == child} == parents
     assert any(line.startswith("FINAL finalJob") for line in lines)
     assert any(line.startswith("SERVICE provisioningJob") for line in lines)
     assert re.search(r"--maximum-wall-clock '?04:00:00'? ", (made / "provisioningJob.bash").read_text())
@@ -477,7 +478,7 @@ def test_panda_gets_tasks_with_resources(repo: Path, tmp_path: Path) -> None:
         assert (work["task_site"], work["task_cloud"], work["core_count"]) == ("SLAC", "US", 1)
         assert len(work["jobs"]) == number
         if name in PARENTS:
-            assert work["parents"] == {PARENTS[name]}
+            assert work["parents"] == PARENTS[name]
         assert work["command"].startswith("pipetask ") and " run-qbb " in work["command"]
         assert "source /stack/w_2026_40/load; decode " in work["executable"]
     assert {job.count(",") + 1 for job in works["bgqaDetector"]["jobs"]} == {9}

@@ -116,7 +116,7 @@ class Noisy(MadeUp):
     seed = 0
 
     def values(self, visit: int, detector: int) -> dict[str, float]:
-        model = sky(visit, detector, self.seed, 0.45 if (visit, detector) == (1, 2) else 0.0)
+        model = sky(visit, detector, self.seed, 0.68 if (visit, detector) == (1, 2) else 0.0)
         return {name: float(quantity.value) for name, quantity in measure_background(model).items()}
 
 
