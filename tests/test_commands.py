@@ -33,6 +33,8 @@ ELSEWHERE = re.compile(r"pipetask run -b demo|bgqa (report|requirement) demo")
 NOT_HERE = {
     "bps report --id ID": "Parsl keeps no record of jobs",
     "bps restart --id ID": "the form for HTCondor and PanDA; that for Parsl follows, and runs",
+    "bgqa report REPO COLLECTION -o newest --night newest": "it knows no nights; test_report.py does",
+    "bgqa report REPO COLLECTION -o report --since 20261018": "it knows no nights; test_report.py does",
     "bash submit/.../final_job.bash submit/.../*.qg REPO": "test_bps.py runs it",
 }
 REPLACED: dict[str, dict[str, str]] = {
@@ -75,7 +77,10 @@ REPLACED: dict[str, dict[str, str]] = {
         "INPUT": "demo/inputs",
         "pipelines/": f"{ROOT}/pipelines/",
     },
-    "doc/report.md": {"COLLECTION -o DIR": "u/you/bgqa -o pages"},
+    "doc/compare.md": {
+        "u/ci/main u/ci/branch": "u/you/bgqa u/you/bgqa",
+    },
+    "doc/report.md": {"COLLECTION": "u/you/bgqa", "-o DIR": "-o pages"},
     "doc/residual.md": {
         "REPO": "demo",
         "COLLECTION": "demo/inputs",

@@ -384,7 +384,8 @@ def test_memory_does_not_grow_with_the_campaign(tmp_path: Path, form: str) -> No
                 export_table(campaign, campaign.tables, form, sink)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-    assert peaks[2] < 1.3 * peaks[1]
+    # Of a visit its beginning is kept, and nothing of its rows.
+    assert peaks[2] - peaks[1] < 300 * 4096
 
 
 def test_table_has_no_value_that_is_not_there(made: MadeUp, tmp_path: Path) -> None:

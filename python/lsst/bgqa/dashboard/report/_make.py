@@ -329,8 +329,12 @@ def _choose_nights(
     if known and -1 in nights:
         nights = known[-1], known[-1]
     if not any(nights[0] <= night <= nights[1] for night in known):
-        some = f"nights are {known[0]} to {known[-1]}" if known else "no night is known"
-        raise UserError(f"{campaign.collection} has no metrics of night {nights[0]}; its {some}")
+        if not known:
+            raise UserError(f"{campaign.collection} does not say of which nights its metrics are")
+        raise UserError(
+            f"{campaign.collection} has no metrics of night {nights[0]}; it has nights {known[0]} to "
+            f"{known[-1]}"
+        )
     for table in tables:
         table.nights = nights
     return nights
