@@ -392,7 +392,7 @@ def test_a_report_of_some_nights_alone(tmp_path: Path) -> None:
     result = report("--night", "20270101")
     assert (result.exit_code, result.stderr) == (
         1,
-        "Error: run has no metrics of night 20270101; its nights are 20260101 to 20260103\n",
+        "Error: run has no metrics of night 20270101; it has nights 20260101 to 20260103\n",
     )
     assert report("--night", "soon").exit_code == 2
     assert report("--night", "20260101", "--since", "20260101").exit_code == 2
