@@ -21,12 +21,11 @@ def _synonyms() -> dict[str, frozenset[str]]:
     """Return what afw and lsst.images call a plane, by either name."""
     import lsst.images
 
+    # Releases have more of these tables from time to time.
     tables = (
-        lsst.images.get_legacy_visit_image_mask_planes(),
-        lsst.images.get_legacy_difference_image_mask_planes(),
-        lsst.images.get_legacy_deep_coadd_mask_planes(),
-        lsst.images.get_legacy_non_cell_coadd_mask_planes(),
-        lsst.images.get_legacy_optional_mask_planes(),
+        getattr(lsst.images, name)()
+        for name in dir(lsst.images)
+        if name.startswith("get_legacy_") and name.endswith("_mask_planes")
     )
     names = {name: frozenset((name,)) for name in _OTHERS}
     for table in tables:
