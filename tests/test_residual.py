@@ -157,6 +157,18 @@ def test_only_the_crowded_background_rises_with_the_sources() -> None:
         assert abs(plain[f"{name}Significance"]) < 3.5
 
 
+def test_crowding_is_placed_where_most_is_detected() -> None:
+    image, _ = load("crowded")
+    words = re.fullmatch(r"about x = (\d+), y = (\d+)", measured("crowded").places["residual_crowding"])
+    assert words is not None
+    x, y = int(words[1]) - image.bbox.x0, int(words[2]) - image.bbox.y0
+    detected = np.zeros(image.array.shape)
+    detected[read_exposure(str(DATA / "crowded_calexp.fits")).mask.get("DETECTED")] = 1
+    inside = uniform_filter(np.ones(detected.shape), 128, mode="constant")
+    fraction = uniform_filter(detected, 128, mode="constant") / inside
+    assert fraction[y, x] > 0.8 * fraction.max()
+
+
 def test_depth_comes_from_the_files_own_calibration() -> None:
     path = str(DATA / "plain_calexp.fits")
     calib, wcs = read_photo_calib(path), read_wcs(path)

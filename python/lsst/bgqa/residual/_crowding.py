@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("crowding_slope",)
+__all__ = ("crowding_slope", "densest_place")
 
 import math
 
@@ -68,6 +68,25 @@ def crowding_slope(grid: CellGrid, background: np.ndarray) -> dict[str, float]:
     variance = max(noise**2 * square, _variance_of_sum(used, predictor, level - slope * predictor))
     significance = slope * square / math.sqrt(variance) if variance > 0 else 0.0
     return {"crowdingSlope": slope, "crowdingSignificance": significance}
+
+
+def densest_place(grid: CellGrid) -> tuple[int, int]:
+    """Return where most pixels are detected.
+
+    Parameters
+    ----------
+    grid
+        The image's sky.
+
+    Returns
+    -------
+    x, y
+        The middle of the cell, local pixels.
+    """
+    fraction = _smoothed(grid.sum_cells(grid.detected), grid.sum_cells(grid.pixels))
+    row, column = np.unravel_index(np.argmax(fraction), fraction.shape)
+    half = grid.cell_size // 2
+    return int(column) * grid.cell_size + half, int(row) * grid.cell_size + half
 
 
 def _smoothed(detected: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from ._blocks import Contrast, corner_contrast, edge_contrast, step_across, step
 from ._calibration import Calibration, calibrate
 from ._cells import CellGrid, measure_cells
 from ._config import ResidualConfig
-from ._crowding import crowding_slope
+from ._crowding import crowding_slope, densest_place
 from ._halo import RingProfile, find_footprints, ring_profile
 from ._image import SkyImage
 from ._mask import unknown_planes
@@ -109,6 +109,9 @@ def measure_residual_sky(
     for name, contrast in contrasts.items():
         metrics |= {name: contrast.value, f"{name}Significance": contrast.significance}
     places = {name: contrast.place for name, contrast in contrasts.items()}
+    if "crowdingSlope" in metrics:
+        column, row = densest_place(grid)
+        places["crowding"] = f"about x = {column + image.bbox.x0}, y = {row + image.bbox.y0}"
     footprints = find_footprints(grid, config.halo_area)
     metrics["haloFootprintCount"] = 0 if footprints is None else footprints.count
     profile = None
