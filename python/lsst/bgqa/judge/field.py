@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("SmoothField", "fit_field", "fit_levels", "neighbours", "robust_scale")
+__all__ = ("SmoothField", "fit_field", "fit_levels", "neighbours", "robust_scale", "surroundings")
 
 from dataclasses import dataclass
 
@@ -167,6 +167,24 @@ def neighbours(centers: np.ndarray) -> np.ndarray:
     """
     distances = np.hypot(*(centers[:, None] - centers).transpose(2, 0, 1))
     return np.argsort(distances, axis=1, kind="stable")[:, :_NEIGHBOURS]
+
+
+def surroundings(centers: np.ndarray) -> list[np.ndarray]:
+    """Return with which detectors each may be compared.
+
+    Parameters
+    ----------
+    centers : `numpy.ndarray`
+        Shape (detectors, 2), about the field's centre.
+
+    Returns
+    -------
+    numbers : `list` [`numpy.ndarray`]
+        Those around it, and those as far from the centre: vignetting is
+        round. Shapes (detectors, neighbours).
+    """
+    distances = np.stack([np.hypot(*centers.T), np.zeros(len(centers))], axis=1)
+    return [neighbours(centers), neighbours(distances)]
 
 
 def fit_field(positions: np.ndarray, values: np.ndarray, shapes: np.ndarray | None = None) -> SmoothField:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..metrics import load_catalogue
 from .field import robust_scale
+from .verdict import Thresholds
 from .visit import SMOOTH
 
 # Two others that differ by more do not say which of them is usual.
@@ -182,11 +183,13 @@ def compare_history(
     for column, name in enumerate(names):
         if name.startswith("significance_") and (high := catalogue[name].high) is not None:
             explained |= np.abs(values[:, column]) > high
-    bowl_sigma = np.where(explained, np.clip(bowl[1], *_bounds("context_curvatureChangeSigma")), bowl[1])
-    explained |= np.abs(bowl_sigma) > _bounds("context_curvatureChangeSigma")[1]
+    bounds = Thresholds().bounds
+    low, high = bounds("context_curvatureChangeSigma")
+    bowl_sigma = np.where(explained, np.clip(bowl[1], low, high), bowl[1])
+    explained |= np.abs(bowl_sigma) > high
     slope_sigma = np.hypot(x[1], y[1])
     slope_sigma = np.where(
-        explained, np.minimum(slope_sigma, _bounds("context_slopeChangeSigma")[1]), slope_sigma
+        explained, np.minimum(slope_sigma, bounds("context_slopeChangeSigma")[1]), slope_sigma
     )
     found = {
         "levelChange": level,
@@ -198,11 +201,3 @@ def compare_history(
     }
     for name, column_values in found.items():
         values[:, names.index(f"context_{name}")] = column_values
-
-
-def _bounds(name: str) -> tuple[float, float]:
-    metric = load_catalogue()[name]
-    return (
-        -np.inf if metric.low is None else metric.low,
-        np.inf if metric.high is None else metric.high,
-    )

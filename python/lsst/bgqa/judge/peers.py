@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..metrics import load_catalogue
-from .field import fit_field, neighbours, robust_scale
+from .field import fit_field, robust_scale, surroundings
+from .settings import JudgeSettings
 from .visit import CELLS, SMOOTH, level_deviations, local_excess, order_corners
 
 # What the most deviating template of a family usually has, if nothing is
@@ -67,9 +67,8 @@ def compare_significances(
     columns = _Columns(names, values)
     near: list[np.ndarray] = []
     if middles is not None and np.isfinite(middles).all():
-        distances = np.stack([np.hypot(*middles.T), np.zeros(len(middles))], axis=1)
-        near = [neighbours(middles), neighbours(distances)]
-    limits = _limits()
+        near = surroundings(middles)
+    limits = JudgeSettings().limits
     for family, expected in _USUAL.items():
         name, amplitude = f"significance_{family}Sigma", f"significance_{family}Amplitude"
         if name not in columns:
@@ -92,14 +91,6 @@ def compare_significances(
         explained = np.isclose(sizes, limit, rtol=1e-9)
         scaled[explained] = np.minimum(scaled, limit)[explained]
         sigmas[known] = np.copysign(scaled, sigmas)[known]
-
-
-def _limits() -> dict[str, float]:
-    return {
-        name.removeprefix("significance_").removesuffix("Sigma"): metric.high
-        for name, metric in load_catalogue().items()
-        if name.startswith("significance_") and name.endswith("Sigma") and metric.high is not None
-    }
 
 
 def compare_detectors(
@@ -179,8 +170,7 @@ def _compare_slopes(columns: _Columns, placed: np.ndarray, outlines: np.ndarray,
             best = size, left, corners.mean(axis=1)
     assert best is not None
     _, left, middles = best
-    distances = np.stack([np.hypot(*middles.T), np.zeros(len(middles))], axis=1)
-    excess = np.maximum(local_excess(left, neighbours(middles)), local_excess(left, neighbours(distances)))
+    excess = local_excess(left, middles)
     amplitudes = np.linalg.lstsq(shapes, left.T, rcond=None)[0].T
     scales = np.array([max(robust_scale(column), floor) for column in amplitudes.T])
     gradient = np.hypot(*(amplitudes[:, :2] / scales[:2]).T) / excess[:, 0]
@@ -190,7 +180,7 @@ def _compare_slopes(columns: _Columns, placed: np.ndarray, outlines: np.ndarray,
     # Planes and bowls alone do not follow a steep sky from visit to visit.
     for name, column, kind in zip(SMOOTH, amplitudes.T, (0, 0, 1), strict=True):
         columns[name][placed] = np.where(excess[:, kind] > 1, np.nan, column)
-    limits = _limits()
+    limits = JudgeSettings().limits
     # Other faults have a slope, and a bowl, as well.
     local = np.zeros(len(placed), dtype=bool)
     for family in (*_USUAL, "bin"):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .bins import Bins
-from .field import fit_field, fit_levels, neighbours, robust_scale
+from .field import fit_field, fit_levels, robust_scale, surroundings
 from .settings import JudgeSettings
 from .significance import Finding, find, fit_scales, largest_hole, sharpen, white_scales
 from .templates import TemplateBank, make_bank, polynomials
@@ -168,15 +168,10 @@ def measure_together(
             follows[j] = True
             left.append(_cells(residuals[j]))
         middles = outlines.mean(axis=1)
-        # Those around it, and those as far from the centre: vignetting is round.
-        distances = np.stack([np.hypot(*middles.T), np.zeros(len(middles))], axis=1)
-        excess[placed] = np.maximum(
-            local_excess(np.array(left), neighbours(middles)),
-            local_excess(np.array(left), neighbours(distances)),
-        )
+        excess[placed] = local_excess(np.array(left), middles)
         deviations, sigmas = level_deviations(
             levels[[usable[j] for j in placed]],
-            outlines.mean(axis=1),
+            middles,
             settings.level_floor,
             None if factors else typical,
             [kinds[usable[j]] for j in placed],
@@ -343,7 +338,7 @@ def _cells(values: np.ndarray) -> np.ndarray:
         return np.where(counts > 0, sums / counts, np.nan)
 
 
-def local_excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
+def local_excess(cells: np.ndarray, middles: np.ndarray) -> np.ndarray:
     """Tell where detectors follow a field less well.
 
     Parameters
@@ -351,14 +346,15 @@ def local_excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
     cells : `numpy.ndarray`
         What the field leaves of cells of each detector, shape (detectors,
         cells).
-    near : `numpy.ndarray`
-        Numbers of the neighbours of each, shape (detectors, neighbours).
+    middles : `numpy.ndarray`
+        Where they are, in units of the field's radius, shape (detectors, 2).
 
     Returns
     -------
     excess : `numpy.ndarray`
-        How much more the neighbours deviate from the field than detectors
-        elsewhere, in slope and otherwise; at least one. Shape (detectors, 2).
+        How much more those around each, or as far from the field's centre,
+        deviate from the field than detectors elsewhere, in slope and
+        otherwise; at least one. Shape (detectors, 2).
     """
     basis = polynomials((CELLS, CELLS), 1)
     filled = np.nan_to_num(cells - np.nanmean(cells, axis=1)[:, None])
@@ -366,7 +362,8 @@ def local_excess(cells: np.ndarray, near: np.ndarray) -> np.ndarray:
     rest = filled - filled @ basis @ basis.T
     sizes = np.stack([np.hypot(*plane.T), np.sqrt((rest**2).mean(axis=1))], axis=1)
     usual = np.maximum(np.median(sizes, axis=0), 1e-12)
-    return np.maximum(np.median(sizes[near], axis=1) / usual / 1.3, 1.0)
+    here = np.max([np.median(sizes[near], axis=1) for near in surroundings(middles)], axis=0)
+    return np.asarray(np.maximum(here / usual / 1.3, 1.0))
 
 
 def _measure_kind(
@@ -449,7 +446,15 @@ def _bowl(residual: np.ndarray) -> float:
     shape = 1 - (u**2 + v[:, None] ** 2) / 2
     good = np.isfinite(residual)
     terms = np.stack([np.ones(residual.shape), u + 0 * v[:, None], 0 * u + v[:, None], shape], axis=-1)[good]
-    return float(np.linalg.lstsq(terms, residual[good], rcond=None)[0][-1])
+    return float(_least_squares(terms, residual[good])[-1])
+
+
+def _least_squares(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Fit terms that are of one size and not nearly alike: their sums of
+    products lose nothing, and LAPACK starts no threads for so few.
+    """
+    normal, right = np.einsum("ki,kj->ij", terms, terms), np.einsum("ki,k->i", terms, values)
+    return np.asarray(np.linalg.lstsq(normal, right, rcond=None)[0])
 
 
 def _smooth(bank: TemplateBank, filled: np.ndarray) -> np.ndarray:
@@ -498,11 +503,7 @@ def _fill(bank: TemplateBank, residual: np.ndarray) -> np.ndarray:
     basis = bank.basis
     if good.all():
         return residual - residual.mean()
-    # The basis is orthonormal: sums of squares lose nothing, and are small.
-    known = basis[good]
-    normal, right = np.einsum("ki,kj->ij", known, known), np.einsum("ki,k->i", known, flat[good])
-    solution = np.linalg.lstsq(normal, right, rcond=None)[0]
-    filled = np.where(good, flat, basis @ solution)
+    filled = np.where(good, flat, basis @ _least_squares(basis[good], flat[good]))
     return (filled - filled.mean()).reshape(residual.shape)
 
 

@@ -26,6 +26,9 @@ _PARTS = 4
 _SIGMA_PER_MAD = 1.482602218505602
 # Median of the square of a normal deviate.
 _MEDIAN_SQUARE = _SIGMA_PER_MAD**-2
+# A background does not follow the sources of a cell but those of its bins:
+# the fraction is averaged like this, in cells (64 pixels; bins have 128).
+_SMOOTHING = 1.0
 # Every so many pixels of a row, and rows, one is taken for medians.
 _STRIDE = 4
 # With fewer pixels in the sample, a cell's own median is no guide; with
@@ -185,6 +188,19 @@ class CellGrid:
         """
         ny, nx = (n // _PARTS for n in parts.shape)
         return parts.reshape(ny, _PARTS, nx, _PARTS).sum(axis=(1, 3), dtype=np.float64)
+
+    @cached_property
+    def detected_fraction(self) -> np.ndarray:
+        """Fraction of detected pixels in each cell, averaged over neighbours as
+        a bin does it, shape (cells in y, cells in x).
+        """
+        from scipy.ndimage import gaussian_filter
+
+        above, below = (
+            gaussian_filter(self.sum_cells(part), _SMOOTHING, mode="constant")
+            for part in (self.detected, self.pixels)
+        )
+        return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 
     def mean_of(self, chosen: np.ndarray) -> tuple[float, float, float]:
         """Average over some parts.

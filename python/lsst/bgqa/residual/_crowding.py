@@ -13,9 +13,6 @@ from ._cells import CellGrid
 
 # Fractions of detected pixels that scatter less tell of no slope.
 _MIN_SCATTER = 1e-3
-# A background does not follow the sources of a cell but those of its bins:
-# the fraction is averaged like this, in cells (64 pixels; bins have 128).
-_SMOOTHING = 1.0
 # The curvature of the sky over so many pixels is small beside its gradient.
 _FLAT_SIZE = 1024
 
@@ -47,8 +44,7 @@ def crowding_slope(grid: CellGrid, background: np.ndarray) -> dict[str, float]:
     123), from the correlations of the fraction and of what is left, but no
     less than the noise of the pixels gives.
     """
-    pixels = grid.sum_cells(grid.pixels)
-    fraction = _smoothed(grid.sum_cells(grid.detected), pixels)
+    pixels, fraction = grid.sum_cells(grid.pixels), grid.detected_fraction
     used = (pixels >= 0.25 * grid.cell_size**2) & np.isfinite(background)
     if used.sum() < 12 or fraction[used].std() < _MIN_SCATTER:
         return {}
@@ -83,17 +79,10 @@ def densest_place(grid: CellGrid) -> tuple[int, int]:
     x, y
         The middle of the cell, local pixels.
     """
-    fraction = _smoothed(grid.sum_cells(grid.detected), grid.sum_cells(grid.pixels))
+    fraction = grid.detected_fraction
     row, column = np.unravel_index(np.argmax(fraction), fraction.shape)
     half = grid.cell_size // 2
     return int(column) * grid.cell_size + half, int(row) * grid.cell_size + half
-
-
-def _smoothed(detected: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter
-
-    above, below = (gaussian_filter(part, _SMOOTHING, mode="constant") for part in (detected, pixels))
-    return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 
 
 def _orthonormal(terms: list[np.ndarray]) -> list[np.ndarray]:
