@@ -6,7 +6,7 @@ __all__ = ("JudgeSettings",)
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 from ..metrics import load_catalogue
 
@@ -42,11 +42,17 @@ class JudgeSettings:
         """Significance from which on a family of templates tells of a fault
         (`dict` [`str`, `float`]).
         """
-        limits = {}
-        for name, metric in load_catalogue().items():
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and metric.high is not None:
-                limit = self.high.get(name, metric.high)
-                limits[name.removeprefix(_PREFIX).removesuffix(_SUFFIX)] = (
-                    math.inf if limit is None else limit
-                )
+        limits = dict(_catalogue_limits())
+        for family in limits:
+            limit = self.high.get(f"{_PREFIX}{family}{_SUFFIX}", limits[family])
+            limits[family] = math.inf if limit is None else limit
         return limits
+
+
+@cache
+def _catalogue_limits() -> dict[str, float]:
+    return {
+        name.removeprefix(_PREFIX).removesuffix(_SUFFIX): metric.high
+        for name, metric in load_catalogue().items()
+        if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and metric.high is not None
+    }

@@ -19,6 +19,8 @@ _CORNER_FALLS = (1.0, 2.0, 4.0)
 _SPOT_SIZES = (0.8, 1.3, 2.0, 3.0, 4.5)
 _RING_SIZES = (1.0, 1.5, 2.2, 3.2)
 _STRIPE_WIDTHS = (1, 2)
+# Digits of a projection, a fraction of the sky, which no rounding reaches.
+_DIGITS = 12
 # Layouts of amplifiers that are looked for where none is configured.
 _LAYOUTS = ((4, 1), (8, 2))
 
@@ -148,13 +150,11 @@ class Profiles:
         sums : `numpy.ndarray`
             The sums, shape (places, k).
         """
-        part = np.einsum("jy,kyx->kjx", self.y, images)
-        first = part
+        part = self.y @ images
         if self.is_ring:
-            first = part - np.einsum("jy,kyx->kjx", self.curved_y, images)
-        sums = np.einsum("ix,kjx->kji", self.x, first)
-        if self.is_ring:
-            sums -= np.einsum("ix,kjx->kji", self.curved_x, part)
+            sums = (part - self.curved_y @ images) @ self.x.T - part @ self.curved_x.T
+        else:
+            sums = part @ self.x.T
         return sums.reshape(len(images), -1)[:, self.places].T
 
     def squares(self) -> np.ndarray:
@@ -187,7 +187,7 @@ class TemplateBank:
         What each is.
     filters : `numpy.ndarray`
         The first templates, all but spots and rings, with the nuisance
-        projected out and of norm one, ``float32``, shape (filters, bins).
+        projected out and of norm one, shape (filters, bins).
     profiles : `tuple` [`Profiles`, ...]
         The others: spots and rings, size by size.
     norms : `numpy.ndarray`
@@ -251,14 +251,13 @@ class TemplateBank:
             Shape (templates, detectors).
         """
         flat = residuals.reshape(len(residuals), -1)
-        # Not matrix products: BLAS rounds by the number of threads.
-        parts = [np.einsum("tb,db->td", self.filters, flat)]
-        smooth = np.einsum("db,bt->dt", flat, self.basis)
-        rough = (flat - np.einsum("dt,bt->db", smooth, self.basis)).reshape(residuals.shape)
+        parts = [self.filters @ flat.T]
+        rough = (flat - (flat @ self.basis) @ self.basis.T).reshape(residuals.shape)
         parts += [profiles.products(rough) for profiles in self.profiles]
         projections = np.concatenate(parts)
         projections[len(self.filters) :] /= self.norms[len(self.filters) :, np.newaxis]
-        return projections
+        # BLAS rounds as the processor likes; of shapes that fit as well, the first counts.
+        return np.round(projections, _DIGITS)
 
 
 def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
@@ -317,7 +316,7 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
         norm = np.linalg.norm(projected, axis=1)
         kept = _tells(norm, np.linalg.norm(flat, axis=1))
         templates += itertools.compress(labels, kept)
-        filters.append(np.round(projected[kept] / norm[kept, None], 6).astype(np.float32))
+        filters.append(np.round(projected[kept] / norm[kept, None], 6))
         norms.append(norm[kept])
         smooth.append(np.pad(part[kept], ((0, 0), (0, basis.shape[1] - part.shape[1]))))
     images = basis.T.reshape(-1, *shape)

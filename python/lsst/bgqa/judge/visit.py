@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .bins import Bins
+from .causes import Remainder, main_cause, without_causes
 from .field import fit_field, fit_levels, robust_scale, surroundings
 from .settings import JudgeSettings
-from .significance import Finding, find, fit_scales, largest_hole, sharpen, white_scales
+from .significance import Finding, find, fit_scales, largest_hole, sharpen
 from .templates import TemplateBank, make_bank, polynomials
 from .verdict import Thresholds, judge_rows
 
@@ -35,8 +36,6 @@ _MIN_SHARED = 7
 _MAX_CAUSES = 4
 # Fewer do not tell the noise.
 _FEW_PEERS = 5
-# Correlated noise stands out of that of single bins, too, if not as much.
-_SURE = 2.0
 # Patterns that all detectors have are not told from faults without peers.
 _FLOOR_ALONE = 2.0
 _LEFT = 0.5
@@ -394,35 +393,37 @@ def _measure_kind(
     if not follows:
         # What is smooth bends at the borders, and is no bin's.
         filled = filled - _smooth(bank, filled)
-    projections, sharp = bank.project(filled), sharpen(filled)
+    remainders = Remainder.of(bank, filled)
+    quiet = remainders
     if len(members) < _FEW_PEERS:
-        scales = fit_scales(
-            bank, *_without_causes(bank, filled, projections, sharp, limits, formal, floor), formal, floor
-        )
-    else:
-        scales = fit_scales(bank, projections, sharp, formal, floor)
+        quiet = [without_causes(remainder, limits, formal, floor, _MAX_CAUSES) for remainder in remainders]
+    scales = fit_scales(
+        bank,
+        np.stack([remainder.projections for remainder in quiet], axis=1),
+        np.stack([remainder.sharp for remainder in quiet]),
+        formal,
+        floor,
+    )
     measured = []
     for k, (bins, size) in enumerate(zip(members, sizes, strict=True)):
         causes: dict[str, Finding] = {}
-        residual, here, edges = filled[k], projections[:, k], sharp[k]
-        smooth = np.zeros(len(here))
+        here = remainders[k]
+        smooth = np.zeros(len(bank.templates))
         while True:
-            findings = find(bank, scales, here, edges, tuple(excess[k]))
+            findings = find(bank, scales, here.projections, here.sharp, tuple(excess[k]))
             # No template is quite the fault: some of it is left.
             left = _LEFT * max((abs(finding.sigma) for finding in causes.values()), default=0.0)
-            cause = _cause(findings, {family: limit + left for family, limit in limits.items()})
-            if cause is None or cause in causes or len(causes) >= _MAX_CAUSES:
+            cause = main_cause(findings, {family: limit + left for family, limit in limits.items()})
+            if cause is None or cause.template.family in causes or len(causes) >= _MAX_CAUSES:
                 break
-            causes[cause] = findings[cause]
-            residual = residual - _model(bank, findings[cause], cause, here, edges, scales.bins)
-            before = here
-            here, edges = bank.project(residual[None])[:, 0], sharpen(residual[None])[0]
-            if cause in ("gradient", "bowl"):
-                smooth += before - here
+            causes[cause.template.family] = cause
+            before, here = here, here.without(cause, scales.bins)
+            if cause.template.family in ("gradient", "bowl"):
+                smooth += before.projections - here.projections
         values = _holes(bins)
         if follows:
             # Without what local causes add to them.
-            smooth = (here + smooth) / bank.norms
+            smooth = (here.projections + smooth) / bank.norms
             slopes, bowl = smooth[bank.families["gradient"]], smooth[bank.families["bowl"]]
             values |= dict(zip(SMOOTH, [*slopes.tolist(), *bowl.tolist()], strict=True))
         places = {}
@@ -462,35 +463,6 @@ def _smooth(bank: TemplateBank, filled: np.ndarray) -> np.ndarray:
     return np.asarray(((flat @ bank.basis) @ bank.basis.T).reshape(filled.shape))
 
 
-def _without_causes(
-    bank: TemplateBank,
-    filled: np.ndarray,
-    projections: np.ndarray,
-    sharp: np.ndarray,
-    limits: Mapping[str, float],
-    formal: float,
-    floor: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Take off what stands out of the noise of single bins; return the rest's
-    projections, and its bins against their neighbours.
-
-    Without peers, a fault would count as the noise that it is judged by.
-    """
-    projections, sharp = projections.copy(), sharp.copy()
-    for k, residual in enumerate(filled):
-        for _ in range(_MAX_CAUSES):
-            scales = white_scales(bank, sharp[k], formal, floor)
-            findings = find(bank, scales, projections[:, k], sharp[k])
-            cause = _cause(findings, {family: _SURE * limit for family, limit in limits.items()})
-            if cause is None:
-                break
-            residual = residual - _model(
-                bank, findings[cause], cause, projections[:, k], sharp[k], scales.bins
-            )
-            projections[:, k], sharp[k] = bank.project(residual[None])[:, 0], sharpen(residual[None])[0]
-    return projections, sharp
-
-
 def _rounded(value: float) -> float:
     """Leave the digits that do not depend on the order of sums."""
     return float(f"{value:.5g}")
@@ -514,42 +486,6 @@ def _formal(members: Sequence[Bins], sizes: Sequence[float]) -> float:
     return float(np.median(errors)) if len(errors) else 0.0
 
 
-def _cause(findings: Mapping[str, Finding], limits: Mapping[str, float]) -> str | None:
-    """Return the family that explains best what stands out."""
-    beyond = {
-        family: finding
-        for family, finding in findings.items()
-        if abs(finding.sigma) > limits.get(family, np.inf)
-    }
-    # Others have a slope as well, a mere gradient has none of theirs.
-    local = {family: finding for family, finding in beyond.items() if family != "gradient"}
-    candidates = local or beyond
-    if not candidates:
-        return None
-    # The right shape explains the most, and is more significant than its parts.
-    # The right shape explains the most, and is more significant than its parts.
-    return max(
-        candidates, key=lambda family: candidates[family].explained ** 1.5 * abs(candidates[family].sigma)
-    )
-
-
-def _model(
-    bank: TemplateBank,
-    finding: Finding,
-    family: str,
-    projections: np.ndarray,
-    sharp: np.ndarray,
-    noise: float,
-) -> np.ndarray:
-    """Return what a cause adds to the bins."""
-    if family == "bin":
-        return np.where(np.abs(sharp) > 3.5 * noise, sharp, 0.0)
-    if family == "gradient":
-        members = bank.families["gradient"]
-        return (projections[members] @ bank.filters[members]).reshape(bank.shape)
-    return finding.amplitude * bank.draw(finding.number)
-
-
 def _shared(
     bank: TemplateBank,
     local: np.ndarray,
@@ -561,20 +497,18 @@ def _shared(
     segments: tuple[int, int] | None,
 ) -> list[Member]:
     """Measure what all members have in common."""
-    noise = bank.project((local - pattern.ravel()).reshape(-1, *bank.shape))
-    sharp = sharpen((local - pattern.ravel()).reshape(-1, *bank.shape))
-    scales = fit_scales(bank, noise, sharp, 0.0, floor)
-    here, edges = bank.project(pattern[None])[:, 0], sharpen(pattern[None])[0]
-    findings = find(bank, scales, here, edges)
-    cause = _cause(findings, limits)
+    noise = (local - pattern.ravel()).reshape(-1, *bank.shape)
+    scales = fit_scales(bank, bank.project(noise), sharpen(noise), 0.0, floor)
+    (common,) = Remainder.of(bank, pattern[np.newaxis])
+    cause = main_cause(find(bank, scales, common.projections, common.sharp), limits)
     if cause is None:
         return []
-    finding = findings[cause]
+    family = cause.template.family
     values = {
-        f"significance_{cause}Amplitude": finding.amplitude * size,
-        f"significance_{cause}Sigma": finding.sigma,
+        f"significance_{family}Amplitude": cause.amplitude * size,
+        f"significance_{family}Sigma": cause.sigma,
     }
-    return [Member(values, {cause: _place(finding, example, segments)})]
+    return [Member(values, {family: _place(cause, example, segments)})]
 
 
 def _chi2(filled: np.ndarray, bank: TemplateBank, bins: Bins, size: float) -> float:
