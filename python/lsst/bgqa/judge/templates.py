@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Profiles", "Template", "TemplateBank", "make_bank", "polynomials")
+__all__ = ("Profiles", "Template", "TemplateBank", "make_bank", "polynomials", "rough_part")
 
 import functools
 import itertools
@@ -251,8 +251,8 @@ class TemplateBank:
             Shape (templates, detectors).
         """
         flat = residuals.reshape(len(residuals), -1)
-        parts = [self.filters @ flat.T]
-        rough = (flat - (flat @ self.basis) @ self.basis.T).reshape(residuals.shape)
+        parts = [np.einsum("tb,db->td", self.filters, flat)]
+        rough = rough_part(self.basis, flat).reshape(residuals.shape)
         parts += [profiles.products(rough) for profiles in self.profiles]
         projections = np.concatenate(parts)
         projections[len(self.filters) :] /= self.norms[len(self.filters) :, np.newaxis]
@@ -283,6 +283,25 @@ def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
     return basis[:, size > 1e-9 * size.max()]
 
 
+def rough_part(basis: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Take off what is smooth.
+
+    Parameters
+    ----------
+    basis
+        Orthonormal basis of what is smooth, shape (bins, terms).
+    values
+        Bins of several backgrounds, shape (backgrounds, bins).
+
+    Returns
+    -------
+    rough
+        What is left, of the same shape.
+    """
+    # Of sums over so many, BLAS takes some in threads, and each processor its own.
+    return values - np.einsum("dt,bt->db", np.einsum("db,bt->dt", values, basis), basis)
+
+
 @functools.lru_cache(maxsize=16)
 def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: int) -> TemplateBank:
     """Make the templates for a shape of grid; each is made once.
@@ -311,8 +330,8 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
             continue
         flat = values.reshape(len(labels), -1)
         nuisance = basis[:, :1] if labels[0].family == "gradient" else basis
-        part = flat @ nuisance
-        projected = flat - part @ nuisance.T
+        part = np.einsum("tb,bk->tk", flat, nuisance)
+        projected = flat - np.einsum("tk,bk->tb", part, nuisance)
         norm = np.linalg.norm(projected, axis=1)
         kept = _tells(norm, np.linalg.norm(flat, axis=1))
         templates += itertools.compress(labels, kept)

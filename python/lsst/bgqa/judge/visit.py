@@ -26,7 +26,7 @@ from .causes import Remainder, main_cause, without_causes
 from .field import fit_field, fit_levels, robust_scale, surroundings
 from .settings import JudgeSettings
 from .significance import Finding, find, fit_scales, largest_hole, sharpen
-from .templates import TemplateBank, make_bank, polynomials
+from .templates import TemplateBank, make_bank, polynomials, rough_part
 from .verdict import Thresholds, judge_rows
 
 # Without the context of a visit, what is smooth says nothing.
@@ -358,7 +358,7 @@ def local_excess(cells: np.ndarray, middles: np.ndarray) -> np.ndarray:
     basis = polynomials((CELLS, CELLS), 1)
     filled = np.nan_to_num(cells - np.nanmean(cells, axis=1)[:, None])
     plane = filled @ basis[:, 1:]
-    rest = filled - filled @ basis @ basis.T
+    rest = rough_part(basis, filled)
     sizes = np.stack([np.hypot(*plane.T), np.sqrt((rest**2).mean(axis=1))], axis=1)
     usual = np.maximum(np.median(sizes, axis=0), 1e-12)
     here = np.max([np.median(sizes[near], axis=1) for near in surroundings(middles)], axis=0)
@@ -383,8 +383,7 @@ def _measure_kind(
     formal = _formal(members, sizes)
     if shared is not None and len(members) >= _MIN_SHARED:
         flat = filled.reshape(len(filled), -1)
-        plane = bank.basis[:, :3]
-        local = flat - (flat @ plane) @ plane.T
+        local = rough_part(bank.basis[:, :3], flat)
         pattern = np.median(local, axis=0)
         flat -= pattern
         shared += _shared(
@@ -392,7 +391,7 @@ def _measure_kind(
         )
     if not follows:
         # What is smooth bends at the borders, and is no bin's.
-        filled = filled - _smooth(bank, filled)
+        filled = rough_part(bank.basis, filled.reshape(len(filled), -1)).reshape(filled.shape)
     remainders = Remainder.of(bank, filled)
     quiet = remainders
     if len(members) < _FEW_PEERS:
@@ -458,11 +457,6 @@ def _least_squares(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.lstsq(normal, right, rcond=None)[0])
 
 
-def _smooth(bank: TemplateBank, filled: np.ndarray) -> np.ndarray:
-    flat = filled.reshape(len(filled), -1)
-    return np.asarray(((flat @ bank.basis) @ bank.basis.T).reshape(filled.shape))
-
-
 def _rounded(value: float) -> float:
     """Leave the digits that do not depend on the order of sums."""
     return float(f"{value:.5g}")
@@ -516,8 +510,7 @@ def _chi2(filled: np.ndarray, bank: TemplateBank, bins: Bins, size: float) -> fl
     good = np.isfinite(bins.values) & (bins.errors > 0)
     if good.sum() < 10:
         return np.nan
-    flat = filled.ravel()
-    rest = (flat - bank.basis @ (bank.basis.T @ flat)).reshape(filled.shape)
+    rest = rough_part(bank.basis, filled.reshape(1, -1)).reshape(filled.shape)
     return float(np.mean((rest[good] * size / bins.errors[good]) ** 2))
 
 
