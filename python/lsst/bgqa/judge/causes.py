@@ -6,7 +6,7 @@ from __future__ import annotations
 __all__ = ("Remainder", "main_cause", "without_causes")
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -38,7 +38,6 @@ class Remainder:
     bins: np.ndarray
     projections: np.ndarray
     sharp: np.ndarray
-    _without: dict[tuple[str, int, float], Remainder] = field(default_factory=dict)
 
     @classmethod
     def of(cls, bank: TemplateBank, bins: np.ndarray) -> list[Self]:
@@ -74,13 +73,8 @@ class Remainder:
         remainder
             What is left.
         """
-        family = finding.template.family
-        # The same causes are often found in turn with other noise.
-        key = (family, finding.number, noise if family == "bin" else 0.0)
-        if key not in self._without:
-            left = self.bins - self._model(finding, noise)
-            (self._without[key],) = type(self).of(self.bank, left[np.newaxis])
-        return self._without[key]
+        left = self.bins - self._model(finding, noise)
+        return type(self).of(self.bank, left[np.newaxis])[0]
 
     def _model(self, finding: Finding, noise: float) -> np.ndarray:
         """Return what a cause adds to the bins."""

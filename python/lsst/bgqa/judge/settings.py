@@ -42,11 +42,11 @@ class JudgeSettings:
         """Significance from which on a family of templates tells of a fault
         (`dict` [`str`, `float`]).
         """
-        limits = dict(_catalogue_limits())
-        for family in limits:
-            limit = self.high.get(f"{_PREFIX}{family}{_SUFFIX}", limits[family])
-            limits[family] = math.inf if limit is None else limit
-        return limits
+        limits = {
+            family: self.high.get(f"{_PREFIX}{family}{_SUFFIX}", limit)
+            for family, limit in _catalogue_limits().items()
+        }
+        return {family: math.inf if limit is None else limit for family, limit in limits.items()}
 
 
 @cache

@@ -178,7 +178,7 @@ def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: fl
 
 
 def _median(values: np.ndarray) -> float:
-    """Return the median; of few values, numpy's own takes ten times as long."""
+    """Return the median; numpy's own is slow for few values."""
     flat = values.ravel()
     middle = [(flat.size - 1) // 2, flat.size // 2]
     return float(np.partition(flat, middle)[middle].mean(dtype=np.float64))

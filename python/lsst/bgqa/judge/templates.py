@@ -252,7 +252,7 @@ class TemplateBank:
         """
         flat = residuals.reshape(len(residuals), -1)
         parts = [np.einsum("tb,db->td", self.filters, flat)]
-        rough = rough_part(self.basis, flat).reshape(residuals.shape)
+        rough = rough_part(self.basis, residuals)
         parts += [profiles.products(rough) for profiles in self.profiles]
         projections = np.concatenate(parts)
         projections[len(self.filters) :] /= self.norms[len(self.filters) :, np.newaxis]
@@ -291,15 +291,18 @@ def rough_part(basis: np.ndarray, values: np.ndarray) -> np.ndarray:
     basis
         Orthonormal basis of what is smooth, shape (bins, terms).
     values
-        Bins of several backgrounds, shape (backgrounds, bins).
+        Bins of several backgrounds, shape (backgrounds, bins) or (backgrounds,
+        ny, nx).
 
     Returns
     -------
     rough
         What is left, of the same shape.
     """
-    # Of sums over so many, BLAS takes some in threads, and each processor its own.
-    return values - np.einsum("dt,bt->db", np.einsum("db,bt->dt", values, basis), basis)
+    flat = values.reshape(len(values), -1)
+    # BLAS would round sums over so many bins by its threads and the processor.
+    smooth = np.einsum("dt,bt->db", np.einsum("db,bt->dt", flat, basis), basis)
+    return np.asarray(flat - smooth).reshape(values.shape)
 
 
 @functools.lru_cache(maxsize=16)

@@ -391,7 +391,7 @@ def _measure_kind(
         )
     if not follows:
         # What is smooth bends at the borders, and is no bin's.
-        filled = rough_part(bank.basis, filled.reshape(len(filled), -1)).reshape(filled.shape)
+        filled = rough_part(bank.basis, filled)
     remainders = Remainder.of(bank, filled)
     quiet = remainders
     if len(members) < _FEW_PEERS:
@@ -510,7 +510,7 @@ def _chi2(filled: np.ndarray, bank: TemplateBank, bins: Bins, size: float) -> fl
     good = np.isfinite(bins.values) & (bins.errors > 0)
     if good.sum() < 10:
         return np.nan
-    rest = rough_part(bank.basis, filled.reshape(1, -1)).reshape(filled.shape)
+    rest = rough_part(bank.basis, filled[np.newaxis])[0]
     return float(np.mean((rest[good] * size / bins.errors[good]) ** 2))
 
 
