@@ -309,7 +309,7 @@ class BackgroundModel:
 
         Parameters
         ----------
-        background_list : `lsst.afw.math.BackgroundList`
+        background_list
             The background.
         unit
             Unit of the pixels.
@@ -336,7 +336,7 @@ class BackgroundModel:
 
         Parameters
         ----------
-        field_or_background_map : `lsst.images.fields.BaseField` or \
+        field_or_background_map
                 `lsst.images.BackgroundMap`
             A field, or the named fields of an image.
         name
@@ -367,7 +367,7 @@ class BackgroundModel:
 
         Parameters
         ----------
-        background_map : `lsst.images.BackgroundMap`
+        background_map
             The named fields of an image.
         name
             Which of them the others are compared with; by default the one

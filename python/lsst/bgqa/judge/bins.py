@@ -26,12 +26,12 @@ class Bins:
 
     Attributes
     ----------
-    values : `numpy.ndarray`
+    values
         All layers' sum at the bins' centres, ``float64``, shape (ny, nx);
         NaN where the bin holds no data.
-    errors : `numpy.ndarray`
+    errors
         Standard errors, the same shape; zero where they are not known.
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         The pixels that the grid covers.
     """
 
@@ -56,12 +56,12 @@ class Bins:
 
         Parameters
         ----------
-        model : `~lsst.bgqa.BackgroundModel`
+        model
             The background.
 
         Returns
         -------
-        bins : `Bins`
+        bins
             Those of the layer that has most, the other layers' values there
             added. For a field of ``lsst.images`` they are the points that a
             spline interpolates; without any, cells of about 128 pixels.

@@ -28,11 +28,11 @@ class SmoothField:
 
     Attributes
     ----------
-    order : `int`
+    order
         Total order of the polynomial.
-    pieces : `int`
+    pieces
         Number of pieces of the radial cubic spline; 0 for none.
-    coefficients : `numpy.ndarray`
+    coefficients
         Shape (terms,); without the constant.
     """
 
@@ -45,12 +45,12 @@ class SmoothField:
 
         Parameters
         ----------
-        positions : `numpy.ndarray`
+        positions
             Positions in units of the field's radius, shape (..., 2).
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             Shape (...).
         """
         count = (self.order + 1) * (self.order + 2) // 2 - 1
@@ -110,12 +110,12 @@ def robust_scale(values: np.ndarray) -> float:
 
     Parameters
     ----------
-    values : `numpy.ndarray`
+    values
         The values; at least one.
 
     Returns
     -------
-    scale : `float`
+    scale
         A standard deviation about zero.
     """
     return _SIGMA_PER_MAD * float(np.median(np.abs(values)))
@@ -126,16 +126,16 @@ def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
 
     Parameters
     ----------
-    positions : `numpy.ndarray`
+    positions
         Positions in units of the field's radius, shape (..., 2).
-    order : `int`
+    order
         Total order of the polynomial.
-    pieces : `int`
+    pieces
         Number of pieces of the radial cubic spline; 0 for none.
 
     Returns
     -------
-    terms : `numpy.ndarray`
+    terms
         Shape (..., terms).
     """
     terms = _powers(positions, order)
@@ -157,12 +157,12 @@ def neighbours(centers: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    centers : `numpy.ndarray`
+    centers
         Shape (detectors, 2).
 
     Returns
     -------
-    numbers : `numpy.ndarray`
+    numbers
         Shape (detectors, neighbours).
     """
     distances = np.hypot(*(centers[:, None] - centers).transpose(2, 0, 1))
@@ -174,12 +174,12 @@ def surroundings(centers: np.ndarray) -> list[np.ndarray]:
 
     Parameters
     ----------
-    centers : `numpy.ndarray`
+    centers
         Shape (detectors, 2), about the field's centre.
 
     Returns
     -------
-    numbers : `list` [`numpy.ndarray`]
+    numbers
         Those around it, and those as far from the centre: vignetting is
         round. Shapes (detectors, neighbours).
     """
@@ -192,19 +192,19 @@ def fit_field(positions: np.ndarray, values: np.ndarray, shapes: np.ndarray | No
 
     Parameters
     ----------
-    positions : `numpy.ndarray`
+    positions
         Positions of some cells of each detector, in units of the field's
         radius, shape (detectors, cells, 2).
-    values : `numpy.ndarray`
+    values
         Their values as fractions of the sky, shape (detectors, cells); NaN
         where there is none. Each detector's mean is taken off.
-    shapes : `numpy.ndarray`, optional
+    shapes
         What alone is known of the values: their parts along these shapes,
         orthonormal, of mean zero, shape (cells, shapes).
 
     Returns
     -------
-    field : `SmoothField`
+    field
         The field. Detectors that do not follow the others count less, down
         to nothing (Tukey's biweight of the detector's root mean square).
     """
@@ -256,15 +256,15 @@ def fit_levels(positions: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    positions : `numpy.ndarray`
+    positions
         Centres of the detectors, in units of the field's radius, shape
         (detectors, 2).
-    levels : `numpy.ndarray`
+    levels
         Levels as fractions of the visit's, finite, shape (detectors,).
 
     Returns
     -------
-    surface : `numpy.ndarray`
+    surface
         The surface at the detectors, shape (detectors,).
     """
     if len(levels) < _FEW:

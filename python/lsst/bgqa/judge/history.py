@@ -42,9 +42,9 @@ class History:
 
         Parameters
         ----------
-        places : `~collections.abc.Sequence` [`~collections.abc.Hashable`]
+        places
             The places.
-        deviations : `numpy.ndarray`
+        deviations
             Their deviations, shape (places,); NaN where there is none.
         """
         for place, deviation in zip(places, deviations.tolist(), strict=True):
@@ -64,22 +64,22 @@ class History:
 
         Parameters
         ----------
-        places : `~collections.abc.Sequence` [`~collections.abc.Hashable`]
+        places
             The places.
-        deviations : `numpy.ndarray`
+        deviations
             Their deviations, as they were added.
-        floor : `float`
+        floor
             Least scatter of a change.
-        own_scatter : `bool`, optional
+        own_scatter
             Whether a place where the other visits scatter more than the visit's
             other places is allowed more.
 
         Returns
         -------
-        changes : `numpy.ndarray`
+        changes
             Deviations minus the median of the same place's other visits; NaN
             where these are fewer than two.
-        sigmas : `numpy.ndarray`
+        sigmas
             The same over their robust scatter in this visit.
 
         Notes
@@ -129,13 +129,13 @@ def add_history(
 
     Parameters
     ----------
-    history : `History`
+    history
         What is usual.
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Full names of the metrics.
-    values : `numpy.ndarray`
+    values
         Their values, shape (rows, metrics).
-    places : `~collections.abc.Sequence` [`~collections.abc.Hashable`]
+    places
         Place of each row.
     """
     for name in ("context_levelDeviation", *SMOOTH):
@@ -155,17 +155,17 @@ def compare_history(
 
     Parameters
     ----------
-    history : `History`
+    history
         What is usual.
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Full names of the metrics.
-    values : `numpy.ndarray`
+    values
         Their values, shape (rows, metrics); changes are written into it.
-    places : `~collections.abc.Sequence` [`~collections.abc.Hashable`]
+    places
         Place of each row.
-    level_floor : `float`
+    level_floor
         Least scatter of a level's change, as a fraction of the sky.
-    floor : `float`
+    floor
         Least noise of an amplitude, as a fraction of the sky.
     """
 

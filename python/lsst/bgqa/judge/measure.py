@@ -16,14 +16,14 @@ def measure_significance(model: BackgroundModel, settings: JudgeSettings | None 
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    settings : `JudgeSettings`, optional
+    settings
         What the measurement depends on.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
+    metrics
         Values of the group significance by full name.
 
     Raises
@@ -40,14 +40,14 @@ def measure_background(model: BackgroundModel, config: StatisticsConfig | None =
 
     Parameters
     ----------
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
-    config : `~lsst.bgqa.statistics.StatisticsConfig`, optional
+    config
         What to measure.
 
     Returns
     -------
-    metrics : `~lsst.bgqa.metrics.Quantities`
+    metrics
         Values by full name, in catalogue order; undefined ones are left out.
         A background without a finite pixel has a coverage, and missing bins,
         alone.

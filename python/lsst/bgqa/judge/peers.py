@@ -52,14 +52,14 @@ def compare_significances(
 
     Parameters
     ----------
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Full names of the metrics.
-    values : `numpy.ndarray`
+    values
         Values of peers that were measured each by itself, shape (rows,
         metrics); those of the group significance are changed.
-    floor : `float`
+    floor
         Least noise of an amplitude, as a fraction of the sky.
-    middles : `numpy.ndarray`, optional
+    middles
         Where the rows are, in units of the field's radius, shape (rows, 2);
         NaN where that is not known. More is usual where the neighbours, or
         those as far from the field's centre, have more.
@@ -104,17 +104,17 @@ def compare_detectors(
 
     Parameters
     ----------
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Full names of the metrics.
-    values : `numpy.ndarray`
+    values
         Their values, shape (rows, metrics); those of the groups significance
         and context are changed.
-    vertices : `~collections.abc.Sequence` [`numpy.ndarray` or `None`]
+    vertices
         Corners of the detectors in the tangent plane, in the order of their
         regions, shape (4, 2); `None` where not known.
-    floor : `float`
+    floor
         Least noise of an amplitude, as a fraction of the sky.
-    level_floor : `float`
+    level_floor
         Least scatter of levels, as a fraction of the sky.
     """
     columns = _Columns(names, values)

@@ -19,15 +19,15 @@ class JudgeSettings:
 
     Attributes
     ----------
-    segments : `tuple` [`int`, `int`] or `None`
+    segments
         Number of segments (amplifiers) in x and y; `None` looks for the
         layouts of HSC and LSSTCam.
-    floor : `float`
+    floor
         Least noise of an amplitude, as a fraction of the sky: with a limit
         of 6 standard deviations, amplitudes below six times that pass.
-    level_floor : `float`
+    level_floor
         Least scatter of levels, as a fraction of the sky.
-    high : `~collections.abc.Mapping` [`str`, `float` or `None`]
+    high
         Greatest values that pass, in place of the catalogue's; `None` for
         none.
     """

@@ -43,15 +43,15 @@ class Finding:
 
     Attributes
     ----------
-    template : `Template`
+    template
         The shape, and where.
-    number : `int`
+    number
         Its number in the bank; -1 for single bins.
-    amplitude : `float`
+    amplitude
         Its peak, as a fraction of the sky, signed.
-    sigma : `float`
+    sigma
         Its significance, signed.
-    explained : `float`
+    explained
         How much of the residuals' sum of squares it explains.
     """
 
@@ -68,12 +68,12 @@ class Scales:
 
     Attributes
     ----------
-    amplitudes : `numpy.ndarray`
+    amplitudes
         Of each template's amplitude, as a fraction of the sky, shape
         (templates,).
-    bins : `float`
+    bins
         Of a single bin against its neighbours.
-    top : `tuple` [`float`, `float`]
+    top
         Usual mean of the most deviating bins in units of ``bins``, and its
         scatter.
     """
@@ -88,12 +88,12 @@ def sharpen(residuals: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    residuals : `numpy.ndarray`
+    residuals
         Shape (detectors, ny, nx).
 
     Returns
     -------
-    sharp : `numpy.ndarray`
+    sharp
         ``float32``, the same shape.
     """
     values = residuals.astype(np.float32)
@@ -114,20 +114,20 @@ def fit_scales(
 
     Parameters
     ----------
-    bank : `TemplateBank`
+    bank
         The templates.
-    projections : `numpy.ndarray`
+    projections
         What detectors of one kind have of them, from `TemplateBank.project`.
-    sharp : `numpy.ndarray`
+    sharp
         The same detectors' bins against their neighbours, from `sharpen`.
-    formal : `float`
+    formal
         Standard error of a bin, as a fraction of the sky.
-    floor : `float`
+    floor
         Least noise of an amplitude, as a fraction of the sky.
 
     Returns
     -------
-    scales : `Scales`
+    scales
         The noise, robust against deviating detectors.
     """
     count = projections.shape[1]
@@ -159,18 +159,18 @@ def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: fl
 
     Parameters
     ----------
-    bank : `TemplateBank`
+    bank
         The templates.
-    sharp : `numpy.ndarray`
+    sharp
         Detectors' bins against their neighbours, from `sharpen`.
-    formal : `float`
+    formal
         Standard error of a bin, as a fraction of the sky.
-    floor : `float`
+    floor
         Least noise of an amplitude, as a fraction of the sky.
 
     Returns
     -------
-    scales : `Scales`
+    scales
         The noise.
     """
     bins = max(_SIGMA_PER_MAD * _median(np.abs(sharp)), formal, 1e-12)
@@ -201,21 +201,21 @@ def find(
 
     Parameters
     ----------
-    bank : `TemplateBank`
+    bank
         The templates.
-    scales : `Scales`
+    scales
         Their noise.
-    projections : `numpy.ndarray`
+    projections
         What a detector has of each, shape (templates,).
-    sharp : `numpy.ndarray`
+    sharp
         Its bins against their neighbours, shape (ny, nx).
-    excess : `tuple` [`float`, `float`], optional
+    excess
         How much more gradients, and all else, scatter about the detector's
         place than elsewhere.
 
     Returns
     -------
-    findings : `dict` [`str`, `Finding`]
+    findings
         By family; ``bin`` is of single bins. A gradient's significance is
         that of both directions together.
     """
@@ -265,12 +265,12 @@ def largest_hole(missing: np.ndarray) -> int:
 
     Parameters
     ----------
-    missing : `numpy.ndarray`
+    missing
         Which bins have no value, ``bool``, shape (ny, nx).
 
     Returns
     -------
-    size : `int`
+    size
         Number of bins that touch by their sides.
     """
     if not missing.any():

@@ -30,11 +30,11 @@ class Template(NamedTuple):
 
     Attributes
     ----------
-    family : `str`
+    family
         What it is a sign of.
-    scale : `float`
+    scale
         Its size in bins; 0 where it has none.
-    row, column : `float`
+    row, column
         Where it is, in bins; -1 for all of them.
     """
 
@@ -51,14 +51,14 @@ class Profiles:
 
     Attributes
     ----------
-    y, x : `numpy.ndarray`
+    y, x
         A Gaussian about each row and column of places, shape (places, bins).
-    curved_y, curved_x : `numpy.ndarray`
+    curved_y, curved_x
         These times the squared distance, in units of the size.
-    is_ring : `bool`
+    is_ring
         Whether these are rings: a Gaussian less that times the squared
         distance.
-    places : `numpy.ndarray`
+    places
         Which of the places in y times those in x are taken, as flat indices.
     """
 
@@ -77,18 +77,18 @@ class Profiles:
 
         Parameters
         ----------
-        shape : `tuple` [`int`, `int`]
+        shape
             Number of bins in y and x.
-        size : `float`
+        size
             The Gaussian's width in bins.
-        is_ring : `bool`
+        is_ring
             Whether rings are wanted.
 
         Returns
         -------
-        profiles : `Profiles`
+        profiles
             The profiles.
-        places : `list` [`tuple` [`float`, `float`]]
+        places
             Row and column of each place.
         """
         rows, columns = (_places(n, size) for n in shape)
@@ -107,12 +107,12 @@ class Profiles:
 
         Parameters
         ----------
-        kept : `numpy.ndarray`
+        kept
             Which, ``bool``, shape (places,).
 
         Returns
         -------
-        profiles : `Profiles`
+        profiles
             The profiles at these.
         """
         return replace(self, places=self.places[kept])
@@ -122,12 +122,12 @@ class Profiles:
 
         Parameters
         ----------
-        number : `int`
+        number
             Number of the place.
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             Its peak is one, shape (ny, nx).
         """
         j, i = divmod(int(self.places[number]), len(self.x))
@@ -142,12 +142,12 @@ class Profiles:
 
         Parameters
         ----------
-        images : `numpy.ndarray`
+        images
             The images, shape (k, ny, nx).
 
         Returns
         -------
-        sums : `numpy.ndarray`
+        sums
             The sums, shape (places, k).
         """
         part = self.y @ images
@@ -162,7 +162,7 @@ class Profiles:
 
         Returns
         -------
-        sums : `numpy.ndarray`
+        sums
             The sums, shape (places,).
         """
         gaussian_y, gaussian_x = (self.y**2).sum(axis=1), (self.x**2).sum(axis=1)
@@ -181,26 +181,26 @@ class TemplateBank:
 
     Attributes
     ----------
-    shape : `tuple` [`int`, `int`]
+    shape
         Number of bins in y and x.
-    templates : `tuple` [`Template`, ...]
+    templates
         What each is.
-    filters : `numpy.ndarray`
+    filters
         The first templates, all but spots and rings, with the nuisance
         projected out and of norm one, shape (filters, bins).
-    profiles : `tuple` [`Profiles`, ...]
+    profiles
         The others: spots and rings, size by size.
-    norms : `numpy.ndarray`
+    norms
         Norms before that, of a template whose peak is one, ``float64``,
         shape (templates,).
-    smooth : `numpy.ndarray`
+    smooth
         What was projected out of ``filters``, in terms of ``basis``, shape
         (filters, terms).
-    groups : `tuple` [`slice`, ...]
+    groups
         Templates that differ in nothing but their place.
-    families : `dict` [`str`, `slice`]
+    families
         Templates of each family.
-    basis : `numpy.ndarray`
+    basis
         Orthonormal basis of the nuisance, shape (bins, terms).
     """
 
@@ -219,12 +219,12 @@ class TemplateBank:
 
         Parameters
         ----------
-        number : `int`
+        number
             Number of the template.
 
         Returns
         -------
-        values : `numpy.ndarray`
+        values
             Its peak is one, shape (ny, nx).
         """
         if number < len(self.filters):
@@ -242,12 +242,12 @@ class TemplateBank:
 
         Parameters
         ----------
-        residuals : `numpy.ndarray`
+        residuals
             Shape (detectors, ny, nx), without missing bins.
 
         Returns
         -------
-        projections : `numpy.ndarray`
+        projections
             Shape (templates, detectors).
         """
         flat = residuals.reshape(len(residuals), -1)
@@ -265,14 +265,14 @@ def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
 
     Parameters
     ----------
-    shape : `tuple` [`int`, `int`]
+    shape
         Number of bins in y and x.
-    order : `int`
+    order
         Total order.
 
     Returns
     -------
-    basis : `numpy.ndarray`
+    basis
         Columns are polynomials, the lowest order first, shape (bins, terms).
     """
     y, x = (_coordinates(n) for n in shape)
@@ -311,18 +311,18 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
 
     Parameters
     ----------
-    shape : `tuple` [`int`, `int`]
+    shape
         Number of bins in y and x.
-    segments : `tuple` [`int`, `int`] or `None`
+    segments
         Number of segments (amplifiers) in x and y.
-    order : `int`
+    order
         Total order of the polynomial that is projected out: 1 where the
         visit's own smooth field was taken off before, else higher. Gradients
         and bowls are judged in the former case alone.
 
     Returns
     -------
-    bank : `TemplateBank`
+    bank
         The templates.
     """
     basis = polynomials(shape, order)

@@ -34,13 +34,13 @@ class Thresholds:
 
     Attributes
     ----------
-    low, high : `~collections.abc.Mapping` [`str`, `float` or `None`]
+    low, high
         Least and greatest value that pass, by full name of the metric; they
         take the place of the catalogue's. `None` leaves a side open.
-    max_z : `~collections.abc.Mapping` [`str`, `float`]
+    max_z
         Greatest distance from the median of the peers that passes, in robust
         standard deviations of theirs.
-    min_peers : `int`
+    min_peers
         How many peers a row needs, itself included, for that.
     """
 
@@ -54,12 +54,12 @@ class Thresholds:
 
         Parameters
         ----------
-        name : `str`
+        name
             Full name of the metric.
 
         Returns
         -------
-        low, high : `float`
+        low, high
             The bounds; NaN where a side is open.
         """
         metric = load_catalogue().get(name)
@@ -74,15 +74,15 @@ class Failure:
 
     Attributes
     ----------
-    row : `int`
+    row
         Number of the row.
-    metric : `str`
+    metric
         Full name of the metric.
-    value : `float`
+    value
         The value.
-    low, high : `float`
+    low, high
         What would pass; NaN where a side is open.
-    severity : `float`
+    severity
         How bad it is; above 1.
     """
 
@@ -100,12 +100,12 @@ class Judgement:
 
     Attributes
     ----------
-    verdicts : `list` [`str`]
+    verdicts
         Of each row ``"fail"`` if any value fails, ``"pass"`` if some value
         was judged and none failed, else ``"unknown"``.
-    failures : `list` [`Failure`]
+    failures
         The values that fail, row by row, in the order of the metrics.
-    judged : `numpy.ndarray`
+    judged
         Which values were judged, ``bool``, shape (rows, metrics): those that
         are finite and had a bound, or enough peers.
     """
@@ -119,12 +119,12 @@ class Judgement:
 
         Parameters
         ----------
-        row : `int`
+        row
             Number of the row.
 
         Returns
         -------
-        metrics : `list` [`str`]
+        metrics
             Full names, each once.
         """
         return list(dict.fromkeys(failure.metric for failure in self._by_row.get(row, [])))
@@ -134,12 +134,12 @@ class Judgement:
 
         Parameters
         ----------
-        row : `int`
+        row
             Number of the row.
 
         Returns
         -------
-        severity : `float`
+        severity
             That of its worst value; 0 if none fails.
         """
         return max((failure.severity for failure in self._by_row.get(row, [])), default=0.0)
@@ -155,19 +155,19 @@ class Judgement:
 
         Parameters
         ----------
-        row : `int`
+        row
             Number of the row.
-        values : `~collections.abc.Mapping` [`str`, `float`]
+        values
             Its metrics by full name.
-        places : `~collections.abc.Mapping` [`str`, `str`], optional
+        places
             Where it is wrong, by full name.
-        known : `tuple` [`str`, `str`], optional
+        known
             Metrics, by commas, and words of faults that were found before;
             those that still are keep their words.
 
         Returns
         -------
-        words : `str`
+        words
             Each fault once, the worst first, separated by semicolons.
         """
         said: dict[str, str] = {}
@@ -211,18 +211,18 @@ def judge_rows(
 
     Parameters
     ----------
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Full names of the metrics.
-    values : `numpy.ndarray`
+    values
         Values, shape (rows, metrics); NaN where there is none.
-    kinds : `~collections.abc.Sequence` [`str`]
+    kinds
         Kind of each row; rows of one kind are peers.
-    thresholds : `Thresholds`
+    thresholds
         What passes.
 
     Returns
     -------
-    judgement : `Judgement`
+    judgement
         Verdicts and failures.
 
     Notes

@@ -56,10 +56,10 @@ class Member:
 
     Attributes
     ----------
-    values : `dict` [`str`, `float`]
+    values
         Metrics of the groups significance and context by full name; the
         amplitudes are in the background's unit.
-    places : `dict` [`str`, `str`]
+    places
         Where a family's template stands out.
     """
 
@@ -72,14 +72,14 @@ def measure_alone(bins: Bins, settings: JudgeSettings) -> Member:
 
     Parameters
     ----------
-    bins : `Bins`
+    bins
         The background's bins.
-    settings : `JudgeSettings`
+    settings
         What the measurement depends on.
 
     Returns
     -------
-    member : `Member`
+    member
         The metrics.
     """
     level = bins.level
@@ -115,23 +115,23 @@ def measure_together(
 
     Parameters
     ----------
-    members : `~collections.abc.Sequence` [`Bins`]
+    members
         The backgrounds' bins.
-    corners : `~collections.abc.Sequence` [`numpy.ndarray` or `None`]
+    corners
         Corners of each in the tangent plane, shape (4, 2), from the first
         pixel on along x, then y; `None` where not known.
-    kinds : `~collections.abc.Sequence` [`str`]
+    kinds
         Kind of each; those of one kind are peers.
-    settings : `JudgeSettings`
+    settings
         What the measurement depends on.
-    reference : `float`, optional
+    reference
         What fractions are of, where it is not the sky's level.
 
     Returns
     -------
-    measured : `list` [`Member`]
+    measured
         Metrics of each.
-    shared : `list` [`Member`]
+    shared
         Metrics of what all members of a kind have in common.
     """
     segments, limits, floor = settings.segments, settings.limits, settings.floor
@@ -210,23 +210,23 @@ def level_deviations(
 
     Parameters
     ----------
-    levels : `numpy.ndarray`
+    levels
         Levels of the members, finite.
-    centers : `numpy.ndarray`
+    centers
         Where they are, in units of the field's radius, shape (members, 2).
-    floor : `float`
+    floor
         Least scatter of a deviation.
-    reference : `float`, optional
+    reference
         What deviations are fractions of; by default the surface, all levels
         being positive.
-    kinds : `~collections.abc.Sequence` [`str`], optional
+    kinds
         Kind of each: what all of a kind, five at least, deviate by is theirs.
 
     Returns
     -------
-    deviations : `numpy.ndarray`
+    deviations
         Deviations as fractions.
-    sigmas : `numpy.ndarray`
+    sigmas
         The same over their robust scatter.
     """
     relative = np.log(levels / np.median(levels)) if reference is None else levels / reference
@@ -252,18 +252,18 @@ def judge_members(
 
     Parameters
     ----------
-    rows : `~collections.abc.Sequence` [`~collections.abc.Mapping`]
+    rows
         All metrics of each by full name.
-    members : `~collections.abc.Sequence` [`Member`]
+    members
         What was measured together.
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Metrics that count.
-    thresholds : `Thresholds`
+    thresholds
         What passes.
 
     Returns
     -------
-    columns : `dict` [`str`, `numpy.ndarray`]
+    columns
         ``verdict``, ``failed`` (metrics, by commas), ``fault`` (words) and
         ``severity`` of each.
     """
@@ -287,15 +287,15 @@ def order_corners(vertices: np.ndarray, mirrored: bool) -> np.ndarray:
 
     Parameters
     ----------
-    vertices : `numpy.ndarray`
+    vertices
         Corners in the region's order, counterclockwise on the sky, shape (4,
         ...).
-    mirrored : `bool`
+    mirrored
         Whether x is to the east if y is to the north.
 
     Returns
     -------
-    corners : `numpy.ndarray`
+    corners
         From the first pixel on along x, then y, of the same shape.
     """
     return vertices[[0, 1, 2, 3] if mirrored else [1, 0, 3, 2]]
@@ -342,15 +342,15 @@ def local_excess(cells: np.ndarray, middles: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    cells : `numpy.ndarray`
+    cells
         What the field leaves of cells of each detector, shape (detectors,
         cells).
-    middles : `numpy.ndarray`
+    middles
         Where they are, in units of the field's radius, shape (detectors, 2).
 
     Returns
     -------
-    excess : `numpy.ndarray`
+    excess
         How much more those around each, or as far from the field's centre,
         deviate from the field than detectors elsewhere, in slope and
         otherwise; at least one. Shape (detectors, 2).

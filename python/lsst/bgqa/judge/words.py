@@ -99,12 +99,12 @@ def kind_of(metric: str) -> str:
 
     Parameters
     ----------
-    metric : `str`
+    metric
         Full name of the metric.
 
     Returns
     -------
-    kind : `str`
+    kind
         The same for metrics that tell of the same.
     """
     return _KINDS.get(metric, metric)
@@ -115,16 +115,16 @@ def words_for(metric: str, value: float, low: float, high: float) -> str:
 
     Parameters
     ----------
-    metric : `str`
+    metric
         Full name of the metric.
-    value : `float`
+    value
         The value.
-    low, high : `float`
+    low, high
         Least and greatest value that pass; NaN where a side is open.
 
     Returns
     -------
-    words : `str`
+    words
         Such as ``"dark edges"``; empty if there are none for this metric.
     """
     if metric == "coverage_finiteFraction" and value == 0:
@@ -142,20 +142,20 @@ def describe_failure(
 
     Parameters
     ----------
-    metric : `str`
+    metric
         Full name of the metric that fails.
-    value : `float`
+    value
         Its value.
-    low, high : `float`
+    low, high
         What would pass; NaN where a side is open.
-    row : `~collections.abc.Mapping` [`str`, `float`]
+    row
         The background's other metrics.
-    place : `str`, optional
+    place
         Where it is.
 
     Returns
     -------
-    words : `str`
+    words
         Such as ``"dark edges (0.31 % of the sky, 12 sigma)"``; the metric's
         name where there are no words for it.
     """

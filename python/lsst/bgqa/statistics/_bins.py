@@ -45,15 +45,15 @@ def range_excess(model: BackgroundModel, minimum: float, maximum: float) -> floa
 
     Parameters
     ----------
-    model : `BackgroundModel`
+    model
         The background; its layer with the most bins counts, the others'
         values there added.
-    minimum, maximum : `float`
+    minimum, maximum
         The least and the greatest pixel.
 
     Returns
     -------
-    excess : `float`
+    excess
         The distance in units of that range; NaN if no bin holds data.
     """
     layer = primary_layer(model)

@@ -84,12 +84,12 @@ class Cells:
 
     Attributes
     ----------
-    low, high : `numpy.ndarray`
+    low, high
         The least and the greatest value of the sample, shape (intervals in y,
         intervals in x).
-    reach : `numpy.ndarray`
+    reach
         By how much values between those of the sample may pass them.
-    bends : `numpy.ndarray`
+    bends
         The share of that which no polynomial through them tells.
     """
 

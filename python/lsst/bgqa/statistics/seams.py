@@ -225,14 +225,14 @@ def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[floa
 
     Parameters
     ----------
-    seams : `~collections.abc.Iterable` [`Seam`]
+    seams
         The seams of a tract, eight at least.
-    floor : `float`
+    floor
         Least standard deviation.
 
     Returns
     -------
-    deviations : `dict` [`int`, `tuple` [`float`, `float`]]
+    deviations
         By patch that has three seams or more: the median of its differences
         from the others, which one deviating neighbour does not move, and that
         over the robust standard deviation of the tract's seams.

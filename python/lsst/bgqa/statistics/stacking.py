@@ -240,11 +240,11 @@ class BackgroundStack:
 
     Attributes
     ----------
-    count : `int`
+    count
         Visits that were stacked.
-    is_about_zero : `bool`
+    is_about_zero
         Whether the sky is about zero, so that nothing was scaled.
-    rejected : `dict` [`int`, `VisitRejectedError`]
+    rejected
         Of the first visits those that turned out not to fit, and why.
 
     Notes
