@@ -120,11 +120,6 @@ class BackgroundModel:
         ----------
         unit
             The unit; no value is converted.
-
-        Returns
-        -------
-        background
-            The background.
         """
         return replace(self, unit=u.Unit(unit))
 
@@ -208,11 +203,6 @@ class BackgroundModel:
         unit
             Unit of the pixels.
 
-        Returns
-        -------
-        background
-            The background.
-
         Raises
         ------
         BackgroundError
@@ -244,11 +234,6 @@ class BackgroundModel:
         unit
             Unit of the pixels.
 
-        Returns
-        -------
-        background
-            The background.
-
         Raises
         ------
         BackgroundError
@@ -264,11 +249,6 @@ class BackgroundModel:
 
     def to_bytes(self) -> bytes:
         """Return the content of a file that afw's ``BackgroundList`` reads.
-
-        Returns
-        -------
-        data
-            The file's content.
 
         Raises
         ------

@@ -54,11 +54,6 @@ class Bins:
     def of(cls, model: BackgroundModel) -> Self:
         """Take the bins of a background.
 
-        Parameters
-        ----------
-        model
-            The background.
-
         Returns
         -------
         bins

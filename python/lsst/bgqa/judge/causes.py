@@ -24,8 +24,6 @@ class Remainder:
 
     Attributes
     ----------
-    bank
-        The templates.
     bins
         The bins, without missing ones, as fractions of the sky, shape (ny, nx).
     projections
@@ -45,15 +43,8 @@ class Remainder:
 
         Parameters
         ----------
-        bank
-            The templates.
         bins
             Bins of several backgrounds, shape (backgrounds, ny, nx).
-
-        Returns
-        -------
-        remainders
-            One a background.
         """
         projections, sharp = bank.project(bins), sharpen(bins)
         return [cls(bank, *parts) for parts in zip(bins, projections.T, sharp, strict=True)]
@@ -63,15 +54,8 @@ class Remainder:
 
         Parameters
         ----------
-        finding
-            The cause.
         noise
             That of single bins against their neighbours.
-
-        Returns
-        -------
-        remainder
-            What is left.
         """
         left = self.bins - self._model(finding, noise)
         return type(self).of(self.bank, left[np.newaxis])[0]
@@ -120,8 +104,6 @@ def without_causes(
 
     Parameters
     ----------
-    remainder
-        The bins.
     limits
         Significance from which on a family of templates tells of a fault.
     formal
@@ -130,11 +112,6 @@ def without_causes(
         Least noise of an amplitude, as a fraction of the sky.
     most
         How many causes are taken off at most.
-
-    Returns
-    -------
-    remainder
-        What is left.
     """
     sure = {family: _SURE * limit for family, limit in limits.items()}
     for _ in range(most):

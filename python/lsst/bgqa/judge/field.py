@@ -41,17 +41,12 @@ class SmoothField:
     coefficients: np.ndarray
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """Evaluate the field.
+        """Evaluate the field, shape (...).
 
         Parameters
         ----------
         positions
             Positions in units of the field's radius, shape (..., 2).
-
-        Returns
-        -------
-        values
-            Shape (...).
         """
         count = (self.order + 1) * (self.order + 2) // 2 - 1
         values = _powers(positions, self.order) @ self.coefficients[:count]
@@ -106,23 +101,12 @@ def _pieces_of(positions: np.ndarray, pieces: int) -> tuple[np.ndarray, np.ndarr
 
 
 def robust_scale(values: np.ndarray) -> float:
-    """Return 1.4826 times the median absolute deviation from zero.
-
-    Parameters
-    ----------
-    values
-        The values; at least one.
-
-    Returns
-    -------
-    scale
-        A standard deviation about zero.
-    """
+    """Return 1.4826 times the median absolute deviation from zero."""
     return _SIGMA_PER_MAD * float(np.median(np.abs(values)))
 
 
 def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
-    """Return the terms of a field, without the constant.
+    """Return the terms of a field, without the constant, shape (..., terms).
 
     Parameters
     ----------
@@ -132,11 +116,6 @@ def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
         Total order of the polynomial.
     pieces
         Number of pieces of the radial cubic spline; 0 for none.
-
-    Returns
-    -------
-    terms
-        Shape (..., terms).
     """
     terms = _powers(positions, order)
     if not pieces:
@@ -153,17 +132,12 @@ def _plan(count: int) -> tuple[int, int]:
 
 
 def neighbours(centers: np.ndarray) -> np.ndarray:
-    """Return the nearest detectors of each, itself the first.
+    """Return the nearest detectors of each, itself the first, shape (detectors, neighbours).
 
     Parameters
     ----------
     centers
         Shape (detectors, 2).
-
-    Returns
-    -------
-    numbers
-        Shape (detectors, neighbours).
     """
     distances = np.hypot(*(centers[:, None] - centers).transpose(2, 0, 1))
     return np.argsort(distances, axis=1, kind="stable")[:, :_NEIGHBOURS]

@@ -114,8 +114,6 @@ def fit_scales(
 
     Parameters
     ----------
-    bank
-        The templates.
     projections
         What detectors of one kind have of them, from `TemplateBank.project`.
     sharp
@@ -124,11 +122,6 @@ def fit_scales(
         Standard error of a bin, as a fraction of the sky.
     floor
         Least noise of an amplitude, as a fraction of the sky.
-
-    Returns
-    -------
-    scales
-        The noise, robust against deviating detectors.
     """
     count = projections.shape[1]
     sizes = np.abs(projections)
@@ -159,19 +152,12 @@ def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: fl
 
     Parameters
     ----------
-    bank
-        The templates.
     sharp
         Detectors' bins against their neighbours, from `sharpen`.
     formal
         Standard error of a bin, as a fraction of the sky.
     floor
         Least noise of an amplitude, as a fraction of the sky.
-
-    Returns
-    -------
-    scales
-        The noise.
     """
     bins = max(_SIGMA_PER_MAD * _median(np.abs(sharp)), formal, 1e-12)
     return Scales(np.maximum(bins / bank.norms, floor), max(bins, floor), _USUAL_TOP)
@@ -201,10 +187,6 @@ def find(
 
     Parameters
     ----------
-    bank
-        The templates.
-    scales
-        Their noise.
     projections
         What a detector has of each, shape (templates,).
     sharp

@@ -79,10 +79,6 @@ class Profiles:
         ----------
         shape
             Number of bins in y and x.
-        size
-            The Gaussian's width in bins.
-        is_ring
-            Whether rings are wanted.
 
         Returns
         -------
@@ -109,21 +105,11 @@ class Profiles:
         ----------
         kept
             Which, ``bool``, shape (places,).
-
-        Returns
-        -------
-        profiles
-            The profiles at these.
         """
         return replace(self, places=self.places[kept])
 
     def draw(self, number: int) -> np.ndarray:
         """Return one of the shapes.
-
-        Parameters
-        ----------
-        number
-            Number of the place.
 
         Returns
         -------
@@ -183,8 +169,6 @@ class TemplateBank:
     ----------
     shape
         Number of bins in y and x.
-    templates
-        What each is.
     filters
         The first templates, all but spots and rings, with the nuisance
         projected out and of norm one, shape (filters, bins).
@@ -198,8 +182,6 @@ class TemplateBank:
         (filters, terms).
     groups
         Templates that differ in nothing but their place.
-    families
-        Templates of each family.
     basis
         Orthonormal basis of the nuisance, shape (bins, terms).
     """
@@ -217,11 +199,6 @@ class TemplateBank:
     def draw(self, number: int) -> np.ndarray:
         """Return one template, with what is smooth in it.
 
-        Parameters
-        ----------
-        number
-            Number of the template.
-
         Returns
         -------
         values
@@ -238,17 +215,12 @@ class TemplateBank:
         raise IndexError(f"there are {len(self.templates)} templates")
 
     def project(self, residuals: np.ndarray) -> np.ndarray:
-        """Return how much of each template residuals have.
+        """Return how much of each template residuals have, shape (templates, detectors).
 
         Parameters
         ----------
         residuals
             Shape (detectors, ny, nx), without missing bins.
-
-        Returns
-        -------
-        projections
-            Shape (templates, detectors).
         """
         flat = residuals.reshape(len(residuals), -1)
         parts = [np.einsum("tb,db->td", self.filters, flat)]
@@ -319,11 +291,6 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
         Total order of the polynomial that is projected out: 1 where the
         visit's own smooth field was taken off before, else higher. Gradients
         and bowls are judged in the former case alone.
-
-    Returns
-    -------
-    bank
-        The templates.
     """
     basis = polynomials(shape, order)
     templates: list[Template] = []

@@ -121,11 +121,6 @@ class Judgement:
         ----------
         row
             Number of the row.
-
-        Returns
-        -------
-        metrics
-            Full names, each once.
         """
         return list(dict.fromkeys(failure.metric for failure in self._by_row.get(row, [])))
 
@@ -219,11 +214,6 @@ def judge_rows(
         Kind of each row; rows of one kind are peers.
     thresholds
         What passes.
-
-    Returns
-    -------
-    judgement
-        Verdicts and failures.
 
     Notes
     -----

@@ -76,11 +76,6 @@ def measure_alone(bins: Bins, settings: JudgeSettings) -> Member:
         The background's bins.
     settings
         What the measurement depends on.
-
-    Returns
-    -------
-    member
-        The metrics.
     """
     level = bins.level
     # What varies as much as its level, a coadd's, has no fractions.

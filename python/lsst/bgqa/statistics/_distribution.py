@@ -126,13 +126,7 @@ class Distribution:
         return self.quantiles([0.5])[0]
 
     def median_absolute_deviation(self) -> float:
-        """Find the median distance of the pixels from their median.
-
-        Returns
-        -------
-        mad
-            The median absolute deviation.
-        """
+        """Find the median distance of the pixels from their median."""
         median = self.median
         if self.is_exact:
             return float(np.median(np.abs(self.values - median)))

@@ -77,11 +77,6 @@ def extremes(lattice: Lattice, inner: tuple[slice, slice] | None = None) -> tupl
 class Cells:
     """What a lattice tells of the values in each of its cells.
 
-    Parameters
-    ----------
-    lattice
-        The lattice.
-
     Attributes
     ----------
     low, high

@@ -206,10 +206,6 @@ class Lattice:
 
     Attributes
     ----------
-    model
-        The background.
-    y, x
-        The rows and the columns, local.
     pixels
         The pixels, as ``BackgroundModel.render`` makes them, shape (rows,
         columns).

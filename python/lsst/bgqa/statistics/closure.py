@@ -206,11 +206,6 @@ def compare_coadds(
     map_size
         Make a map of at most so many cells a side; 0 makes none.
 
-    Returns
-    -------
-    result
-        Classes and metrics.
-
     Raises
     ------
     BackgroundError
@@ -251,10 +246,6 @@ class _Comparison:
 
     Parameters
     ----------
-    shape
-        Rows and columns of the images.
-    steps
-        The quantisation of each image.
     edge
         Rows and columns at each side that count as the edge.
     step
@@ -382,11 +373,6 @@ class _Comparison:
 def _evaluation_bound(model: BackgroundModel) -> float:
     """Return how far the pixels of a background may be off from those that
     were subtracted.
-
-    Parameters
-    ----------
-    model
-        The background.
 
     Returns
     -------

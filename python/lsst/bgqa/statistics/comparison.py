@@ -14,11 +14,6 @@ from ._background import background_statistics
 def comparison_statistics(difference: BackgroundModel) -> dict[str, float]:
     """Measure the difference between two models of a background.
 
-    Parameters
-    ----------
-    difference
-        The second model less the first.
-
     Returns
     -------
     metrics

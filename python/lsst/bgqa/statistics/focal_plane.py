@@ -115,11 +115,6 @@ def tangent_plane(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
 def robust_scale(values: np.ndarray) -> float:
     """Return the scaled median absolute deviation.
 
-    Parameters
-    ----------
-    values
-        The values; at least one.
-
     Returns
     -------
     sigma
@@ -134,13 +129,9 @@ def z_scores(residuals: np.ndarray, level: float, terms: int = 0) -> np.ndarray:
 
     Parameters
     ----------
-    residuals
-        The residuals, about zero.
     level
         Size of what they are residuals of. A scatter below a ten-thousandth
         of it is taken to be that: who is less off does not stand out.
-    terms
-        Number of coefficients that were fitted.
 
     Returns
     -------
@@ -159,11 +150,6 @@ def z_scores(residuals: np.ndarray, level: float, terms: int = 0) -> np.ndarray:
 
 def trend_terms(n: int) -> int:
     """Return how many coefficients `fit_trend` fits to so many levels.
-
-    Parameters
-    ----------
-    n
-        Number of levels.
 
     Returns
     -------

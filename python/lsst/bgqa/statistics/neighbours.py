@@ -59,8 +59,6 @@ class Pair(NamedTuple):
 
     Attributes
     ----------
-    first, second
-        The detectors, the lesser number first.
     first_side, second_side
         Sides of the regions; side i runs from vertex i to the next.
     """
@@ -76,8 +74,6 @@ class Step(NamedTuple):
 
     Attributes
     ----------
-    first, second
-        The detectors, the lesser number first.
     first_edge, second_edge
         Which edges of their pixel grids face each other: ``"bottom"``,
         ``"top"``, ``"left"`` or ``"right"``.
@@ -118,8 +114,6 @@ class EdgeProfiles:
 
         Parameters
         ----------
-        edge
-            The edge.
         fractions
             Positions in x or y, from 0 to 1 over the box.
 
@@ -193,11 +187,6 @@ class Outline:
 def edge_profiles(model: BackgroundModel) -> EdgeProfiles | None:
     """Evaluate a background along the edges of its box.
 
-    Parameters
-    ----------
-    model
-        The background.
-
     Returns
     -------
     profiles
@@ -221,11 +210,6 @@ def edge_profiles(model: BackgroundModel) -> EdgeProfiles | None:
 
 def find_pairs(outlines: Mapping[int, Outline]) -> list[Pair]:
     """Find the detectors that lie side by side.
-
-    Parameters
-    ----------
-    outlines
-        The detectors' regions.
 
     Returns
     -------
@@ -282,13 +266,6 @@ def _gap(first: Outline, second: Outline, i: int, j: int) -> float:
 def region_padding(outlines: Mapping[int, Outline], pairs: Sequence[Pair]) -> float:
     """Estimate by how much regions are wider than their detectors.
 
-    Parameters
-    ----------
-    outlines
-        The detectors' regions.
-    pairs
-        The pairs of neighbours.
-
     Returns
     -------
     padding
@@ -310,8 +287,6 @@ def measure_steps(
 
     Parameters
     ----------
-    outlines
-        The detectors' regions.
     profiles
         Levels along the detectors' edges; detectors without are left out.
     gradients
@@ -356,10 +331,6 @@ def is_mirrored(
 
     Parameters
     ----------
-    outlines
-        The detectors' regions.
-    profiles
-        Levels along their edges.
     gradients
         See `measure_steps`.
 

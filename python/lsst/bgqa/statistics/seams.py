@@ -25,8 +25,6 @@ class Seam(NamedTuple):
 
     Attributes
     ----------
-    first, second
-        The patches, the lesser number first.
     points
         Points at which both have a value.
     mean, rms, max
@@ -73,11 +71,6 @@ class PatchSamples:
             Distance of the points in pixels; they are where a coordinate is a
             multiple of it.
 
-        Returns
-        -------
-        samples
-            The values.
-
         Raises
         ------
         lsst.bgqa.BackgroundError
@@ -92,11 +85,6 @@ class PatchSamples:
 
     def window(self, other: PatchSamples) -> np.ndarray | None:
         """Return the values at the points that another patch has, too.
-
-        Parameters
-        ----------
-        other
-            The other patch.
 
         Returns
         -------
@@ -127,13 +115,6 @@ class TractMosaic:
 
     def add(self, patch: int, model: BackgroundModel) -> None:
         """Add a patch; nothing but its samples is kept.
-
-        Parameters
-        ----------
-        patch
-            The patch.
-        model
-            Its background.
 
         Raises
         ------
@@ -176,11 +157,6 @@ class TractMosaic:
 
     def image(self, max_cells: int = 640) -> tuple[np.ndarray, Box]:
         """Make the mosaic.
-
-        Parameters
-        ----------
-        max_cells
-            Most cells a side.
 
         Returns
         -------
@@ -227,8 +203,6 @@ def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[floa
     ----------
     seams
         The seams of a tract, eight at least.
-    floor
-        Least standard deviation.
 
     Returns
     -------
@@ -256,11 +230,6 @@ def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[floa
 
 def seam_metrics(seams: Iterable[Seam]) -> dict[str, float]:
     """Sum up the seams of a tract.
-
-    Parameters
-    ----------
-    seams
-        The seams.
 
     Returns
     -------

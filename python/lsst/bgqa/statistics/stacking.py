@@ -57,8 +57,6 @@ class StackGrid:
 
         Parameters
         ----------
-        model
-            The background.
         cell_size
             Side of a cell in pixels; by default the cells are the bins of
             the layer that has the most, or 128 pixels a side for a
@@ -86,11 +84,6 @@ class StackGrid:
 
     def evaluate(self, model: BackgroundModel) -> np.ndarray:
         """Evaluate a background at the centres of the cells.
-
-        Parameters
-        ----------
-        model
-            The background.
 
         Returns
         -------
@@ -180,17 +173,11 @@ class StackResult:
 
     Attributes
     ----------
-    grid
-        The cells.
     mean, std, min, max
         Statistics of each cell over the visits, ``float64``, shape (ny, nx),
         in the background's unit; NaN where they are not defined.
     count
         Number of values of each cell, ``int64``, shape (ny, nx).
-    level
-        Mean of the stacked visits' medians.
-    clipped
-        Visits that were clipped.
     """
 
     grid: StackGrid
@@ -233,15 +220,11 @@ class BackgroundStack:
     clip_sigma
         How far from the pattern of the first visits a visit's may be, in
         robust standard deviations; `None` clips none.
-    clip_visits
-        How many visits define that pattern.
     cell_size
         See `StackGrid.of`.
 
     Attributes
     ----------
-    count
-        Visits that were stacked.
     is_about_zero
         Whether the sky is about zero, so that nothing was scaled.
     rejected
@@ -290,13 +273,6 @@ class BackgroundStack:
 
     def add(self, visit: int, model: BackgroundModel) -> None:
         """Add the background of one visit.
-
-        Parameters
-        ----------
-        visit
-            The visit.
-        model
-            Its background.
 
         Raises
         ------
