@@ -80,18 +80,7 @@ class Box(NamedTuple):
         return self.width * self.height
 
     def contains(self, other: Box) -> bool:
-        """Whether ``other`` lies inside this box.
-
-        Parameters
-        ----------
-        other
-            The box that may lie inside.
-
-        Returns
-        -------
-        inside
-            `True` if every pixel of ``other`` is a pixel of this box.
-        """
+        """Whether ``other`` lies inside this box."""
         return self.x0 <= other.x0 and self.y0 <= other.y0 and other.x1 <= self.x1 and other.y1 <= self.y1
 
     def __str__(self) -> str:

@@ -52,14 +52,10 @@ class Bins:
 
     @classmethod
     def of(cls, model: BackgroundModel) -> Self:
-        """Take the bins of a background.
+        """Take the bins of the layer that has most, with the other layers' values there added.
 
-        Returns
-        -------
-        bins
-            Those of the layer that has most, the other layers' values there
-            added. For a field of ``lsst.images`` they are the points that a
-            spline interpolates; without any, cells of about 128 pixels.
+        For a field of ``lsst.images`` they are the points that a spline interpolates;
+        without any, cells of about 128 pixels.
 
         Raises
         ------

@@ -39,24 +39,12 @@ class Remainder:
 
     @classmethod
     def of(cls, bank: TemplateBank, bins: np.ndarray) -> list[Self]:
-        """Project bins onto templates.
-
-        Parameters
-        ----------
-        bins
-            Bins of several backgrounds, shape (backgrounds, ny, nx).
-        """
+        """Project bins of several backgrounds, shape (backgrounds, ny, nx), onto templates."""
         projections, sharp = bank.project(bins), sharpen(bins)
         return [cls(bank, *parts) for parts in zip(bins, projections.T, sharp, strict=True)]
 
     def without(self, finding: Finding, noise: float) -> Remainder:
-        """Take a cause off.
-
-        Parameters
-        ----------
-        noise
-            That of single bins against their neighbours.
-        """
+        """Take a cause off; ``noise`` is that of single bins against their neighbours."""
         left = self.bins - self._model(finding, noise)
         return type(self).of(self.bank, left[np.newaxis])[0]
 
@@ -72,19 +60,9 @@ class Remainder:
 
 
 def main_cause(findings: Mapping[str, Finding], limits: Mapping[str, float]) -> Finding | None:
-    """Choose the finding that explains best what stands out.
+    """Choose the finding that explains best what stands out, if anything does.
 
-    Parameters
-    ----------
-    findings
-        What stands out most, of each family.
-    limits
-        Significance from which on a family counts.
-
-    Returns
-    -------
-    finding
-        The finding; `None` if nothing stands out.
+    ``limits`` has the significance from which on a family counts.
     """
     beyond = [
         finding for family, finding in findings.items() if abs(finding.sigma) > limits.get(family, np.inf)

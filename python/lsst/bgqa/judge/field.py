@@ -41,13 +41,7 @@ class SmoothField:
     coefficients: np.ndarray
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """Evaluate the field, shape (...).
-
-        Parameters
-        ----------
-        positions
-            Positions in units of the field's radius, shape (..., 2).
-        """
+        """Evaluate at positions in units of the field's radius, shape (..., 2)."""
         count = (self.order + 1) * (self.order + 2) // 2 - 1
         values = _powers(positions, self.order) @ self.coefficients[:count]
         if self.pieces:
@@ -108,14 +102,7 @@ def robust_scale(values: np.ndarray) -> float:
 def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:
     """Return the terms of a field, without the constant, shape (..., terms).
 
-    Parameters
-    ----------
-    positions
-        Positions in units of the field's radius, shape (..., 2).
-    order
-        Total order of the polynomial.
-    pieces
-        Number of pieces of the radial cubic spline; 0 for none.
+    Positions are in units of the field's radius, shape (..., 2).
     """
     terms = _powers(positions, order)
     if not pieces:
@@ -132,30 +119,16 @@ def _plan(count: int) -> tuple[int, int]:
 
 
 def neighbours(centers: np.ndarray) -> np.ndarray:
-    """Return the nearest detectors of each, itself the first, shape (detectors, neighbours).
-
-    Parameters
-    ----------
-    centers
-        Shape (detectors, 2).
-    """
+    """Return the numbers of the nearest detectors, each itself first: (detectors, neighbours)."""
     distances = np.hypot(*(centers[:, None] - centers).transpose(2, 0, 1))
     return np.argsort(distances, axis=1, kind="stable")[:, :_NEIGHBOURS]
 
 
 def surroundings(centers: np.ndarray) -> list[np.ndarray]:
-    """Return with which detectors each may be compared.
+    """Return with which detectors each may be compared, shapes (detectors, neighbours).
 
-    Parameters
-    ----------
-    centers
-        Shape (detectors, 2), about the field's centre.
-
-    Returns
-    -------
-    numbers
-        Those around it, and those as far from the centre: vignetting is
-        round. Shapes (detectors, neighbours).
+    They are those around it, and those as far from the field's centre: vignetting
+    is round.
     """
     distances = np.stack([np.hypot(*centers.T), np.zeros(len(centers))], axis=1)
     return [neighbours(centers), neighbours(distances)]
@@ -164,23 +137,20 @@ def surroundings(centers: np.ndarray) -> list[np.ndarray]:
 def fit_field(positions: np.ndarray, values: np.ndarray, shapes: np.ndarray | None = None) -> SmoothField:
     """Fit how the sky varies inside of detectors, whatever their levels.
 
+    Detectors that do not follow the others count less, down to nothing (Tukey's
+    biweight of the detector's root mean square).
+
     Parameters
     ----------
     positions
-        Positions of some cells of each detector, in units of the field's
-        radius, shape (detectors, cells, 2).
+        Cells of each detector, in units of the field's radius, shape (detectors,
+        cells, 2).
     values
         Their values as fractions of the sky, shape (detectors, cells); NaN
         where there is none. Each detector's mean is taken off.
     shapes
-        What alone is known of the values: their parts along these shapes,
-        orthonormal, of mean zero, shape (cells, shapes).
-
-    Returns
-    -------
-    field
-        The field. Detectors that do not follow the others count less, down
-        to nothing (Tukey's biweight of the detector's root mean square).
+        If only parts of the values are known: the orthonormal shapes of mean zero
+        that these are along, shape (cells, shapes).
     """
     order, pieces = _plan(len(values))
     terms = field_terms(positions, order, pieces)
@@ -226,20 +196,10 @@ def _ridge(normal: np.ndarray, order: int, pieces: int) -> np.ndarray:
 
 
 def fit_levels(positions: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Fit a smooth surface of levels that the deviating ones do not bend.
+    """Fit a smooth surface that deviating levels do not bend; return it at the detectors.
 
-    Parameters
-    ----------
-    positions
-        Centres of the detectors, in units of the field's radius, shape
-        (detectors, 2).
-    levels
-        Levels as fractions of the visit's, finite, shape (detectors,).
-
-    Returns
-    -------
-    surface
-        The surface at the detectors, shape (detectors,).
+    Positions are in units of the field's radius, shape (detectors, 2); levels are
+    fractions of the visit's, finite, shape (detectors,).
     """
     if len(levels) < _FEW:
         # The corner of a small focal plane would bend anything to itself.

@@ -84,18 +84,7 @@ class Scales:
 
 
 def sharpen(residuals: np.ndarray) -> np.ndarray:
-    """Take its neighbours' median off each bin.
-
-    Parameters
-    ----------
-    residuals
-        Shape (detectors, ny, nx).
-
-    Returns
-    -------
-    sharp
-        ``float32``, the same shape.
-    """
+    """Take its neighbours' median off each bin, shape (detectors, ny, nx), in ``float32``."""
     values = residuals.astype(np.float32)
     # The four that share a side: the nearest tell most of what is smooth.
     sides = np.empty((4, *values.shape), dtype=np.float32)
@@ -148,17 +137,7 @@ def fit_scales(
 
 
 def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: float) -> Scales:
-    """Take the noise of all templates to be that of independent bins.
-
-    Parameters
-    ----------
-    sharp
-        Detectors' bins against their neighbours, from `sharpen`.
-    formal
-        Standard error of a bin, as a fraction of the sky.
-    floor
-        Least noise of an amplitude, as a fraction of the sky.
-    """
+    """Take the noise of all templates to be that of independent bins; see `fit_scales`."""
     bins = max(_SIGMA_PER_MAD * _median(np.abs(sharp)), formal, 1e-12)
     return Scales(np.maximum(bins / bank.norms, floor), max(bins, floor), _USUAL_TOP)
 
@@ -183,23 +162,19 @@ def find(
     sharp: np.ndarray,
     excess: tuple[float, float] = (1.0, 1.0),
 ) -> dict[str, Finding]:
-    """Find the template of each family that stands out most.
+    """Find the template of each family that stands out most; ``bin`` is of single bins.
+
+    A gradient's significance is that of both directions together.
 
     Parameters
     ----------
     projections
-        What a detector has of each, shape (templates,).
+        What a detector has of each template, shape (templates,).
     sharp
         Its bins against their neighbours, shape (ny, nx).
     excess
         How much more gradients, and all else, scatter about the detector's
         place than elsewhere.
-
-    Returns
-    -------
-    findings
-        By family; ``bin`` is of single bins. A gradient's significance is
-        that of both directions together.
     """
     amplitudes = projections / bank.norms
     sigmas, squares = amplitudes / scales.amplitudes, projections**2
@@ -243,18 +218,7 @@ def _find_bins(scales: Scales, sharp: np.ndarray) -> Finding:
 
 
 def largest_hole(missing: np.ndarray) -> int:
-    """Return the size of the largest connected block of missing bins.
-
-    Parameters
-    ----------
-    missing
-        Which bins have no value, ``bool``, shape (ny, nx).
-
-    Returns
-    -------
-    size
-        Number of bins that touch by their sides.
-    """
+    """Count the missing bins of the largest block that touch by their sides."""
     if not missing.any():
         return 0
     # Imported late: most backgrounds have no use for it.

@@ -75,17 +75,7 @@ class Profiles:
     ) -> tuple[Profiles, list[tuple[float, float]]]:
         """Choose places on a grid that are dense enough for none to be missed.
 
-        Parameters
-        ----------
-        shape
-            Number of bins in y and x.
-
-        Returns
-        -------
-        profiles
-            The profiles.
-        places
-            Row and column of each place.
+        It also returns the row and the column of each place.
         """
         rows, columns = (_places(n, size) for n in shape)
         squares = [
@@ -99,23 +89,11 @@ class Profiles:
         return profiles, [places[i] for i in kept]
 
     def take(self, kept: np.ndarray) -> Profiles:
-        """Return some of the places.
-
-        Parameters
-        ----------
-        kept
-            Which, ``bool``, shape (places,).
-        """
+        """Return some of the places; ``kept`` is ``bool``, shape (places,)."""
         return replace(self, places=self.places[kept])
 
     def draw(self, number: int) -> np.ndarray:
-        """Return one of the shapes.
-
-        Returns
-        -------
-        values
-            Its peak is one, shape (ny, nx).
-        """
+        """Draw one of the shapes, its peak one, shape (ny, nx)."""
         j, i = divmod(int(self.places[number]), len(self.x))
         values = np.multiply.outer(self.y[j], self.x[i])
         if self.is_ring:
@@ -124,18 +102,7 @@ class Profiles:
         return values
 
     def products(self, images: np.ndarray) -> np.ndarray:
-        """Sum images times each shape.
-
-        Parameters
-        ----------
-        images
-            The images, shape (k, ny, nx).
-
-        Returns
-        -------
-        sums
-            The sums, shape (places, k).
-        """
+        """Sum images, shape (k, ny, nx), times each shape; the sums have shape (places, k)."""
         part = self.y @ images
         if self.is_ring:
             sums = (part - self.curved_y @ images) @ self.x.T - part @ self.curved_x.T
@@ -144,13 +111,7 @@ class Profiles:
         return sums.reshape(len(images), -1)[:, self.places].T
 
     def squares(self) -> np.ndarray:
-        """Sum the squares of each shape.
-
-        Returns
-        -------
-        sums
-            The sums, shape (places,).
-        """
+        """Sum the squares of each shape."""
         gaussian_y, gaussian_x = (self.y**2).sum(axis=1), (self.x**2).sum(axis=1)
         sums = np.multiply.outer(gaussian_y, gaussian_x)
         if self.is_ring:
@@ -197,13 +158,7 @@ class TemplateBank:
     basis: np.ndarray
 
     def draw(self, number: int) -> np.ndarray:
-        """Return one template, with what is smooth in it.
-
-        Returns
-        -------
-        values
-            Its peak is one, shape (ny, nx).
-        """
+        """Draw one template with what is smooth in it, its peak one, shape (ny, nx)."""
         if number < len(self.filters):
             values = self.norms[number] * self.filters[number] + self.basis @ self.smooth[number]
             return values.reshape(self.shape)
@@ -215,13 +170,7 @@ class TemplateBank:
         raise IndexError(f"there are {len(self.templates)} templates")
 
     def project(self, residuals: np.ndarray) -> np.ndarray:
-        """Return how much of each template residuals have, shape (templates, detectors).
-
-        Parameters
-        ----------
-        residuals
-            Shape (detectors, ny, nx), without missing bins.
-        """
+        """Project residuals without missing bins, shape (detectors, ny, nx): (templates, detectors)."""
         flat = residuals.reshape(len(residuals), -1)
         parts = [np.einsum("tb,db->td", self.filters, flat)]
         rough = rough_part(self.basis, residuals)
@@ -233,20 +182,7 @@ class TemplateBank:
 
 
 def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
-    """Return an orthonormal basis of the polynomials on a grid.
-
-    Parameters
-    ----------
-    shape
-        Number of bins in y and x.
-    order
-        Total order.
-
-    Returns
-    -------
-    basis
-        Columns are polynomials, the lowest order first, shape (bins, terms).
-    """
+    """Return an orthonormal basis of polynomials, the lowest order first, shape (bins, terms)."""
     y, x = (_coordinates(n) for n in shape)
     terms = [np.outer(y**j, x ** (total - j)).ravel() for total in range(order + 1) for j in range(total + 1)]
     basis, triangle = np.linalg.qr(np.stack(terms, axis=1))
@@ -256,20 +192,10 @@ def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
 
 
 def rough_part(basis: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Take off what is smooth.
+    """Take off what a basis, shape (bins, terms), has of bins.
 
-    Parameters
-    ----------
-    basis
-        Orthonormal basis of what is smooth, shape (bins, terms).
-    values
-        Bins of several backgrounds, shape (backgrounds, bins) or (backgrounds,
-        ny, nx).
-
-    Returns
-    -------
-    rough
-        What is left, of the same shape.
+    The bins are those of several backgrounds, shape (backgrounds, bins) or
+    (backgrounds, ny, nx).
     """
     flat = values.reshape(len(values), -1)
     # BLAS would round sums over so many bins by its threads and the processor.

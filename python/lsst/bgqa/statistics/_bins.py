@@ -43,18 +43,8 @@ def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
 def range_excess(model: BackgroundModel, minimum: float, maximum: float) -> float:
     """Tell how far pixels leave the range of the bins that hold data.
 
-    Parameters
-    ----------
-    model
-        The background; its layer with the most bins counts, the others'
-        values there added.
-    minimum, maximum
-        The least and the greatest pixel.
-
-    Returns
-    -------
-    excess
-        The distance in units of that range; NaN if no bin holds data.
+    The layer with the most bins counts, the others' values there added. The unit
+    is that range; NaN if no bin holds data.
     """
     layer = primary_layer(model)
     if not layer.measured.any():

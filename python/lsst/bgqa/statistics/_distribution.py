@@ -50,21 +50,7 @@ class Distribution:
 
     @classmethod
     def of(cls, lattice: Lattice, *parts: tuple[slice, slice]) -> Self:
-        """Take the pixels of a lattice.
-
-        Parameters
-        ----------
-        lattice
-            A sample of the pixels.
-        *parts
-            Rows and columns of rectangles of it, from and to pixels that it is
-            cut at; by default all.
-
-        Returns
-        -------
-        distribution
-            The distribution of the pixels in these rectangles.
-        """
+        """Take the pixels of a lattice, or of some rectangles that it is cut at."""
         parts = parts or ((slice(0, lattice.pixels.shape[0]), slice(0, lattice.pixels.shape[1])),)
         is_float32 = lattice.model.dtype is np.float32
         if lattice.is_exact:
@@ -101,18 +87,7 @@ class Distribution:
         return cls(values, below, float(below[-1]), False, is_float32)
 
     def quantiles(self, fractions: Sequence[float]) -> list[float]:
-        """Find quantiles.
-
-        Parameters
-        ----------
-        fractions
-            Fractions of the pixels, from 0 to 1.
-
-        Returns
-        -------
-        values
-            The quantiles, in the order of the fractions.
-        """
+        """Find quantiles at fractions of the pixels, from 0 to 1."""
         if self.is_exact:
             return [float(v) for v in np.quantile(self.values, fractions)]
         values = np.interp(np.multiply(fractions, self.count), self.below, self.values)
@@ -152,18 +127,7 @@ class Distribution:
         return np.interp(values, self.values, self.below)
 
     def fractions_below(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Tell how many of the pixels lie below values.
-
-        Parameters
-        ----------
-        values
-            The values.
-
-        Returns
-        -------
-        fractions
-            Fraction of the pixels that are less than each value.
-        """
+        """Tell which fraction of the pixels lies below each value."""
         values = np.asarray(values, dtype=np.float64)
         if self.is_exact:
             return np.searchsorted(self.values, values) / self.count
@@ -179,18 +143,9 @@ class Distribution:
         return self._below(values) / self.count
 
     def histogram(self, edges: np.ndarray) -> np.ndarray:
-        """Count pixels between values.
+        """Count pixels between edges, ``int64``, as `numpy.histogram` does.
 
-        Parameters
-        ----------
-        edges
-            Edges of the bins, ascending, shape (n + 1,). As in
-            `numpy.histogram` the last bin has its right edge.
-
-        Returns
-        -------
-        counts
-            Pixels in each bin, ``int64``, shape (n,).
+        The last bin has its right edge, too.
         """
         below = self.fractions_below(edges) * self.count
         # Up to and with the last edge.

@@ -36,13 +36,7 @@ _BEND = 0.02
 
 
 class Extremes(NamedTuple):
-    """The range of some pixels.
-
-    Attributes
-    ----------
-    minimum, maximum
-        The least and the greatest pixel.
-    """
+    """The least and the greatest pixel."""
 
     minimum: float
     maximum: float
@@ -185,8 +179,8 @@ def _stepped(model: BackgroundModel, values: np.ndarray) -> np.ndarray:
 def _bound(cells: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
     """Bound polynomials by their coefficients in Bernstein's basis.
 
-    Cells are values at the nodes, shape (cells, m, m); ``ny`` and ``nx`` are the
-    rows and columns of each.
+    Cells are values at the nodes, shape (cells, m, m), of ``ny`` rows and ``nx``
+    columns each.
     """
     if not len(cells):
         return np.empty(0)

@@ -29,19 +29,7 @@ from ._signs import negative_fraction
 
 @dataclass(frozen=True)
 class Plane:
-    """The best plane through the pixels.
-
-    Attributes
-    ----------
-    mean
-        Mean of the pixels.
-    variance
-        Variance of the pixels.
-    slope_x, slope_y
-        Slopes, per pixel.
-    width, height
-        Size of the image in pixels.
-    """
+    """The best plane through the pixels; slopes are per pixel."""
 
     mean: float
     variance: float

@@ -138,22 +138,10 @@ def _divide(edges: np.ndarray, longest: int) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def quadrature(k: int, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose some pixels of an interval, and weigh them.
+    """Choose m = 2, 4 or 6 of the k pixels of an interval, and weigh them.
 
-    Parameters
-    ----------
-    k
-        Pixels in the interval.
-    m
-        How many to choose: 2, 4 or 6.
-
-    Returns
-    -------
-    offsets
-        The pixels, counted from the first, ascending, shape (m,).
-    weights
-        Their weights, shape (m,), which sum polynomials of a degree less than
-        m over all k exactly.
+    It returns the pixels, counted from the first, and weights that sum
+    polynomials of a degree less than m over all k exactly.
 
     Notes
     -----
@@ -277,10 +265,10 @@ class Lattice:
 
     @cached_property
     def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What pixels of the sample stand for (`tuple` of three
-        `numpy.ndarray` of ``float64``, shape (rows, columns), or half as many
-        of each if they are taken in `pairs`): the value in the middle, half
-        the range if values are spread evenly, and the number of pixels.
+        """What pixels of the sample stand for: the value in the middle, half the range if
+        values are spread evenly, and the number of pixels.
+
+        Each has the sample's shape, or half as many values if they are taken in `pairs`.
         """
         middles, by_row, rows = self.y.shares(self.values, self.pairs)
         across, by_column, columns = self.x.shares(np.ascontiguousarray(middles.T), self.pairs)

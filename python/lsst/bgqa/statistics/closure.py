@@ -142,14 +142,7 @@ class ClosureResult:
         return not self.unexplained_count and not self.counts[ClosureClass.NAN_MISMATCH]
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics of the catalogue's closure group.
-
-        Returns
-        -------
-        metrics
-            Value by name within the group, in catalogue order; without those
-            that no pixel defines.
-        """
+        """Return the closure group of the catalogue by name within it, without undefined ones."""
         compared = self.compared_count
         mismatches = self.counts[ClosureClass.NAN_MISMATCH]
         values: dict[str, float] = {"comparedPixelCount": compared, "nanMismatchCount": mismatches}
@@ -242,17 +235,7 @@ def compare_coadds(
 
 
 class _Comparison:
-    """What is kept of the blocks of rows compared so far.
-
-    Parameters
-    ----------
-    edge
-        Rows and columns at each side that count as the edge.
-    step
-        Pixels a side of a cell of the map; 0 keeps no map.
-    evaluation_bound
-        What the background may be off, beyond the rounding of pixels.
-    """
+    """What is kept of the blocks of rows compared so far."""
 
     def __init__(
         self,
@@ -371,16 +354,8 @@ class _Comparison:
 
 
 def _evaluation_bound(model: BackgroundModel) -> float:
-    """Return how far the pixels of a background may be off from those that
-    were subtracted.
+    """Return by how much evaluated pixels may differ from those that were subtracted.
 
-    Returns
-    -------
-    bound
-        In the background's unit.
-
-    Notes
-    -----
     afw's are repeated to the last bit. ``lsst.images`` rounds to ``float32``
     what it interpolates in y before it interpolates in x: in trials the
     pixels were off by up to 3.4 units in the last place of the largest.
@@ -396,25 +371,11 @@ def _evaluation_bound(model: BackgroundModel) -> float:
 def _rounding_bound(before: np.ndarray, after: np.ndarray, layers: list[np.ndarray]) -> np.ndarray:
     """Return the largest residual that ``float32`` rounding can leave.
 
-    Parameters
-    ----------
-    before, after
-        Pixels of the two coadds, ``float32``, of one shape.
-    layers
-        The same pixels of each layer, ``float32``.
-
-    Returns
-    -------
-    bound
-        ``float64``, of that shape, in the pixels' unit.
-
-    Notes
-    -----
-    Half a unit in the last place (ULP) of everything that was rounded: the
+    It is half a unit in the last place (ULP) of everything that was rounded: the
     subtracted coadd, each layer, each sum of layers, and either the coadd, if
     the pipeline subtracted in double precision and rounded at the end, or
     what was left of it between two layers, if it subtracted them one after
-    the other in ``float32``. And an ULP of the largest layer, within which
+    the other in ``float32``. An ULP of the largest layer is added, within which
     this package's evaluation of a layer agrees with afw's.
     """
 

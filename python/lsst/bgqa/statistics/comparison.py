@@ -14,11 +14,8 @@ from ._background import background_statistics
 def comparison_statistics(difference: BackgroundModel) -> dict[str, float]:
     """Measure the difference between two models of a background.
 
-    Returns
-    -------
-    metrics
-        The metrics of the catalogue's comparison group by name within it;
-        empty if there is no finite pixel.
+    These are the metrics of the catalogue's comparison group by name within it;
+    there are none if no pixel is finite.
 
     Raises
     ------

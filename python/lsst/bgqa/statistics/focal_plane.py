@@ -43,67 +43,24 @@ class Trend:
     radius: float
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Evaluate the trend.
-
-        Parameters
-        ----------
-        x, y
-            Positions in degrees.
-
-        Returns
-        -------
-        levels
-            Levels, ``float64``, of the same shape.
-        """
+        """Evaluate the trend at positions in degrees."""
         return self.plane(x, y) + self.radial * (x**2 + y**2) / self.radius**2
 
     def plane(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Evaluate constant and slopes alone.
-
-        Parameters
-        ----------
-        x, y
-            Positions in degrees.
-
-        Returns
-        -------
-        levels
-            Levels, ``float64``, of the same shape.
-        """
+        """Evaluate constant and slopes alone, at positions in degrees."""
         return self.constant + self.slope_x * x + self.slope_y * y
 
     def gradient(self, x: float, y: float) -> np.ndarray:
-        """Return how the trend changes about a position.
-
-        Parameters
-        ----------
-        x, y
-            The position in degrees.
-
-        Returns
-        -------
-        gradient
-            Slopes to the east and to the north, per degree, shape (2,).
-        """
+        """Return the slopes to the east and to the north about a position, per degree."""
         bend = 2 * self.radial / self.radius**2
         return np.array([self.slope_x + bend * x, self.slope_y + bend * y])
 
 
 def tangent_plane(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """Project the sky onto the tangent plane of a point (gnomonic).
+    """Project unit vectors, shape (..., 3), onto the tangent plane of a point (gnomonic).
 
-    Parameters
-    ----------
-    vectors
-        Unit vectors, shape (..., 3).
-    center
-        Unit vector of the point, shape (3,). At a pole, where no direction
-        is east, it is that at right ascension zero.
-
-    Returns
-    -------
-    positions
-        Degrees to the east and to the north, ``float64``, shape (..., 2).
+    Positions are degrees to the east and to the north, shape (..., 2). At a pole,
+    where no direction is east, it is that at right ascension zero.
     """
     size = math.hypot(center[0], center[1])
     east = np.array([-center[1], center[0], 0.0]) / size if size else np.array([0.0, 1.0, 0.0])
@@ -113,32 +70,17 @@ def tangent_plane(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
 
 
 def robust_scale(values: np.ndarray) -> float:
-    """Return the scaled median absolute deviation.
-
-    Returns
-    -------
-    sigma
-        1.4826 times the median distance from the median: the standard
-        deviation of a normal distribution.
-    """
+    """Return 1.4826 times the median absolute deviation: a normal distribution's sigma."""
     return _SIGMA_PER_MAD * float(np.median(np.abs(values - np.median(values))))
 
 
 def z_scores(residuals: np.ndarray, level: float, terms: int = 0) -> np.ndarray:
     """Express residuals in robust standard deviations.
 
-    Parameters
-    ----------
-    level
-        Size of what they are residuals of. A scatter below a ten-thousandth
-        of it is taken to be that: who is less off does not stand out.
-
-    Returns
-    -------
-    z
-        The residuals over 1.4826 (1 + 5 / (n - terms)) times their median
-        size; the second factor is Rousseeuw and Leroy's for few of them.
-        Zero where there are no more residuals than coefficients.
+    These are 1.4826 (1 + 5 / (n - terms)) times the residuals' median size; the
+    second factor is Rousseeuw and Leroy's for few of them. A scatter below a
+    ten-thousandth of ``level`` is taken to be that: who is less off does not stand
+    out. Where there are no more residuals than coefficients, all are zero.
     """
     if len(residuals) <= terms:
         return np.zeros(len(residuals))
@@ -149,31 +91,15 @@ def z_scores(residuals: np.ndarray, level: float, terms: int = 0) -> np.ndarray:
 
 
 def trend_terms(n: int) -> int:
-    """Return how many coefficients `fit_trend` fits to so many levels.
-
-    Returns
-    -------
-    terms
-        4 (plane and radial term), 3 (plane) or 1 (constant).
-    """
+    """Return how many coefficients `fit_trend` fits: plane and radial term, plane, or constant."""
     return 4 if n >= 7 else 3 if n >= 5 else 1
 
 
 def fit_trend(x: np.ndarray, y: np.ndarray, levels: np.ndarray) -> Trend:
     """Fit a trend that up to half of the levels cannot spoil.
 
-    Parameters
-    ----------
-    x, y
-        Positions in degrees, shape (n,), n >= 1.
-    levels
-        Levels there, shape (n,), finite.
-
-    Returns
-    -------
-    trend
-        Plane and radial term from seven levels on, a plane from five on, the
-        median for fewer.
+    Seven levels determine plane and radial term, five a plane, fewer their
+    median. Positions are in degrees; levels are finite.
 
     Notes
     -----

@@ -110,18 +110,7 @@ class EdgeProfiles:
     levels: Mapping[str, np.ndarray]
 
     def at(self, edge: str, fractions: np.ndarray) -> np.ndarray:
-        """Interpolate the levels along an edge.
-
-        Parameters
-        ----------
-        fractions
-            Positions in x or y, from 0 to 1 over the box.
-
-        Returns
-        -------
-        levels
-            Levels there, ``float64``.
-        """
+        """Interpolate the levels along an edge, at fractions from 0 to 1 of the box."""
         levels = self.levels[edge]
         return np.interp(fractions, np.linspace(0, 1, len(levels)), levels)
 
@@ -164,18 +153,7 @@ class Outline:
         return normals * np.sign(outward)[:, np.newaxis]
 
     def fits(self, width: int, height: int) -> bool:
-        """Whether its first side may be a row of the pixel grid.
-
-        Parameters
-        ----------
-        width, height
-            Size of the detector in pixels.
-
-        Returns
-        -------
-        fits
-            `False` if the sides' lengths say otherwise.
-        """
+        """Whether its first side may be a row of the pixel grid, by the sides' lengths."""
         lengths = self.lengths
         ratio = (lengths[0] + lengths[2]) * height / ((lengths[1] + lengths[3]) * width)
         # The region is wider than the detector by the same on all sides, which
@@ -185,12 +163,7 @@ class Outline:
 
 
 def edge_profiles(model: BackgroundModel) -> EdgeProfiles | None:
-    """Evaluate a background along the edges of its box.
-
-    Returns
-    -------
-    profiles
-        The levels; `None` if they are not finite.
+    """Evaluate a background along the edges of its box; `None` if levels are not finite.
 
     Raises
     ------
@@ -209,13 +182,9 @@ def edge_profiles(model: BackgroundModel) -> EdgeProfiles | None:
 
 
 def find_pairs(outlines: Mapping[int, Outline]) -> list[Pair]:
-    """Find the detectors that lie side by side.
+    """Find the detectors that lie side by side, each pair once, in the order of numbers.
 
-    Returns
-    -------
-    pairs
-        Each pair once, in the order of the detectors' numbers. Detectors that
-        share a corner alone are no pair.
+    Detectors that share a corner alone are no pair.
     """
     numbers = sorted(outlines)
     if not numbers:
@@ -264,14 +233,11 @@ def _gap(first: Outline, second: Outline, i: int, j: int) -> float:
 
 
 def region_padding(outlines: Mapping[int, Outline], pairs: Sequence[Pair]) -> float:
-    """Estimate by how much regions are wider than their detectors.
+    """Estimate by how many degrees on each side regions are wider than their detectors.
 
-    Returns
-    -------
-    padding
-        Degrees on each side. Detectors do not overlap: where regions of
-        neighbours do, half of the median overlap belongs to each. The gap
-        between the detectors makes the estimate that much too small.
+    Detectors do not overlap: where regions of neighbours do, half of the median
+    overlap belongs to each. The gap between the detectors makes the estimate that
+    much too small.
     """
     gaps = [_gap(outlines[p.first], outlines[p.second], p.first_side, p.second_side) for p in pairs]
     return max(0.0, -0.5 * float(np.median(gaps))) if gaps else 0.0
@@ -283,7 +249,9 @@ def measure_steps(
     gradients: Mapping[int, np.ndarray],
     mirrored: bool | None = None,
 ) -> tuple[list[Step], bool]:
-    """Measure the steps in level between neighbouring detectors.
+    """Measure the steps in level between neighbouring detectors, in the order of numbers.
+
+    It also returns ``mirrored``, as given or found.
 
     Parameters
     ----------
@@ -296,13 +264,6 @@ def measure_steps(
         Whether pixel rows run counterclockwise about the detectors as seen
         from outside the sphere, as where x is to the east if y is to the
         north. By default `is_mirrored` decides.
-
-    Returns
-    -------
-    steps
-        The steps, in the order of the detectors' numbers.
-    mirrored
-        What was given, or found.
     """
     usable = {
         number: outline
@@ -329,19 +290,11 @@ def is_mirrored(
 ) -> bool:
     """Decide whether x rises along the first sides of regions, or falls.
 
-    Parameters
-    ----------
-    gradients
-        See `measure_steps`.
-
-    Returns
-    -------
-    mirrored
-        Whether the backgrounds rise in x where the visit's trend rises along
-        the first side, on the whole. Right minus left edge is compared with
-        the trend's change, each detector counting no more than three times
-        the median one. Where backgrounds are flat, the answer is arbitrary,
-        and changes no step.
+    It rises where the backgrounds rise in x and the visit's trend rises along
+    the first side, on the whole. Right minus left edge is compared with
+    the trend's change, each detector counting no more than three times
+    the median one. Where backgrounds are flat, the answer is arbitrary,
+    and changes no step.
     """
     numbers = sorted(number for number in outlines if number in gradients)
     if not numbers:

@@ -37,18 +37,7 @@ class QuantizationSteps:
         return float(self.steps.max(initial=0.0))
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return the steps of some pixels.
-
-        Parameters
-        ----------
-        rows, columns
-            Indices into the image, integers of one shape.
-
-        Returns
-        -------
-        steps
-            ``float64``, of that shape.
-        """
+        """Return the steps of pixels, given by their rows and columns in the image."""
         return self.steps[rows // self.tile_shape[0], columns // self.tile_shape[1]]
 
 

@@ -61,15 +61,7 @@ class PatchSamples:
 
     @classmethod
     def of(cls, model: BackgroundModel, step: int) -> PatchSamples:
-        """Evaluate a patch's background.
-
-        Parameters
-        ----------
-        model
-            The background, in the tract's pixel coordinates.
-        step
-            Distance of the points in pixels; they are where a coordinate is a
-            multiple of it.
+        """Evaluate a patch's background where a coordinate is a multiple of ``step`` pixels.
 
         Raises
         ------
@@ -84,13 +76,7 @@ class PatchSamples:
         return cls(bbox, column, row, values.astype(np.float32))
 
     def window(self, other: PatchSamples) -> np.ndarray | None:
-        """Return the values at the points that another patch has, too.
-
-        Returns
-        -------
-        values
-            The values; `None` if there are none.
-        """
+        """Return the values at the points that another patch has, too, if there are any."""
         (ny, nx), (other_ny, other_nx) = self.values.shape, other.values.shape
         x0, y0 = max(self.column, other.column), max(self.row, other.row)
         x1 = min(self.column + nx, other.column + other_nx)
@@ -101,13 +87,7 @@ class PatchSamples:
 
 
 class TractMosaic:
-    """The backgrounds of a tract's patches, at reduced resolution.
-
-    Parameters
-    ----------
-    step
-        Distance in pixels of the points that are compared.
-    """
+    """The backgrounds of a tract's patches, at points ``step`` pixels apart."""
 
     def __init__(self, step: int = 16) -> None:
         self.step = step
@@ -124,14 +104,7 @@ class TractMosaic:
         self.patches[patch] = PatchSamples.of(model, self.step)
 
     def seams(self) -> list[Seam]:
-        """Compare patches where they overlap.
-
-        Returns
-        -------
-        seams
-            A seam for each pair that has points in common at which both have
-            a value, in the order of the patches' numbers.
-        """
+        """Compare the pairs of patches that have points at which both have a value."""
         seams = []
         numbers = sorted(self.patches)
         for i, first in enumerate(numbers):
@@ -156,15 +129,9 @@ class TractMosaic:
         return seams
 
     def image(self, max_cells: int = 640) -> tuple[np.ndarray, Box]:
-        """Make the mosaic.
+        """Make the mosaic: the mean of the patches that cover a cell, ``float32``, and its box.
 
-        Returns
-        -------
-        values
-            Mean of the patches that cover a cell, ``float32``, shape (ny,
-            nx); NaN where none does.
-        bbox
-            Pixels that the cells cover, in the tract's coordinates.
+        Cells that no patch covers are NaN; the box is in the tract's coordinates.
 
         Raises
         ------
@@ -199,17 +166,9 @@ class TractMosaic:
 def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[float, float]]:
     """Tell which patches are above or below those that they overlap.
 
-    Parameters
-    ----------
-    seams
-        The seams of a tract, eight at least.
-
-    Returns
-    -------
-    deviations
-        By patch that has three seams or more: the median of its differences
-        from the others, which one deviating neighbour does not move, and that
-        over the robust standard deviation of the tract's seams.
+    There are eight seams at least. Of each patch that has three or more, these are
+    the median of its differences from the others, which one deviating neighbour
+    does not move, and that over the robust standard deviation of all seams.
     """
     differences: dict[int, list[float]] = defaultdict(list)
     seams = list(seams)
@@ -229,13 +188,9 @@ def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[floa
 
 
 def seam_metrics(seams: Iterable[Seam]) -> dict[str, float]:
-    """Sum up the seams of a tract.
+    """Sum up the seams of a tract as metrics of the tract group, by full name.
 
-    Returns
-    -------
-    metrics
-        Metrics of the tract group by full name: every point of an overlap
-        counts once for each pair. Without a seam there are none.
+    Every point of an overlap counts once for each pair.
     """
     seams = list(seams)
     if not seams:

@@ -55,18 +55,9 @@ class StackGrid:
     def of(cls, model: BackgroundModel, cell_size: int | None = None) -> StackGrid:
         """Choose the cells for a background, and others like it.
 
-        Parameters
-        ----------
-        cell_size
-            Side of a cell in pixels; by default the cells are the bins of
-            the layer that has the most, or 128 pixels a side for a
-            polynomial that keeps no bins, as fields of ``lsst.images`` are.
-
-        Returns
-        -------
-        grid
-            The cells. The last row and column of cells of a given size may
-            be of fewer pixels.
+        By default they are the bins of the layer that has the most, or 128 pixels a
+        side for a polynomial that keeps no bins, as fields of ``lsst.images`` are. The
+        last row and column of cells of a given size may be of fewer pixels.
         """
         bbox = model.bbox
         if cell_size is None:
@@ -83,12 +74,7 @@ class StackGrid:
         return cls(bbox, x, y, cell_size)
 
     def evaluate(self, model: BackgroundModel) -> np.ndarray:
-        """Evaluate a background at the centres of the cells.
-
-        Returns
-        -------
-        values
-            ``float64``, shape (ny, nx), in the background's unit.
+        """Evaluate a background at the centres of the cells, ``float64``, shape (ny, nx).
 
         Raises
         ------
@@ -108,13 +94,6 @@ class StackGrid:
 class Streaming:
     """Mean, standard deviation and extremes of arrays, one at a time.
 
-    Parameters
-    ----------
-    shape
-        Shape of the arrays.
-
-    Notes
-    -----
     Each value updates the running mean and the sum of squared deviations
     from it (B. P. Welford, Technometrics 4, 1962), so that no large numbers
     are subtracted from each other. NaNs are left out, element by element.
@@ -128,13 +107,7 @@ class Streaming:
         self._max = np.full(shape, -np.inf)
 
     def add(self, values: np.ndarray) -> None:
-        """Take one array into account.
-
-        Parameters
-        ----------
-        values
-            The array; NaN where it has no value.
-        """
+        """Take one array into account."""
         good = np.isfinite(values)
         self.count += good
         deviation = np.where(good, values - self._mean, 0.0)
@@ -190,14 +163,7 @@ class StackResult:
     clipped: tuple[int, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Measure the pattern.
-
-        Returns
-        -------
-        metrics
-            Metrics of the stack group by full name; undefined ones are left
-            out.
-        """
+        """Measure the pattern: metrics of the stack group by full name, without undefined ones."""
         mean = self.mean[np.isfinite(self.mean)]
         std = self.std[np.isfinite(self.std)]
         values = {
@@ -297,13 +263,7 @@ class BackgroundStack:
             self._release()
 
     def finish(self) -> StackResult | None:
-        """Return the stack.
-
-        Returns
-        -------
-        result
-            The stack; `None` if there is no visit in it.
-        """
+        """Return the stack, if there is a visit in it."""
         self._release()
         if self._grid is None or self._sums is None:
             return None
