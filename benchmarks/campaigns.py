@@ -45,20 +45,10 @@ _BIN = 128
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera.
+    """A camera: its name, the pixels and amplifiers of a detector, and where detectors are.
 
-    Attributes
-    ----------
-    name : `str`
-        Name of the instrument.
-    width, height : `int`
-        Size of a detector in pixels.
-    segments : `tuple` [`int`, `int`]
-        Amplifiers in x and y.
-    corners : `dict` [`int`, `numpy.ndarray`]
-        Right ascension and declination of the corners of each detector.
-    vignetting : `float`
-        What is lost at the edge of the field.
+    ``corners`` has the right ascensions and declinations of each detector's
+    corners; ``vignetting`` is what is lost at the edge of the field.
     """
 
     name: str
@@ -70,20 +60,7 @@ class Camera:
 
 
 def hsc_camera(manifest: Path, visit: int = 1176) -> Camera:
-    """Take HSC's detectors from a manifest.
-
-    Parameters
-    ----------
-    manifest : `pathlib.Path`
-        A manifest with HSC's visits.
-    visit : `int`, optional
-        Which of them.
-
-    Returns
-    -------
-    camera : `Camera`
-        The camera.
-    """
+    """Take HSC's detectors from a manifest."""
     rows = [row for row in json.loads(manifest.read_text()) if row["visit"] == visit]
     corners = {
         row["detector"]: np.stack([row["ra_corners_deg"], row["dec_corners_deg"]], axis=1) for row in rows
@@ -92,13 +69,7 @@ def hsc_camera(manifest: Path, visit: int = 1176) -> Camera:
 
 
 def lsst_camera() -> Camera:
-    """Return a camera of 21 rafts of nine detectors.
-
-    Returns
-    -------
-    camera : `Camera`
-        The camera.
-    """
+    """Return a camera of 21 rafts of nine detectors."""
     pixel = 0.2 / 3600
     corners = {}
     number = 0
@@ -178,26 +149,9 @@ def _fault(
 def make_campaign(
     camera: Camera, seed: int, visits: int = 3, sky: float = 2500.0, clean: bool = False
 ) -> list[dict[str, Any]]:
-    """Make a campaign.
+    """Make a campaign: a row a detector and visit.
 
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-    seed : `int`
-        Seed of the random numbers.
-    visits : `int`, optional
-        Number of visits.
-    sky : `float`, optional
-        The sky's level in adu.
-    clean : `bool`, optional
-        Whether nothing is wrong.
-
-    Returns
-    -------
-    rows : `list` [`dict`]
-        A row a detector and visit: a manifest's fields, and ``values`` and
-        ``errors`` of the bins.
+    A row has a manifest's fields, and ``values`` and ``errors`` of the bins.
     """
     rng = np.random.default_rng(seed)
     shape = (round(camera.height / _BIN), round(camera.width / _BIN))
@@ -296,20 +250,7 @@ def _add_snr(rows: list[dict[str, Any]]) -> None:
 
 
 def write_campaign(rows: list[dict[str, Any]], folder: Path) -> Path:
-    """Write a campaign's files and manifest.
-
-    Parameters
-    ----------
-    rows : `list` [`dict`]
-        The campaign.
-    folder : `pathlib.Path`
-        Where to.
-
-    Returns
-    -------
-    manifest : `pathlib.Path`
-        The manifest.
-    """
+    """Write a campaign's files and manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for row in rows:

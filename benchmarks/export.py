@@ -29,18 +29,9 @@ _TABLE = "calexpBackground_campaign_table"
 
 
 def export(repeats: int) -> list[dict[str, Any]]:
-    """Time exports of campaigns' tables of two sizes.
+    """Time exports of campaigns' tables of two sizes, each at most three times.
 
-    Parameters
-    ----------
-    repeats : `int`
-        How often each is timed; at most three times.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        A row a size and form; the ratio is to reading the same table with
-        pyarrow alone.
+    A ratio is to reading the same table with pyarrow alone.
     """
     standalone.activate()
     rows = []

@@ -20,18 +20,7 @@ _LAYERS = (1, 2, 4, 8)
 
 
 def growth(repeats: int) -> list[dict[str, Any]]:
-    """Time backgrounds of Akima layers along each axis from a middle one.
-
-    Parameters
-    ----------
-    repeats : `int`
-        How often each is timed.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        A row a background.
-    """
+    """Time backgrounds of Akima layers along each axis from a middle one."""
     rows = []
     for what, side, bins, layers in _cases():
         models = iter([_background(side, bins, layers) for _ in range(repeats + 2)])

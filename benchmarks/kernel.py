@@ -59,18 +59,7 @@ def recipe(image: np.ndarray) -> tuple[Any, ...]:
 
 
 def kernel(repeats: int) -> list[dict[str, Any]]:
-    """Compare times and memory.
-
-    Parameters
-    ----------
-    repeats : `int`
-        How often each is timed.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        A row a file.
-    """
+    """Compare times and memory."""
     rows = []
     for name, whole in _FILES.items():
         path = GOLDEN / f"{name}.fits"
@@ -108,18 +97,7 @@ def kernel(repeats: int) -> list[dict[str, Any]]:
 
 
 def render(repeats: int) -> list[dict[str, Any]]:
-    """Compare rendering with scipy's separable Akima on the same grid.
-
-    Parameters
-    ----------
-    repeats : `int`
-        How often each is timed.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        One row.
-    """
+    """Compare rendering with scipy's separable Akima on the same grid."""
     from scipy.interpolate import Akima1DInterpolator
 
     background = BackgroundModel.read_fits(GOLDEN / "patch_akima_constant.fits").parts[0]

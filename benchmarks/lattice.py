@@ -16,13 +16,7 @@ _VISIT = Path(__file__).parent.parent / "tests" / "data" / "golden" / "visit_aki
 
 
 def main(path: str) -> None:
-    """Draw the lattice of a detector of 4072 x 4000 pixels, and a corner.
-
-    Parameters
-    ----------
-    path : `str`
-        The picture.
-    """
+    """Draw the lattice of a detector of 4072 x 4000 pixels, and a corner."""
     model = BackgroundModel.read_fits(_VISIT)
     lattice = Lattice.of(model, [128, 3872], [128, 3944])
     y, x = lattice.y.pixels.ravel(), lattice.x.pixels.ravel()

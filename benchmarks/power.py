@@ -45,22 +45,7 @@ WORDS = {
 
 
 def run_pipeline(folder: Path, repo: Path, subsets: str) -> str:
-    """Ingest a campaign, and run the pipeline on it.
-
-    Parameters
-    ----------
-    folder : `pathlib.Path`
-        The campaign.
-    repo : `pathlib.Path`
-        Where to make a repository.
-    subsets : `str`
-        What to run.
-
-    Returns
-    -------
-    collection : `str`
-        Where the tables are.
-    """
+    """Ingest a campaign, and run the pipeline on it."""
     ingest(str(repo), str(folder / "manifest.json"))
     instrument = json.loads((folder / "manifest.json").read_text())[0]["instrument"]
     # Of other cameras the layout of the amplifiers is not told.
@@ -80,20 +65,7 @@ def run_pipeline(folder: Path, repo: Path, subsets: str) -> str:
 
 
 def read_rows(repo: Path, collection: str) -> dict[str, list[dict[str, Any]]]:
-    """Read the verdicts of visits and campaigns.
-
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        The repository.
-    collection : `str`
-        The collection.
-
-    Returns
-    -------
-    rows : `dict` [`str`, `list` [`dict`]]
-        Rows of each kind of table.
-    """
+    """Read the verdicts of visits and campaigns."""
     columns = ("visit", "detector", "verdict", "failed", "fault")
     found: dict[str, list[dict[str, Any]]] = {}
     with Butler.from_config(str(repo), collections=collection) as butler:
@@ -118,22 +90,15 @@ def count(
 ) -> tuple[dict[str, list[int]], Counter[str], int, dict[str, Counter[str]]]:
     """Compare verdicts with what was put in.
 
-    Parameters
-    ----------
-    rows : `list` [`dict`]
-        Verdicts.
-    manifest : `list` [`dict`]
-        What was put in.
-
     Returns
     -------
-    found : `dict` [`str`, `list` [`int`]]
+    found
         Found, possible and rightly called, by kind and significance.
-    alarms : `collections.Counter`
+    alarms
         Clean detectors that fail, by metric, and in ``all``.
-    clean : `int`
+    clean
         Clean detectors.
-    called : `dict` [`str`, `collections.Counter`]
+    called
         What found faults of each kind are called.
     """
     truth = {(entry["visit"], entry["detector"]): entry for entry in manifest}

@@ -26,21 +26,11 @@ _TASKS = {
 
 
 def quantum(repeats: int) -> list[dict[str, Any]]:
-    """Time quanta of both tasks on the demo's detectors.
+    """Time quanta of both tasks, taking turns, on the demo's detectors.
 
     The time of a quantum is the difference between a run over all detectors
     and one over a single detector, per quantum: starting pipetask is not
     counted, nor is making the quantum graph.
-
-    Parameters
-    ----------
-    repeats : `int`
-        How often each is timed; the tasks take turns.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        One row.
     """
     times: dict[tuple[str, int], list[float]] = {}
     activate()
@@ -65,18 +55,7 @@ def quantum(repeats: int) -> list[dict[str, Any]]:
 
 
 def imports(repeats: int) -> list[dict[str, Any]]:
-    """Time what importing the tasks adds to `pipetask --help`.
-
-    Parameters
-    ----------
-    repeats : `int`
-        How often each is timed.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        One row.
-    """
+    """Time what importing the tasks adds to `pipetask --help`."""
     # What pipetask imports for itself once it does anything.
     base = "import lsst.ctrl.mpexec.cli.pipetask, lsst.pipe.base, lsst.daf.butler"
     times = {

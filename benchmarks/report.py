@@ -54,18 +54,7 @@ print(json.dumps({
 
 
 def report(repeats: int) -> list[dict[str, Any]]:
-    """Make reports of made-up campaigns, each in a process of its own.
-
-    Parameters
-    ----------
-    repeats : `int`
-        Not used: each is made once.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        A row a campaign.
-    """
+    """Make reports of made-up campaigns, each in a process of its own."""
     rows = []
     for number in _ROWS:
         with tempfile.TemporaryDirectory() as folder:
@@ -78,15 +67,9 @@ def report(repeats: int) -> list[dict[str, Any]]:
 
 
 def make_campaign(folder: Path, visits: int) -> None:
-    """Make a repository with the gathered table of a made-up campaign.
+    """Make a repository with the gathered table of a made-up campaign, collection ``qa``.
 
-    Parameters
-    ----------
-    folder : `pathlib.Path`
-        Where to make it.
-    visits : `int`
-        Number of visits, of 189 detectors each; a detector in two hundred
-        has dark edges in a visit. The collection is ``qa``.
+    A visit has 189 detectors; one in two hundred has dark edges.
     """
     Butler.makeRepo(str(folder))
     with Butler.from_config(str(folder), writeable=True) as butler:

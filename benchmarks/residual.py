@@ -25,16 +25,8 @@ _MIB = 1 << 20
 def residual(repeats: int) -> list[dict[str, Any]]:
     """Time a detector of 4072 x 4000 pixels, a tenth of them detected.
 
-    Parameters
-    ----------
-    repeats : `int`
-        How often each is timed.
-
-    Returns
-    -------
-    rows : `list` [`dict` [`str`, `~typing.Any`]]
-        One row: seconds to read the image and the mask alone, seconds to
-        measure, and the memory that measuring takes beyond them.
+    The row has seconds to read the image and the mask alone, seconds to
+    measure, and the memory that measuring takes beyond them.
     """
     background = BackgroundModel.read_fits(GOLDEN / "visit_chebyshev6_pedestal.fits")
     rng = np.random.default_rng(1)

@@ -71,21 +71,13 @@ class Job:
 
     Attributes
     ----------
-    label : `str`
-        The task.
-    query : `str`
-        What to run here.
-    inputs : `str`
-        Collections, with commas.
-    files : `int`
+    files
         How many files a quantum reads and writes, its log and metadata too.
-    quanta : `int`
+    quanta
         Quanta of the largest job in a campaign.
-    size : `float`
+    size
         By how much the time of one of them is larger than here.
-    why : `str`
-        What these two are.
-    legacy, dp2 : `bool`
+    legacy, dp2
         Whether to run it on the data release pipeline's and on DP2's datasets.
     """
 
@@ -153,24 +145,7 @@ JOBS = (
 
 
 def requests(peak: float, seconds: float, job: Job) -> tuple[int, int]:
-    """Derive what to ask a batch system for.
-
-    Parameters
-    ----------
-    peak : `float`
-        Peak memory in MiB.
-    seconds : `float`
-        Time of a quantum.
-    job : `Job`
-        The largest job of a campaign.
-
-    Returns
-    -------
-    memory : `int`
-        MiB.
-    wall_time : `int`
-        Minutes.
-    """
+    """Derive what to ask a batch system for: MiB and minutes."""
     memory = MEMORY_STEP * math.ceil((MEMORY_FACTOR * peak + MEMORY_EXTRA) / MEMORY_STEP)
     quantum = job.size * (TIME_FACTOR * seconds + TIME_FILE * job.files)
     minutes = TIME_EXTRA + quantum * job.quanta / 60
@@ -422,20 +397,8 @@ def link_residuals(repo: Path) -> None:
 def measure(repo: Path, pipeline: str, job: Job) -> dict[str, float]:
     """Run a job as BPS does, and return its memory and its times.
 
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        The repository.
-    pipeline : `str`
-        The pipeline.
-    job : `Job`
-        What to run.
-
-    Returns
-    -------
-    row : `dict` [`str`, `float`]
-        ``quanta``; ``peak``, the memory of the job in MiB; ``median`` and
-        ``slowest``, the processor time of a quantum in seconds.
+    ``peak`` is the memory of the job in MiB; ``median`` and ``slowest`` are
+    processor seconds of a quantum.
     """
     run, graph = f"bench/{job.label}", str(repo / f"{job.label}.qg")
     _run(

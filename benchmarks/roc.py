@@ -40,17 +40,7 @@ FAMILIES = {
 def measure(rows: list[dict[str, Any]], segments: tuple[int, int]) -> list[dict[str, float]]:
     """Measure a campaign visit by visit, without the pipeline.
 
-    Parameters
-    ----------
-    rows : `list` [`dict`]
-        The campaign.
-    segments : `tuple` [`int`, `int`]
-        Amplifiers in x and y.
-
-    Returns
-    -------
-    values : `list` [`dict` [`str`, `float`]]
-        Metrics of each row; limits so high that no cause hides another.
+    Limits are so high that no cause hides another.
     """
     names = ("edge", "corner", "segment", "stripe", "spot", "ring", "bin", "gradient", "bowl")
     settings = JudgeSettings(segments, high={f"significance_{name}Sigma": np.inf for name in names})

@@ -40,24 +40,7 @@ _STAMP = r"^\S*\s*(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+)\S*.*"
 
 
 def run(repo: Path, visit: int, subset: str, output: str) -> tuple[float, float]:
-    """Run a subset for a visit, and time it.
-
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        The repository.
-    visit : `int`
-        The visit.
-    subset : `str`
-        The subset.
-    output : `str`
-        Collection to write to.
-
-    Returns
-    -------
-    total, execution : `float`
-        Seconds that pipetask took, and from its first quantum to the end.
-    """
+    """Run a subset for a visit; return the seconds of pipetask, and from its first quantum on."""
     command = [
         *(str(Path(sys.executable).with_name("pipetask")), "--long-log", "run", "-b", str(repo)),
         *("-i", DEFAULT_RUN, "-o", output, "--register-dataset-types"),
@@ -80,18 +63,8 @@ def run(repo: Path, visit: int, subset: str, output: str) -> tuple[float, float]
 def judge_growth(folder: Path, entries: list[dict[str, Any]]) -> float:
     """Return by what fraction judging lengthens a visit's quantum.
 
-    Parameters
-    ----------
-    folder : `pathlib.Path`
-        Folder with the backgrounds.
-    entries : `list` [`dict`]
-        The visit's entries of the manifest.
-
-    Returns
-    -------
-    growth : `float`
-        Processor time of the judge over that of all else: reading the files,
-        their statistics, trend and steps, and making the tables.
+    It is the processor time of the judge over that of all else: reading the files,
+    their statistics, trend and steps, and making the tables.
     """
     spent = [0.0]
 
@@ -133,15 +106,7 @@ def judge_growth(folder: Path, entries: list[dict[str, Any]]) -> float:
 
 
 def main(folder: str, visit: int | None = None) -> None:
-    """Print the times, and their ratio.
-
-    Parameters
-    ----------
-    folder : `str`
-        Folder with a manifest.
-    visit : `int`, optional
-        The visit, by default the first of the manifest.
-    """
+    """Print the times of a visit, by default the manifest's first, and their ratio."""
     manifest = Path(folder) / "manifest.json"
     entries = json.loads(manifest.read_text())
     visit = visit if visit is not None else entries[0]["visit"]

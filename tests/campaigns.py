@@ -52,14 +52,8 @@ class MadeUp:
 
     Parameters
     ----------
-    folder
-        Where to make it.
     visits
         How many visits there are, from 1 on; the last has no timespan.
-    detectors
-        How many detectors there are.
-    instrument
-        Name of the instrument.
     """
 
     def __init__(

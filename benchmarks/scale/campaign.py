@@ -80,13 +80,7 @@ _CHUNK = 50_000
 
 @dataclass(frozen=True)
 class Visit:
-    """One visit.
-
-    Attributes
-    ----------
-    number : `int`
-        Its place in the campaign, from 0.
-    """
+    """One visit; its number is its place in the campaign, from 0."""
 
     number: int
 
@@ -118,18 +112,7 @@ class Visit:
 
 
 def visits_of(count: int) -> list[Visit]:
-    """Return the first visits of a campaign.
-
-    Parameters
-    ----------
-    count : `int`
-        How many.
-
-    Returns
-    -------
-    visits : `list` [`Visit`]
-        The visits, in the order of their numbers.
-    """
+    """Return the first visits of a campaign, in the order of their numbers."""
     return [Visit(number) for number in range(count)]
 
 
@@ -153,26 +136,9 @@ def make_campaign(
     dataset_type: str = "calexpBackground",
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Make a repository with the backgrounds of a campaign.
+    """Make a repository with the backgrounds of a campaign, where there is nothing yet.
 
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        Where to make it; nothing may be there. Files are hard links to a few
-        in the folder ``templates`` in it.
-    visits : `int`
-        How many visits.
-    detectors : `int`, optional
-        How many detectors each has, at most `DETECTOR_COUNT`.
-    dataset_type : `str`, optional
-        Dataset type of the backgrounds.
-    progress : `~collections.abc.Callable`, optional
-        Called with how many datasets are there, and how many will be.
-
-    Returns
-    -------
-    count : `int`
-        Number of datasets.
+    Files are hard links to a few in the folder ``templates`` in it.
     """
     Butler.makeRepo(str(repo))
     templates = _write_templates(repo / "templates", dataset_type)
@@ -195,22 +161,10 @@ def make_campaign(
 
 
 def make_coadd_campaign(repo: Path, tracts: int, band: str = "r") -> int:
-    """Make a repository with the backgrounds of a sky map's coadds.
+    """Make a repository with the backgrounds of a sky map's coadds, where there is nothing yet.
 
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        Where to make it; nothing may be there. A patch's file is a hard link
-        to the one of the same patch in another tract.
-    tracts : `int`
-        How many tracts; each has `PATCH_COUNT` patches.
-    band : `str`, optional
-        The band.
-
-    Returns
-    -------
-    count : `int`
-        Number of datasets.
+    A tract has `PATCH_COUNT` patches; a patch's file is a hard link to the one of
+    the same patch in another tract.
     """
     Butler.makeRepo(str(repo))
     templates = _write_patches(repo / "templates")
@@ -238,22 +192,9 @@ def make_coadd_campaign(repo: Path, tracts: int, band: str = "r") -> int:
 
 
 def ingest_tables(repo: Path, tables: Sequence[Path], visits: int) -> int:
-    """Make a repository with the tables of a campaign's visits.
+    """Make a repository with the tables of a campaign's visits, where there is nothing yet.
 
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        Where to make it; nothing may be there.
-    tables : `~collections.abc.Sequence` [`pathlib.Path`]
-        Files of ``calexpBackground_visit_table`` datasets that were
-        measured; each visit links to one of them.
-    visits : `int`
-        How many visits.
-
-    Returns
-    -------
-    count : `int`
-        Number of datasets.
+    Each visit links to one of the ``calexpBackground_visit_table`` files given.
     """
     Butler.makeRepo(str(repo))
     with Butler.from_config(str(repo), writeable=True) as butler:

@@ -28,15 +28,7 @@ NIGHT = 1000
 
 @dataclass(frozen=True)
 class Line:
-    """What a quantity grows by.
-
-    Attributes
-    ----------
-    start : `float`
-        What there is of it for nothing.
-    slope : `float`
-        What each adds.
-    """
+    """What a quantity grows by, from a start."""
 
     start: float
     slope: float
@@ -47,23 +39,10 @@ class Line:
 
     @classmethod
     def fit(cls, counts: Sequence[float], values: Sequence[float]) -> Line:
-        """Fit a line.
+        """Fit a line of least squares, neither of whose coefficients is negative.
 
         One point tells no slope: then what was measured is taken to be
         proportional, which errs on the dear side.
-
-        Parameters
-        ----------
-        counts : `~collections.abc.Sequence` [`float`]
-            How many.
-        values : `~collections.abc.Sequence` [`float`]
-            What was measured.
-
-        Returns
-        -------
-        line : `Line`
-            The line of least squares, neither of whose coefficients is
-            negative.
         """
         if len(counts) == 1:
             return cls(0.0, values[0] / counts[0])
@@ -81,22 +60,16 @@ class SubsetModel:
 
     Attributes
     ----------
-    execution : `float`
+    execution
         CPU seconds of a quantum, once its job has started.
-    start : `Line`
+    start
         CPU seconds that a job takes to start, by the quanta of the graph.
-    graph, final : `Line`
+    graph, final
         CPU seconds of the graph and the final job, by quanta.
-    init : `float`
-        CPU seconds to prepare a run.
-    graph_memory, final_memory, job_memory : `Line`
+    graph_memory, final_memory, job_memory
         Largest resident sets, MiB, by the quanta of the graph.
-    rows, files, database, graph_size : `Line`
+    rows, files, database, graph_size
         Database rows; bytes of files, the database and the graph.
-    file_count : `Line`
-        Number of files.
-    per_cluster : `float`
-        Quanta of a cluster.
     """
 
     execution: float
@@ -116,18 +89,7 @@ class SubsetModel:
 
     @classmethod
     def of(cls, measured: Sequence[Mapping[str, Any]]) -> SubsetModel:
-        """Make a model of what `~scale.quanta.measure_quanta` returned.
-
-        Parameters
-        ----------
-        measured : `~collections.abc.Sequence` [`~collections.abc.Mapping`]
-            Measurements of one subset.
-
-        Returns
-        -------
-        model : `SubsetModel`
-            The model.
-        """
+        """Make a model of what `~scale.quanta.measure_quanta` returned."""
         measured = sorted(measured, key=lambda m: m["quanta"])
         quanta = [m["quanta"] for m in measured]
 
@@ -157,20 +119,7 @@ class SubsetModel:
         )
 
     def cpu(self, quanta: float, per_graph: float) -> float:
-        """Return what so many quanta take.
-
-        Parameters
-        ----------
-        quanta : `float`
-            How many.
-        per_graph : `float`
-            How many of them each graph has.
-
-        Returns
-        -------
-        cpu : `float`
-            CPU seconds of all jobs.
-        """
+        """Return the CPU seconds of all jobs of so many quanta."""
         graphs = max(1.0, quanta / per_graph)
         of_each = quanta / graphs
         jobs = max(1.0, of_each / self.per_cluster)
@@ -184,15 +133,13 @@ class GatherModel:
 
     Attributes
     ----------
-    cpu : `float`
+    cpu
         CPU seconds of a row, from the graph to the final job.
-    memory : `Line`
+    memory
         Largest resident set of the job that is no file's, MiB, by rows.
-    graph_memory : `Line`
+    graph_memory
         Largest resident set of the one that makes the graph, MiB, by rows.
-    rows_per_input : `float`
-        Rows of a dataset.
-    row_bytes : `float`
+    row_bytes
         Bytes of a row of the table, as it is while it is made.
     """
 
@@ -218,13 +165,7 @@ class GatherModel:
 
 @dataclass(frozen=True)
 class CommandModel:
-    """What a command on gathered rows costs.
-
-    Attributes
-    ----------
-    cpu, memory, output : `Line`
-        CPU seconds, MiB and bytes by rows.
-    """
+    """What a command on gathered rows costs: CPU seconds, MiB and bytes, by rows."""
 
     cpu: Line
     memory: Line
@@ -243,17 +184,7 @@ class CommandModel:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A survey to be measured.
-
-    Attributes
-    ----------
-    name : `str`
-        What it is.
-    subset : `str`
-        The subset that runs.
-    quanta, per_graph : `float`
-        How many quanta, and how many of them a graph has.
-    """
+    """A survey to be measured: how many quanta of a subset, and how many each graph has."""
 
     name: str
     subset: str
@@ -293,18 +224,7 @@ def net_execution(measured: Mapping[str, Any]) -> float:
 
 
 def models_of(results: Mapping[str, Any]) -> dict[str, SubsetModel]:
-    """Return the model of each subset that was measured, but for gathers.
-
-    Parameters
-    ----------
-    results : `~collections.abc.Mapping`
-        What the benchmark wrote.
-
-    Returns
-    -------
-    models : `dict` [`str`, `SubsetModel`]
-        Models by subset.
-    """
+    """Return the model of each subset that was measured, but for gathers."""
     # A gather is one quantum, of whatever size.
     subsets = dict.fromkeys(m["subset"] for m in results["quanta"] if not m["subset"].startswith("gather"))
     return {name: SubsetModel.of([m for m in results["quanta"] if m["subset"] == name]) for name in subsets}

@@ -15,21 +15,7 @@ _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def render(page: str, results: Mapping[str, Any]) -> str:
-    """Put tables into a page.
-
-    Parameters
-    ----------
-    page : `str`
-        The page. What is between ``<!-- table: name -->`` and
-        ``<!-- end -->`` is replaced.
-    results : `~collections.abc.Mapping`
-        What the benchmark wrote.
-
-    Returns
-    -------
-    page : `str`
-        The page with the tables.
-    """
+    """Put tables into a page, between ``<!-- table: name -->`` and ``<!-- end -->``."""
     return _BLOCK.sub(lambda match: f"{match[1]}\n{TABLES[match[2]](results)}\n\n{match[3]}", page)
 
 

@@ -23,20 +23,11 @@ _INTERVAL = 0.05
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took.
+    """What a command took: CPU and wall seconds, and MiB.
 
-    Attributes
-    ----------
-    cpu : `float`
-        CPU time of it and of what it started, user and system, seconds.
-    wall : `float`
-        Seconds from start to end.
-    memory : `float`
-        Largest resident set, MiB; of its own process, without what it
-        started.
-    anonymous : `float`
-        Largest part of it that is no file's, MiB. Sampled, so that a peak of
-        less than a twentieth of a second may be missed.
+    ``cpu`` counts what it started, too. ``memory`` is the largest resident set of
+    its own process; ``anonymous`` the largest part of it that is no file's, sampled,
+    so that a peak of less than a twentieth of a second may be missed.
     """
 
     cpu: float
@@ -46,49 +37,22 @@ class Cost:
 
 
 def command(program: str, *arguments: str) -> list[str]:
-    """Return the command line that runs a program of this environment.
-
-    Parameters
-    ----------
-    program : `str`
-        ``pipetask``, ``butler`` or ``bgqa``.
-    *arguments : `str`
-        What follows.
-
-    Returns
-    -------
-    command : `list` [`str`]
-        Its words.
-    """
+    """Return the command line that runs a program of this environment."""
     beside = Path(sys.executable).with_name(program)
     return [str(beside) if beside.exists() else shutil.which(program) or program, *arguments]
 
 
 def run(command: Sequence[str], log: Path) -> Cost:
-    """Run a command.
+    """Run a command; what it prints is added to a log.
 
-    Parameters
-    ----------
-    command : `~collections.abc.Sequence` [`str`]
-        The command.
-    log : `pathlib.Path`
-        File that what it prints is added to.
-
-    Returns
-    -------
-    cost : `Cost`
-        What it took.
+    CPU time is the figure to look at: other programs on the machine hardly
+    change it, while they change what a clock on the wall says. Numerical
+    libraries are kept to one thread.
 
     Raises
     ------
     RuntimeError
         Raised if it fails; the message has the end of what it printed.
-
-    Notes
-    -----
-    CPU time is the figure to look at: other programs on the machine hardly
-    change it, while they change what a clock on the wall says. Numerical
-    libraries are kept to one thread.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     variables = {**os.environ, **environment(), **threads}

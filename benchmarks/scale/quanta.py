@@ -31,20 +31,8 @@ _OPTIONS = ("--long-log", "--log-level=VERBOSE")
 class Payload:
     """What one graph is for.
 
-    Attributes
-    ----------
-    subset : `str`
-        Subset of the pipeline.
-    inputs : `str`
-        Input collection.
-    query : `str`
-        Which data IDs to run.
-    size : `int`
-        How many of ``per`` that is.
-    per : `str`, optional
-        Dimension whose quanta run together, in a cluster.
-    per_cluster : `int`, optional
-        For how many of ``per`` a cluster has the quanta.
+    ``size`` counts values of ``per``, the dimension whose quanta run together in a
+    cluster; a cluster has those of ``per_cluster`` values.
     """
 
     subset: str
@@ -79,30 +67,14 @@ class Payload:
 def measure_quanta(
     repo: Path, payload: Payload, jobs: int = 1, progress: Callable[[str], None] = lambda text: None
 ) -> dict[str, Any]:
-    """Run a payload, and measure each step.
+    """Run a payload, and measure each step: CPU, memory, database rows and bytes.
 
     The steps, and their options, are those of the jobs that BPS' defaults
     make: ``pipetask qgraph``, ``pre-exec-init-qbb``, ``run-qbb`` for each
     cluster, ``butler aggregate-graph``. What was measured is kept in a
     journal: called again after an interruption, this goes on where it was. A
     cluster that was interrupted itself is run to its end, but not counted.
-
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        A campaign's repository; graph, journal and logs are written beside
-        it.
-    payload : `Payload`
-        What to run.
-    jobs : `int`, optional
-        How many jobs run at a time.
-    progress : `~collections.abc.Callable`, optional
-        Called with what is done next.
-
-    Returns
-    -------
-    measured : `dict` [`str`, `~typing.Any`]
-        Cost of each step, database rows and bytes; JSON all through.
+    Graph, journal and logs are written beside the repository.
     """
     output_run = f"{payload.output}/run"
     graph = repo.parent / f"{payload.name}.qg"
@@ -177,15 +149,7 @@ def measure_quanta(
 
 
 class _Journal:
-    """What was measured so far, a line of JSON each.
-
-    Parameters
-    ----------
-    path : `pathlib.Path`
-        The file; it need not exist.
-    log : `pathlib.Path`
-        File that what commands print is added to.
-    """
+    """What was measured so far, a line of JSON each."""
 
     def __init__(self, path: Path, log: Path) -> None:
         self._path, self._log = path, log

@@ -23,24 +23,7 @@ COMMANDS = {
 
 
 def measure_command(repo: Path, collection: str, name: str, rows: int) -> dict[str, Any]:
-    """Run one of the commands on a gathered campaign.
-
-    Parameters
-    ----------
-    repo : `pathlib.Path`
-        The repository.
-    collection : `str`
-        Collection with the gathered table.
-    name : `str`
-        One of `COMMANDS`.
-    rows : `int`
-        How many rows the table has.
-
-    Returns
-    -------
-    measured : `dict` [`str`, `~typing.Any`]
-        What it took, and the bytes it wrote.
-    """
+    """Run one of `COMMANDS` on a gathered campaign; return its cost and the bytes it wrote."""
     words = COMMANDS[name]
     label = name.replace(" ", "-")
     output = repo.parent / f"{label}-{rows}"

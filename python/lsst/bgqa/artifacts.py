@@ -25,35 +25,13 @@ def _member(uri: ResourcePath) -> str | None:
 
 
 def artifact_name(uri: ResourcePath) -> str:
-    """Return the name of a dataset's file.
-
-    Parameters
-    ----------
-    uri : `lsst.resources.ResourcePath`
-        The file, as a Butler names it.
-
-    Returns
-    -------
-    name : `str`
-        Its name without folders: of a member of an archive, the member's.
-    """
+    """Return a dataset's file's name without folders: of a member of an archive, the member's."""
     member = _member(uri)
     return uri.basename() if member is None else member.rpartition("/")[2]
 
 
 def read_artifact(uri: ResourcePath) -> bytes:
-    """Read a dataset's file.
-
-    Parameters
-    ----------
-    uri : `lsst.resources.ResourcePath`
-        The file, as a Butler names it.
-
-    Returns
-    -------
-    content : `bytes`
-        Its content: of a member of an archive, the member's.
-    """
+    """Read a dataset's file, which may be a member of an archive."""
     if (member := _member(uri)) is None:
         return uri.read()
     with uri.open("rb") as stream, zipfile.ZipFile(stream) as archive:  # type: ignore[arg-type]
@@ -62,18 +40,7 @@ def read_artifact(uri: ResourcePath) -> bytes:
 
 @contextlib.contextmanager
 def local_artifact(uri: ResourcePath) -> Iterator[ResourcePath]:
-    """Have a dataset's file on this machine.
-
-    Parameters
-    ----------
-    uri : `lsst.resources.ResourcePath`
-        The file, as a Butler names it.
-
-    Yields
-    ------
-    local : `lsst.resources.ResourcePath`
-        A local file, which may be gone afterwards.
-    """
+    """Have a dataset's file on this machine; it may be gone afterwards."""
     if _member(uri) is None:
         with uri.as_local() as local:
             yield local

@@ -31,26 +31,18 @@ class FoundBackground:
 
     Attributes
     ----------
-    name : `str`
+    name
         Its name; ``parent.component`` for a component.
-    storage_class : `str`
-        Its storage class.
-    dimensions : `tuple` [`str`, ...]
-        Its required dimensions.
-    instruments, skymaps : `tuple` [`str`, ...]
+    instruments, skymaps
         What its data IDs may be of.
-    collections : `~collections.abc.Mapping` [`str`, `int`]
+    collections
         Number of datasets in each RUN collection that has any.
-    bands : `~collections.abc.Mapping` [`str`, `int`]
+    bands
         Number of datasets in each band; empty if they have none.
-    target : `~lsst.bgqa.generations.Target` or `None`
-        What judges it.
-    inputs : `tuple` [`str`, ...]
-        Collections to give to pipetask.
-    omitted : `int`
+    omitted
         Number of RUN collections that have such datasets and are too many to
         be named in ``inputs``.
-    remote : `bool`
+    remote
         Whether a server only lets one read them: no quanta run there.
     """
 
@@ -72,18 +64,7 @@ class FoundBackground:
         return sum(self.collections.values())
 
     def command(self, repo: str) -> str | None:
-        """Return the command that judges them.
-
-        Parameters
-        ----------
-        repo : `str`
-            The repository.
-
-        Returns
-        -------
-        command : `str` or `None`
-            A line for a shell; `None` if no pipeline does, or none can.
-        """
+        """Return the command that judges them, a line for a shell, if a pipeline can."""
         if self.target is None or self.remote:
             return None
         arguments = ["pipetask", "run", "-b", repo, "-i", ",".join(self.inputs)]
@@ -110,14 +91,14 @@ def discover(repo: str, collections: Sequence[str] = ()) -> list[FoundBackground
 
     Parameters
     ----------
-    repo : `str`
+    repo
         The repository: a path, URI or label.
-    collections : `~collections.abc.Sequence` [`str`], optional
+    collections
         Collections to look in, glob patterns among them; by default all.
 
     Returns
     -------
-    found : `list` [`FoundBackground`]
+    found
         The dataset types that have a dataset there, by name.
 
     Raises

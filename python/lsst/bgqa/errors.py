@@ -43,13 +43,13 @@ def fault_of_the_machine(error: BaseException) -> str | None:
 
     Parameters
     ----------
-    error : `BaseException`
+    error
         What was raised. What it was raised from is looked at, too: a Butler
         wraps what befalls it.
 
     Returns
     -------
-    reason : `str` or `None`
+    reason
         What is wrong, in a line, such as that a disk is full; `None` if the
         error has another reason.
     """
@@ -81,12 +81,12 @@ def reason_of(error: BaseException) -> str:
 
     Parameters
     ----------
-    error : `BaseException`
+    error
         What was raised.
 
     Returns
     -------
-    reason : `str`
+    reason
         A line: the `fault_of_the_machine`, if it is one; otherwise what the
         error says, and what that which caused it says besides.
     """
@@ -101,32 +101,13 @@ def reason_of(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Put what an error says into one line.
-
-    Parameters
-    ----------
-    error : `BaseException`
-        The error.
-
-    Returns
-    -------
-    words : `str`
-        Its message, or its type if it has none.
-    """
+    """Put what an error says, or its type if it says nothing, into one line."""
     return " ".join(plain(str(error)).split()) or type(error).__name__
 
 
 def plain(text: str) -> str:
-    """Make a text from elsewhere harmless to a terminal.
+    """Take control characters out of a text from elsewhere, but tabs and line feeds.
 
-    Parameters
-    ----------
-    text : `str`
-        What a server says, or the name of a collection.
-
-    Returns
-    -------
-    text : `str`
-        The same without control characters; tabs and line feeds stay.
+    What a server says, or the name of a collection, is then harmless to a terminal.
     """
     return _CONTROL.sub(" ", text)

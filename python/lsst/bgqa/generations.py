@@ -18,20 +18,12 @@ class KnownBackground:
 
     Attributes
     ----------
-    release : `str`
-        What has it.
-    instrument : `str`
-        The instrument's name in data IDs.
-    dataset_type : `str`
+    dataset_type
         Its name; ``parent.component`` for a component.
-    storage_class : `str`
-        Its storage class.
-    unit : `str`
+    unit
         Unit of its pixels, for astropy.
-    pipeline : `str`
+    pipeline
         The pipeline that judges it, in the package's ``pipelines``.
-    subset : `str`
-        The subset of that pipeline.
     """
 
     release: str
@@ -112,11 +104,9 @@ class Target:
 
     Attributes
     ----------
-    pipeline : `str`
+    pipeline
         The pipeline, in the package's ``pipelines``.
-    subset : `str`
-        Its subset.
-    overrides : `tuple` [`str`, ...]
+    overrides
         Configuration that this dataset type needs, as pipetask's option
         ``-c`` takes it.
     """
@@ -134,24 +124,10 @@ class Target:
 def find_target(
     dataset_type: str, storage_class: str, dimensions: Collection[str], instruments: Collection[str]
 ) -> Target | None:
-    """Find the pipeline that judges a dataset type.
+    """Find the pipeline that judges a dataset type, if one does.
 
-    Parameters
-    ----------
-    dataset_type : `str`
-        Its name; ``parent.component`` for a component.
-    storage_class : `str`
-        Its storage class.
-    dimensions : `~collections.abc.Collection` [`str`]
-        Its required dimensions.
-    instruments : `~collections.abc.Collection` [`str`]
-        Instruments that it may be of.
-
-    Returns
-    -------
-    target : `Target` or `None`
-        What judges it: a release's pipeline if the dataset type is known,
-        any instrument's if its dimensions allow, `None` otherwise.
+    It is a release's pipeline if the dataset type is known, and any instrument's if
+    its dimensions allow.
     """
     known = [
         entry

@@ -19,15 +19,10 @@ def open_repository(repo: str, *, writeable: bool = False) -> Butler:
 
     Parameters
     ----------
-    repo : `str`
+    repo
         The repository: a path, a URI, or a label of the repository index.
-    writeable : `bool`, optional
+    writeable
         Whether it is to be written to.
-
-    Returns
-    -------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
 
     Raises
     ------
@@ -55,57 +50,19 @@ def _known_labels() -> str:
 
 
 def is_remote(butler: Butler) -> bool:
-    """Whether a repository is one that a server lets one read.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-
-    Returns
-    -------
-    remote : `bool`
-        `True` for a RemoteButler: nothing can be written there, and no
-        quanta run.
-    """
+    """Whether a server only lets one read a repository: nothing is written, no quanta run."""
     return type(butler).__name__ == "RemoteButler"
 
 
 def is_far(butler: Butler) -> bool:
-    """Whether datasets come over a network.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-
-    Returns
-    -------
-    far : `bool`
-        `True` for a server's repository, and for one with files elsewhere
-        than on this machine's file systems.
-    """
+    """Whether datasets come from a server, or from other than this machine's file systems."""
     if is_remote(butler):
         return True
     return any(root is not None and not root.isLocal for root in butler.get_datastore_roots().values())
 
 
 def dataset_types(butler: Butler, names: Iterable[str]) -> list[DatasetType]:
-    """Look up dataset types, all at once.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    names : `~collections.abc.Iterable` [`str`]
-        Their names.
-
-    Returns
-    -------
-    types : `list` [`lsst.daf.butler.DatasetType`]
-        Those that there are, by name. Where a server is asked, it is asked
-        once.
-    """
+    """Look up dataset types, by name; a server is asked once."""
     wanted = sorted(names)
     # Butler.get_dataset_type takes one at a time, a request each.
     found = butler.registry.queryDatasetTypes(wanted, missing=[]) if wanted else []
@@ -113,20 +70,9 @@ def dataset_types(butler: Butler, names: Iterable[str]) -> list[DatasetType]:
 
 
 def find_collections(butler: Butler, expression: str) -> tuple[str, ...]:
-    """Find the collections that a user names.
+    """Find the collections that a user names, in the order in which they are named.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    expression : `str`
-        Names and glob patterns, with commas.
-
-    Returns
-    -------
-    collections : `tuple` [`str`, ...]
-        The collections, in the order in which they are named; those that one
-        pattern fits, by name.
+    Those that one pattern fits are in the order of their names.
 
     Raises
     ------

@@ -16,27 +16,17 @@ from typing import Any
 
 @functools.cache
 def have_afw() -> bool:
-    """Whether ``lsst.afw`` is installed.
-
-    Returns
-    -------
-    have : `bool`
-        `True` if it can be found; it is not imported.
-    """
+    """Whether ``lsst.afw`` can be found; it is not imported."""
     return _can_find("lsst.afw")
 
 
 @functools.cache
 def have_stack() -> bool:
-    """Whether the packages are installed that a Butler's own types need.
+    """Whether the packages can be found that a Butler's own types need.
 
-    Returns
-    -------
-    have : `bool`
-        `True` if ``lsst.afw`` (the type of a ``Background``),
-        ``lsst.obs.base`` (its formatter) and ``lsst.analysis.tools`` (the
-        type of a ``MetricMeasurementBundle``) can all be found; they are not
-        imported.
+    These are ``lsst.afw`` (the type of a ``Background``), ``lsst.obs.base`` (its
+    formatter) and ``lsst.analysis.tools`` (the type of a
+    ``MetricMeasurementBundle``). None is imported.
     """
     return all(_can_find(package) for package in ("lsst.afw", "lsst.obs.base", "lsst.analysis.tools"))
 
@@ -52,11 +42,7 @@ def _can_find(package: str) -> bool:
 def metric_bundle_type() -> Any:
     """Return the type of a ``MetricMeasurementBundle`` dataset in the stack.
 
-    Returns
-    -------
-    bundle_type : `type` or `None`
-        ``lsst.analysis.tools.interfaces.MetricMeasurementBundle``; `None`
-        where the stack is not whole: a Butler then has the standalone type.
+    It is `None` where the stack is not whole: a Butler then has the standalone type.
     """
     if not have_stack():
         return None

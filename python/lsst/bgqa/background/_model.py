@@ -317,7 +317,6 @@ class BackgroundModel:
         Parameters
         ----------
         field_or_background_map
-                `lsst.images.BackgroundMap`
             A field, or the named fields of an image.
         name
             Which of a map's fields; by default the one that was subtracted.

@@ -24,16 +24,8 @@ _WIDEST = 1000
 def make_console(stderr: bool = False) -> Console:
     """Make the console that commands print to.
 
-    Parameters
-    ----------
-    stderr : `bool`, optional
-        Whether to print to standard error.
-
-    Returns
-    -------
-    console : `rich.console.Console`
-        Coloured and as wide as the window on a terminal, plain and 110
-        columns wide in a log. Control characters in texts are not printed.
+    It is coloured and as wide as the window on a terminal, plain and 110 columns
+    wide in a log. Control characters in texts are not printed.
     """
     console = _PlainConsole(stderr=stderr, soft_wrap=False, highlight=False)
     # A width that some shells set by mistake is none.
@@ -52,15 +44,7 @@ class _PlainConsole(Console):
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table whose columns that do not wrap are never cut.
-
-    Parameters
-    ----------
-    console : `rich.console.Console`
-        Where to print it.
-    table : `rich.table.Table`
-        The table; it may be wider than the window.
-    """
+    """Print a table; columns that do not wrap are never cut, though wider than the window."""
     window = console.width
     wide = console.options.update(width=_WIDEST)
     least = 1  # the last line
@@ -77,17 +61,7 @@ def print_table(console: Console, table: Table) -> None:
 def track(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on a terminal, and nothing in a log.
 
-    Parameters
-    ----------
-    console : `rich.console.Console`
-        Where to show it.
-    what : `str`
-        What is going on.
-
-    Yields
-    ------
-    advance : `~collections.abc.Callable`
-        To be called with how much is done, and how much there is.
+    It gives a function to be called with how much is done, and how much there is.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

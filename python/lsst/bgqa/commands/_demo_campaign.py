@@ -19,19 +19,7 @@ _ROWS = 4
 
 
 def print_campaign(console: Console, butler: Butler, collection: str, generation: DemoGeneration) -> None:
-    """Print steps between detectors, static patterns, and pass and fail.
-
-    Parameters
-    ----------
-    console : `rich.console.Console`
-        Where to print.
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    collection : `str`
-        Collection with the tables.
-    generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
-        What they are called.
-    """
+    """Print steps between detectors, static patterns, and pass and fail."""
     name = generation.visit_metrics.removesuffix("_metrics")
     steps: dict[tuple[str, str], list[float]] = defaultdict(list)
     for ref in butler.query_datasets(f"{name}_visit_steps", collection):

@@ -31,23 +31,9 @@ def draw_worst(
 ) -> str:
     """Draw the worst patches and detectors, and print where the pictures are.
 
-    Parameters
-    ----------
-    console : `rich.console.Console`
-        Where to print.
-    repo : `pathlib.Path`
-        The repository.
-    patches : `~collections.abc.Sequence` [`tuple` [`int`, `str`]]
-        Patch and band, the worst first; only the first few are drawn.
-    detectors : `~collections.abc.Sequence` [`int`]
-        Detectors, of the visit that has images.
-    generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
-        What the datasets are called.
-
-    Returns
-    -------
-    collection : `str`
-        Collection with the pictures; empty if there is nothing to draw.
+    Patches come with their bands, the worst first; only the first few are drawn.
+    Detectors are of the visit that has images. What is returned is the collection
+    with the pictures; empty if there is nothing to draw.
 
     Raises
     ------

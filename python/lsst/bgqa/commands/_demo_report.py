@@ -44,21 +44,7 @@ def print_report(
 ) -> list[tuple[int, str]]:
     """Print the worst visits, detectors and patches, and where the rest is.
 
-    Parameters
-    ----------
-    console : `rich.console.Console`
-        Where to print.
-    repo : `pathlib.Path`
-        The repository.
-    collection : `str`
-        Collection with the metrics.
-    generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
-        What the metrics are called.
-
-    Returns
-    -------
-    patches : `list` [`tuple` [`int`, `str`]]
-        Patch and band where a patch is at its worst, the worst first.
+    It returns patch and band where a patch is at its worst, the worst first.
     """
     with Butler.from_config(str(repo)) as butler:
         rows = _read(butler, collection, _campaign(generation.visit_metrics, "_visit"))

@@ -34,21 +34,7 @@ _MOST_IMAGES = 2
 def measure_images(console: Console, repo: Path, output: str, generation: DemoGeneration) -> list[int]:
     """Measure the sky that is left in images, and print what is wrong.
 
-    Parameters
-    ----------
-    console : `rich.console.Console`
-        Where to print.
-    repo : `pathlib.Path`
-        The repository.
-    output : `str`
-        The output collection.
-    generation : `~lsst.bgqa.standalone.demo.DemoGeneration`
-        What the datasets are called.
-
-    Returns
-    -------
-    detectors : `list` [`int`]
-        The detectors with the surest finds, for pictures.
+    It returns the detectors with the surest finds, for pictures.
 
     Raises
     ------

@@ -17,13 +17,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class LocalPath(click.Path):
-    """A file or folder on this machine; a URI of another place is refused.
-
-    Parameters
-    ----------
-    **kwargs
-        As those of `click.Path`; values are `pathlib.Path`.
-    """
+    """A file or folder on this machine as a `pathlib.Path`; a URI of another place is refused."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(path_type=Path, **kwargs)

@@ -24,15 +24,7 @@ _SUMMARY = re.compile(r"(Executed \d+ quant.*)")
 
 
 def print_command(console: Console, arguments: Sequence[str]) -> None:
-    """Print a pipetask command as a user would type it.
-
-    Parameters
-    ----------
-    console : `rich.console.Console`
-        Where to print it.
-    arguments : `~collections.abc.Sequence` [`str`]
-        What follows ``pipetask``.
-    """
+    """Print a pipetask command as a user would type it."""
     words = " ".join(_quote(argument) for argument in arguments)
     console.print(f"[bold]$ pipetask {escape(words)}[/bold]", soft_wrap=True)
 
@@ -45,21 +37,9 @@ def _quote(argument: str) -> str:
 
 
 def run_pipetask(arguments: Sequence[str], log: Path, progress: Callable[[int, int], None]) -> str:
-    """Run pipetask in a process of its own.
+    """Run pipetask in a process of its own; a log takes what it prints.
 
-    Parameters
-    ----------
-    arguments : `~collections.abc.Sequence` [`str`]
-        What follows ``pipetask``.
-    log : `pathlib.Path`
-        File for what it prints; one that exists is replaced.
-    progress : `~collections.abc.Callable`
-        Called with how many quanta are done, and how many there are.
-
-    Returns
-    -------
-    summary : `str`
-        What it says at the end.
+    ``progress`` is called with how many quanta are done, and how many there are.
 
     Raises
     ------

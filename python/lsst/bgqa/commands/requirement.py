@@ -55,18 +55,7 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
 
 
 def requirement_table(bands: Sequence[BandPrecision]) -> Table:
-    """Show how well the sky was determined, band by band.
-
-    Parameters
-    ----------
-    bands : `~collections.abc.Sequence` [`BandPrecision`]
-        The bands, at least one.
-
-    Returns
-    -------
-    table : `rich.table.Table`
-        The table.
-    """
+    """Show how well the sky was determined, band by band."""
     from rich.table import Table
 
     table = Table(

@@ -113,12 +113,7 @@ class Measurement:
 
         Parameters
         ----------
-        entry : `dict`
-            The measurement.
-
-        Returns
-        -------
-        measurement
+        entry
             The measurement.
 
         Raises
@@ -195,23 +190,11 @@ class MetricBundle(UserDict[str, list[Measurement]]):
         return quantities_of(self)._repr_html_()
 
     def json(self) -> str:
-        """Return the bundle as JSON.
-
-        Returns
-        -------
-        text
-            The JSON.
-        """
+        """Return the bundle as JSON."""
         return json.dumps(self._as_dict(), allow_nan=False)
 
     def model_dump_json(self) -> str:
-        """Return the bundle as JSON, by pydantic's name for it.
-
-        Returns
-        -------
-        text
-            The JSON.
-        """
+        """Return the bundle as JSON, by pydantic's name for it."""
         return self.json()
 
     @classmethod
@@ -220,13 +203,8 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Parameters
         ----------
-        data : `~collections.abc.Mapping` [`str`, `~typing.Any`]
+        data
             What `json` gave.
-
-        Returns
-        -------
-        bundle
-            The bundle.
 
         Raises
         ------
@@ -253,13 +231,8 @@ class MetricBundle(UserDict[str, list[Measurement]]):
 
         Parameters
         ----------
-        data : `~collections.abc.Mapping` [`str`, `~typing.Any`]
+        data
             What `json` gave.
-
-        Returns
-        -------
-        bundle
-            The bundle.
         """
         return cls.parse_obj(data)
 
@@ -271,11 +244,6 @@ class MetricBundle(UserDict[str, list[Measurement]]):
         ----------
         text
             JSON.
-
-        Returns
-        -------
-        bundle
-            The bundle.
 
         Raises
         ------
@@ -313,8 +281,7 @@ def make_bundle(
 
     Returns
     -------
-    bundle : ``lsst.analysis.tools.interfaces.MetricMeasurementBundle`` or\
-            `MetricBundle`
+    bundle
         The bundle; of the first type where that can be imported.
 
     Raises
@@ -353,8 +320,7 @@ def quantities_of(bundle: Mapping[str, Any]) -> Quantities:
 
     Parameters
     ----------
-    bundle : ``lsst.analysis.tools.interfaces.MetricMeasurementBundle`` or\
-            `MetricBundle`
+    bundle
         The bundle.
 
     Returns

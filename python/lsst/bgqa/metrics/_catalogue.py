@@ -175,11 +175,6 @@ class Catalogue(Mapping[str, MetricDefinition]):
         name
             What messages call it.
 
-        Returns
-        -------
-        catalogue
-            The catalogue.
-
         Raises
         ------
         CatalogueError
@@ -257,11 +252,6 @@ def load_catalogue(uri: ResourcePathExpression | None = None) -> Catalogue:
     ----------
     uri
         The catalogue, by default the package's own.
-
-    Returns
-    -------
-    catalogue
-        The catalogue.
 
     Raises
     ------

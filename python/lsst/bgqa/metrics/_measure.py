@@ -17,8 +17,7 @@ def measure_residual(
 
     Parameters
     ----------
-    image : `lsst.images.MaskedImage`, ``lsst.afw.image.ExposureF`` or \
-            `~lsst.bgqa.residual.SkyImage`
+    image
         The image, its background subtracted, with its mask. One that does
         not say its unit has that of the background.
     background

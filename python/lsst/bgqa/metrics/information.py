@@ -75,13 +75,9 @@ def metric_information(
 
     Parameters
     ----------
-    catalogue
-        The catalogue.
     visit_background, coadd_background
         Dataset types of the backgrounds, for the names of pictures; in a
         component's name, an underscore takes the place of the dot.
-    visit_image
-        Dataset type of the visits' images.
 
     Returns
     -------

@@ -39,11 +39,6 @@ def plot_background(model: BackgroundModel, title: str = "", *, bin_grid: bool =
     bin_grid
         Whether to draw the borders of the bins of the layer that has the
         most, and to cross out the bins without data.
-
-    Returns
-    -------
-    figure
-        The figure.
     """
     figure = new_figure()
     axes = figure.subplots()

@@ -34,11 +34,6 @@ def plot_bumps(model: BackgroundModel, title: str = "", *, threshold: float | No
     threshold
         How far a bin must stand out to be flagged, in robust standard
         deviations; by default as the metrics have it.
-
-    Returns
-    -------
-    figure
-        The figure.
     """
     figure = new_figure()
     axes = figure.subplots()
@@ -58,11 +53,6 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
         The background.
     threshold
         How far a bin must stand out to be flagged.
-
-    Returns
-    -------
-    what
-        What the drawing shows.
     """
     threshold = StatisticsConfig().bump_threshold if threshold is None else threshold
     layer = primary_layer(model)

@@ -43,11 +43,6 @@ def plot_stack(
         The data ID, and how many visits there are.
     unit
         Unit of the values.
-
-    Returns
-    -------
-    figure
-        The figure.
     """
     figure = new_figure(width=1000, height=560)
     left, right = figure.subplots(1, 2)

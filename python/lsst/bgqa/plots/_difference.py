@@ -70,16 +70,16 @@ def plot_model_difference(
 
     Parameters
     ----------
-    difference : `numpy.ndarray`
+    difference
         One model's pixels less the other's, shape (height, width).
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         One of them, for its box and unit.
-    title, words : `str`, optional
+    title, words
         What it is of, and how large it is.
 
     Returns
     -------
-    figure : `matplotlib.figure.Figure`
+    figure
         The figure, on a colour scale that is white at zero.
     """
     values = average_image(difference)

@@ -25,11 +25,6 @@ def plot_histogram(model: BackgroundModel, title: str = "", *, bins: int = 50) -
         The data ID or file name.
     bins
         Number of bins, from the least to the greatest pixel.
-
-    Returns
-    -------
-    figure
-        The figure.
     """
     figure = new_figure(height=560)
     axes = figure.subplots()

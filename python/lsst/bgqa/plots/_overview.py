@@ -25,11 +25,6 @@ def plot_overview(model: BackgroundModel, title: str = "", *, threshold: float |
     threshold
         How far a bin must stand out to be flagged, in robust standard
         deviations.
-
-    Returns
-    -------
-    figure
-        The figure.
     """
     figure = new_figure(width=1200, height=900)
     figure.get_layout_engine().set(w_pad=0.1, wspace=0.05)  # type: ignore[union-attr, call-arg]

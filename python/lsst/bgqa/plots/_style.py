@@ -68,18 +68,7 @@ class _Picture(Figure):
 
 
 def in_style[**P, R](plot: Callable[P, R]) -> Callable[P, R]:
-    """Let a function draw in matplotlib's own style, not in the user's.
-
-    Parameters
-    ----------
-    plot : `~collections.abc.Callable`
-        The function.
-
-    Returns
-    -------
-    plot : `~collections.abc.Callable`
-        The same function: a matplotlibrc changes nothing about its figure.
-    """
+    """Let a function draw in matplotlib's own style: a matplotlibrc changes nothing."""
 
     @functools.wraps(plot)
     def draw(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -154,17 +143,8 @@ def finite_limits(values: np.ndarray) -> tuple[float, float]:
 def robust_limits(values: np.ndarray) -> tuple[float, float, Literal["neither", "min", "max", "both"]]:
     """Return limits for a colour scale that a few pixels cannot stretch.
 
-    Parameters
-    ----------
-    values : `numpy.ndarray`
-        The values; NaNs are ignored.
-
-    Returns
-    -------
-    low, high : `float`
-        The limits: percentiles, or the range where it is hardly larger.
-    extend : `str`
-        On which sides of the colour bar values are beyond.
+    They are percentiles, or the range where it is hardly larger; then comes on
+    which sides of the colour bar values are beyond. NaNs are ignored.
     """
     low, high = finite_limits(values)
     finite = values[np.isfinite(values)]
@@ -179,15 +159,7 @@ def robust_limits(values: np.ndarray) -> tuple[float, float, Literal["neither", 
 
 
 def legend_below(axes: Axes, handles: Sequence[Artist] | None = None) -> None:
-    """Explain marks below axes, where a legend hides no pixel.
-
-    Parameters
-    ----------
-    axes : `matplotlib.axes.Axes`
-        The axes.
-    handles : `~collections.abc.Sequence` [`matplotlib.artist.Artist`], optional
-        What to explain, by default all that has a label.
-    """
+    """Explain marks, by default all that have a label, below axes: there it hides no pixel."""
     where: dict[str, Any] = {
         "loc": "upper center",
         "bbox_to_anchor": (0.5, -0.09),

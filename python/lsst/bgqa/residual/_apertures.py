@@ -48,18 +48,7 @@ class Apertures:
 
     @classmethod
     def join(cls, several: Sequence[Apertures]) -> Self:
-        """Put apertures of one size together.
-
-        Parameters
-        ----------
-        several
-            The apertures, at least one object.
-
-        Returns
-        -------
-        apertures
-            All.
-        """
+        """Put apertures of one size together."""
         x, y, means = (np.concatenate([getattr(a, name) for a in several]) for name in ("x", "y", "means"))
         return cls(x, y, means, several[0].area)
 
@@ -112,11 +101,6 @@ def aperture_tiles(cell_size: int, radius: int) -> ApertureTiles:
         Side of the cell in pixels.
     radius
         Radius of an aperture in pixels.
-
-    Returns
-    -------
-    tiles
-        Their places.
     """
     offsets = np.arange(-radius, radius + 1)
     disk = (offsets[:, np.newaxis] ** 2 + offsets**2 <= radius**2).astype(np.float32)

@@ -262,11 +262,6 @@ def measure_cells(image: SkyImage, config: ResidualConfig) -> CellGrid:
         The image.
     config
         Planes, cells, clipping and apertures.
-
-    Returns
-    -------
-    grid
-        Its sky, part by part.
     """
     height, width = image.array.shape
     size = config.cell_size

@@ -61,13 +61,8 @@ class SkyImage:
 
         Parameters
         ----------
-        image : `lsst.images.MaskedImage` or ``lsst.afw.image.ExposureF``
-            The image, or one of a type derived from it.
-
-        Returns
-        -------
         image
-            The image.
+            The image, or one of a type derived from it.
         """
         if hasattr(image, "getBBox"):
             return cls.assemble(
@@ -101,21 +96,16 @@ class SkyImage:
         ----------
         image, mask
             Pixels and mask, of `lsst.images` or of ``lsst.afw.image``.
-        photo_calib : ``lsst.afw.image.PhotoCalib``, optional
+        photo_calib
             Photometric calibration.
-        wcs : ``lsst.afw.geom.SkyWcs`` or `astropy.wcs.WCS`, optional
+        wcs
             Sky coordinates.
-        photometric_scaling : `lsst.images.fields.BaseField`, optional
+        photometric_scaling
             Photometric calibration.
-        sky_projection : `lsst.images.SkyProjection`, optional
+        sky_projection
             Sky coordinates.
         name
             What messages call the image.
-
-        Returns
-        -------
-        image
-            The image.
         """
         if hasattr(image, "getBBox"):
             corner = image.getBBox().getMin()

@@ -75,13 +75,8 @@ class PlaneMask:
 
         Parameters
         ----------
-        mask : `lsst.images.Mask` or ``lsst.afw.image.Mask``
-            The mask; its pixels are shared.
-
-        Returns
-        -------
         mask
-            The mask.
+            The mask; its pixels are shared.
         """
         array = mask.array
         if hasattr(mask, "getMaskPlaneDict"):

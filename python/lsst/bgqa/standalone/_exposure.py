@@ -43,13 +43,7 @@ def read_exposure(path: str, component: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class PhotoCalib:
-    """The photometric calibration of an image, as far as it is constant.
-
-    Attributes
-    ----------
-    calibration_mean
-        Flux in nJy of one unit of the image, the mean over it.
-    """
+    """The photometric calibration of an image, as far as it is constant: a mean, in nJy."""
 
     calibration_mean: float
 

@@ -13,21 +13,10 @@ from lsst.images import Box, MaskedImage
 
 
 def subimage(image: Any, parameters: Mapping[str, Any] | None) -> Any:
-    """Cut the part of an image that a Butler ``get`` asks for.
+    """Cut the part of an image that a Butler ``get`` asks for, or return all of it.
 
-    Parameters
-    ----------
-    image : `lsst.images.Image`, `lsst.images.Mask` or `lsst.images.MaskedImage`
-        The whole image.
-    parameters : `~collections.abc.Mapping` [`str`, `typing.Any`] or `None`
-        ``bbox`` is the box wanted: `lsst.images.Box`, or x0, y0, width and
-        height. ``origin`` may only say that the box is in the parent's
-        coordinates.
-
-    Returns
-    -------
-    image
-        The part, or ``image`` itself where no ``bbox`` is given.
+    ``bbox`` is the box wanted: `lsst.images.Box`, or x0, y0, width and height.
+    ``origin`` may only say that the box is in the parent's coordinates.
 
     Raises
     ------

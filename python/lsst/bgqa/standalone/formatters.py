@@ -34,20 +34,6 @@ class BackgroundFormatter(FormatterV2):
     def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
         """Read a background.
 
-        Parameters
-        ----------
-        uri
-            The file.
-        component
-            Backgrounds have no components.
-        expected_size
-            Size of the file in bytes; not used.
-
-        Returns
-        -------
-        background : `~lsst.bgqa.background.BackgroundModel`
-            The background.
-
         Raises
         ------
         ~lsst.bgqa.background.BackgroundError
@@ -56,18 +42,7 @@ class BackgroundFormatter(FormatterV2):
         return BackgroundModel.read_fits(uri)
 
     def to_bytes(self, in_memory_dataset: BackgroundModel) -> bytes:
-        """Make a file's content of a background.
-
-        Parameters
-        ----------
-        in_memory_dataset
-            The background. Its unit is not stored: the format has none.
-
-        Returns
-        -------
-        data
-            The file's content.
-        """
+        """Make a file's content of a background, without its unit: the format has none."""
         return in_memory_dataset.to_bytes()
 
 
@@ -86,21 +61,9 @@ class ExposureFormatter(FormatterV2):
     def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:
         """Read an exposure's pixels, or one component of them.
 
-        Parameters
-        ----------
-        path
-            The file.
-        component
-            ``image``, ``mask``, ``variance``, ``photoCalib`` or ``wcs``.
-        expected_size
-            Size of the file in bytes; not used.
-
-        Returns
-        -------
-        image : `lsst.images.MaskedImage`, `lsst.images.Image`, `lsst.images.Mask`, `PhotoCalib` or \
-                `astropy.wcs.WCS`
-            The pixels, or the part that the ``bbox`` parameter asks for, or
-            what the file says of their calibration (`None` if nothing).
+        A component is ``image``, ``mask``, ``variance``, ``photoCalib`` or ``wcs``. Of
+        pixels it may be the part that the ``bbox`` parameter asks for; the calibration
+        is `None` where the file has none.
 
         Raises
         ------
@@ -121,15 +84,7 @@ class ExposureFormatter(FormatterV2):
         return subimage(read_exposure(path, component), self.file_descriptor.parameters)
 
     def write_local_file(self, in_memory_dataset: MaskedImage, uri: ResourcePath) -> None:
-        """Write an exposure that has only pixels.
-
-        Parameters
-        ----------
-        in_memory_dataset
-            The pixels.
-        uri
-            The file.
-        """
+        """Write an exposure that has only pixels."""
         from ._exposure import write_exposure
 
         write_exposure(in_memory_dataset, uri.ospath)

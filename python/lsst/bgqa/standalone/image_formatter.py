@@ -24,13 +24,7 @@ class AsciiHeaderFormatter(GenericFormatter):
 
     @classmethod
     def name(cls) -> str:
-        """Return what a datastore records, and reads the file by.
-
-        Returns
-        -------
-        name : `str`
-            The name of the formatter of ``lsst.images``.
-        """
+        """Return what a datastore records: the name of the formatter of ``lsst.images``."""
         return get_full_type_name(GenericFormatter)
 
     def _update_header(self, header: Header) -> None:

@@ -47,21 +47,7 @@ _INSTRUMENT_CLASSES = {
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did.
-
-    Attributes
-    ----------
-    ingested
-        Number of files that are new in the repository.
-    already_there
-        Number of files that the RUN had before.
-    run
-        The RUN collection.
-    instruments
-        The instruments.
-    visits
-        Number of visits in the manifest.
-    """
+    """How many files are new in the repository, and how many the RUN had before."""
 
     ingested: int
     already_there: int
@@ -91,8 +77,6 @@ def ingest(
         The manifest; see `~lsst.bgqa.standalone.manifest.ManifestEntry`.
     run
         RUN collection to put the files into.
-    dataset_type
-        Dataset type to give them.
     transfer
         How to take over the files, one of `TRANSFER_MODES`.
     check
@@ -245,14 +229,7 @@ def _tell_new_instruments(butler: Butler, names: set[str]) -> None:
 
 
 class _Records:
-    """The dimension records of a manifest, each once.
-
-    Attributes
-    ----------
-    rows : `dict` [`str`, `dict`]
-        Rows of each dimension element by key, the elements in the order in
-        which they refer to each other.
-    """
+    """The rows of a manifest's dimension records by key, each once, in order of reference."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {

@@ -42,21 +42,7 @@ class BundleConfig(Config):
     )
 
     def make_bundle(self, quantities: Mapping[str, u.Quantity], identity: str) -> Any:
-        """Make a bundle of metrics.
-
-        Parameters
-        ----------
-        quantities : `~collections.abc.Mapping` [`str`, \
-                `astropy.units.Quantity`]
-            Values by full name.
-        identity : `str`
-            What was measured.
-
-        Returns
-        -------
-        bundle : `~lsst.bgqa.metrics.MetricBundle` or analysis_tools' type
-            The bundle.
-        """
+        """Make a bundle of metrics, given by full name."""
         return make_bundle(
             quantities,
             identity=identity,

@@ -80,15 +80,15 @@ class CoaddImage:
 
     Attributes
     ----------
-    array : `numpy.ndarray`
+    array
         The pixels, ``float32``, shape (height, width).
-    bbox : `~lsst.bgqa.background.Box`
+    bbox
         What they cover.
-    unit : `astropy.units.UnitBase` or `None`
+    unit
         Their unit, if the image says it.
-    steps : `~lsst.bgqa.statistics.quantization.QuantizationSteps` or `None`
+    steps
         Their quantisation, if the file was compressed lossily.
-    name : `str`
+    name
         What messages call the image.
     """
 
@@ -101,16 +101,6 @@ class CoaddImage:
 
 def read_coadd(handle: DeferredDatasetHandle) -> CoaddImage:
     """Read the image of a coadd, and of its file what compression did to it.
-
-    Parameters
-    ----------
-    handle : `lsst.daf.butler.DeferredDatasetHandle`
-        The coadd; only its ``image`` component is read.
-
-    Returns
-    -------
-    coadd : `CoaddImage`
-        The image.
 
     Raises
     ------
@@ -134,49 +124,24 @@ def read_coadd(handle: DeferredDatasetHandle) -> CoaddImage:
 
 
 def follow_cell_coadd(connections: PipelineTaskConnections) -> None:
-    """Adapt connections to coadds that hold their backgrounds.
-
-    Parameters
-    ----------
-    connections : `lsst.pipe.base.PipelineTaskConnections`
-        Connections of a task; its subtracted coadds become ``CellCoadd``.
-    """
+    """Make subtracted coadds of a task's connections ``CellCoadd``, where they hold backgrounds."""
     for label in ("deepCoadd_calexp", "provenance"):
         if (connection := getattr(connections, label, None)) is not None:
             setattr(connections, label, replace(connection, storageClass="CellCoadd"))
 
 
 def is_cell_coadd(handle: DeferredDatasetHandle | None) -> bool:
-    """Whether a dataset is a coadd that holds its backgrounds.
-
-    Parameters
-    ----------
-    handle : `lsst.daf.butler.DeferredDatasetHandle` or `None`
-        The dataset, if there is one.
-
-    Returns
-    -------
-    is_cell_coadd : `bool`
-        Whether its storage class has a component for them.
-    """
+    """Whether a dataset's storage class has a component for its backgrounds."""
     return handle is not None and "backgrounds" in handle.ref.datasetType.storageClass.allComponents()
 
 
 def read_restored_coadd(handle: DeferredDatasetHandle) -> tuple[CoaddImage, CoaddImage]:
-    """Read a coadd that holds its background, and put that back.
+    """Read a coadd (``CellCoadd``) that holds its background, and put that back.
 
-    Parameters
-    ----------
-    handle : `lsst.daf.butler.DeferredDatasetHandle`
-        The coadd (``CellCoadd``).
-
-    Returns
-    -------
-    before, after : `CoaddImage`
-        The coadd with the background that was subtracted restored, as its
-        own ``apply_background`` does it, and the coadd as it is. Neither
-        says what compression did: both come from the same pixels, so that it
-        explains no difference.
+    It returns the coadd with the background that was subtracted restored, as its
+    own ``apply_background`` does it, and the coadd as it is. Neither says what
+    compression did: both come from the same pixels, so that it explains no
+    difference.
 
     Raises
     ------
@@ -218,20 +183,6 @@ def compare(
 ) -> ClosureResult:
     """Explain the difference between a coadd and its subtracted self.
 
-    Parameters
-    ----------
-    background : `~lsst.bgqa.BackgroundModel`
-        The background that is said to have been subtracted.
-    before, after : `CoaddImage`
-        The coadd before and after.
-    map_size : `int`, optional
-        Make a map of at most so many cells a side.
-
-    Returns
-    -------
-    closure : `~lsst.bgqa.statistics.closure.ClosureResult`
-        The comparison.
-
     Raises
     ------
     lsst.bgqa.BackgroundError
@@ -254,21 +205,8 @@ def compare(
 
 
 def read_input_visits(handle: DeferredDatasetHandle) -> Mapping[int, int] | None:
-    """Read which visits a coadd was made from.
+    """Read how many detectors of each visit a coadd was made from, if it says so.
 
-    Parameters
-    ----------
-    handle : `lsst.daf.butler.DeferredDatasetHandle`
-        The coadd.
-
-    Returns
-    -------
-    detectors : `~collections.abc.Mapping` [`int`, `int`] or `None`
-        Number of detectors of each visit, by ascending visit; `None` if the
-        coadd does not say, or it cannot be read.
-
-    Notes
-    -----
     The Science Pipelines' exposures tell it in a component ``coaddInputs``,
     whose ``ccds`` have a row for each visit and detector; the coadds of
     `lsst.images` in a component ``provenance``, whose ``inputs`` have.

@@ -42,35 +42,15 @@ _SUBTRACTED = "subtracted"
 
 
 def describe(ref: DatasetRef) -> str:
-    """Name a dataset for messages, by type and required data ID.
-
-    Parameters
-    ----------
-    ref : `lsst.daf.butler.DatasetRef`
-        The dataset.
-
-    Returns
-    -------
-    name : `str`
-        Its name, the same in every run.
-    """
+    """Name a dataset, by type and required data ID: the same in every run."""
     data_id = ", ".join(f"{key}: {value!r}" for key, value in ref.dataId.required.items())
     return f"{ref.datasetType.name} {{{data_id}}}"
 
 
 def data_id_title(ref: DatasetRef) -> str:
-    """Name a dataset's data ID for the title of a figure.
+    """Title a figure: ``"tract 1, patch 3, band i"``, then a line with the run.
 
-    Parameters
-    ----------
-    ref : `lsst.daf.butler.DatasetRef`
-        The dataset.
-
-    Returns
-    -------
-    title : `str`
-        ``"tract 1, patch 3, band i"``; on a second line the run, and of
-        a visit its filter and night.
+    Of a visit, that line has the filter and the night, too.
     """
     data_id = ref.dataId
     facts = []
@@ -87,15 +67,8 @@ def data_id_title(ref: DatasetRef) -> str:
 def put_metrics_first(butlerQC: QuantumContext, outputs: Struct, refs: OutputQuantizedConnection) -> None:
     """Write a quantum's outputs, metrics before images.
 
-    Parameters
-    ----------
-    butlerQC : `lsst.pipe.base.QuantumContext`
-        The Butler, limited to this quantum.
-    outputs : `lsst.pipe.base.Struct`
-        The outputs, with ``metrics``.
-    refs : `lsst.pipe.base.OutputQuantizedConnection`
-        Datasets to write. What cannot be written then, such as an image whose
-        header cannot hold the name of the RUN, takes no metrics with it.
+    What cannot be written then, such as an image whose header cannot hold the name
+    of the RUN, takes no metrics with it.
     """
     butlerQC.put(outputs.metrics, refs.metrics)
     for name, ref in refs:
@@ -104,19 +77,10 @@ def put_metrics_first(butlerQC: QuantumContext, outputs: Struct, refs: OutputQua
 
 
 def night_of(data_id: DataCoordinate) -> int:
-    """Return the night of a visit.
+    """Return the night of a visit, YYYYMMDD; 0 if its record does not say it.
 
-    Parameters
-    ----------
-    data_id : `lsst.daf.butler.DataCoordinate`
-        Data ID of a visit, with dimension records.
-
-    Returns
-    -------
-    day_obs : `int`
-        The night, YYYYMMDD; 0 if the visit's record does not say it. Before
-        version 6 of the dimension universe, as in DP0.2, it is a field of
-        that record and no dimension.
+    Before version 6 of the dimension universe, as in DP0.2, the night is a field of
+    the visit's record and no dimension.
     """
     if "day_obs" in data_id.dimensions:
         return int(data_id["day_obs"])
@@ -125,18 +89,7 @@ def night_of(data_id: DataCoordinate) -> int:
 
 
 def is_unit(text: str) -> bool:
-    """Whether a text is a unit, for the check of a configuration field.
-
-    Parameters
-    ----------
-    text : `str`
-        The text.
-
-    Returns
-    -------
-    valid : `bool`
-        Whether astropy knows it.
-    """
+    """Whether a text is a unit, for the check of a configuration field."""
     try:
         u.Unit(text)
     except ValueError:
@@ -164,21 +117,11 @@ class BackgroundInputConfig(Config):
 
 
 def follow_component(connections: PipelineTaskConnections, label: str = "background") -> bool:
-    """Adapt connections to a background that is a component of an image.
+    """Adapt a task's connections to a background that is a component of an image.
 
-    Parameters
-    ----------
-    connections : `lsst.pipe.base.PipelineTaskConnections`
-        Connections of a task. One named like ``visit_image.backgrounds`` has
-        the storage class ``BackgroundMap``, and an underscore takes the place
-        of the dot in the names of the outputs.
-    label : `str`, optional
-        The connection that may be so named.
-
-    Returns
-    -------
-    is_component : `bool`
-        Whether it is one.
+    A background named like ``visit_image.backgrounds`` has the storage class
+    ``BackgroundMap``, and an underscore takes the place of the dot in the names of
+    the outputs.
     """
     background = getattr(connections, label)
     if "." not in background.name:
@@ -196,14 +139,11 @@ class Backgrounds:
 
     Attributes
     ----------
-    judged : `~lsst.bgqa.BackgroundModel`
-        The one to be judged.
-    name : `str`
+    name
         Its name; empty if the image has but one.
-    is_subtracted : `bool`
+    is_subtracted
         Whether it is the one that was subtracted.
-    differences : `~collections.abc.Mapping` [`str`, \
-            `~lsst.bgqa.BackgroundModel`]
+    differences
         Each other named model less that one.
     """
 
@@ -224,20 +164,8 @@ def read_background(
 ) -> BackgroundModel:
     """Read a background dataset, of whichever type the Butler gives.
 
-    Parameters
-    ----------
-    handle : `lsst.daf.butler.DeferredDatasetHandle`
-        The dataset.
-    unit : `str` or `astropy.units.UnitBase`
-        Unit of its pixels, if it does not say it.
-    model : `str`, optional
-        Which of several models to read, by default the one that was
-        subtracted.
-
-    Returns
-    -------
-    background : `~lsst.bgqa.BackgroundModel`
-        The background.
+    The unit counts if the dataset does not say it. Of several models it is the one
+    named, by default the one that was subtracted.
 
     Raises
     ------
@@ -256,24 +184,9 @@ def read_backgrounds(
     *,
     differences: bool = True,
 ) -> Backgrounds:
-    """Read a background dataset with all its named models.
+    """Read a background dataset with all its named models, and how the others differ.
 
-    Parameters
-    ----------
-    handle : `lsst.daf.butler.DeferredDatasetHandle`
-        The dataset: a ``Background`` or ``BackgroundMap``.
-    unit : `str` or `astropy.units.UnitBase`
-        Unit of its pixels, if it does not say it.
-    model : `str`, optional
-        Which of several models to judge, by default the one that was
-        subtracted. A ``Background`` has but one.
-    differences : `bool`, optional
-        Whether to compare the models.
-
-    Returns
-    -------
-    backgrounds : `Backgrounds`
-        The background, and what other models differ from it.
+    Unit and model are those of `read_background`; a ``Background`` has one model.
 
     Raises
     ------

@@ -23,18 +23,9 @@ _SCATTER = "residual_skyBrightnessScatter"
 
 
 def read_residuals(handles: Iterable[DeferredDatasetHandle]) -> dict[int, dict[str, u.Quantity]]:
-    """Read the metrics of the sky that is left in a visit's images.
+    """Read the metrics of the sky that is left in a visit's images, by detector.
 
-    Parameters
-    ----------
-    handles : `~collections.abc.Iterable` \
-            [`lsst.daf.butler.DeferredDatasetHandle`]
-        The bundles; one that is missing or cannot be read is logged.
-
-    Returns
-    -------
-    residuals : `dict` [`int`, `dict` [`str`, `astropy.units.Quantity`]]
-        Metrics by full name, by detector.
+    A bundle that is missing or cannot be read is logged.
     """
     residuals: dict[int, dict[str, u.Quantity]] = {}
     for handle in handles:
@@ -51,18 +42,9 @@ def visit_precision(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Compare a visit with the sky brightness precision that is required.
 
-    Parameters
-    ----------
-    residuals : `~collections.abc.Mapping`
-        Metrics of the residual sky by full name, by detector.
-
-    Returns
-    -------
-    metrics : `dict` [`str`, `float`]
-        Metrics of the group visit by full name; empty without an image.
-    worst : `dict`
-        Numbers of the detectors that do not meet the requirement, the worst
-        first, and what they have; for the task's metadata.
+    It returns metrics of the group visit by full name, none without an image, and
+    for the task's metadata the detectors that do not meet the requirement, the
+    worst first, with what they have.
     """
     if not residuals:
         return {}, {}

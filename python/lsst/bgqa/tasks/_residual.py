@@ -111,13 +111,7 @@ class ResidualStatisticsConfig(Config):
     )
 
     def freeze_statistics(self) -> ResidualConfig:
-        """Return the settings as the statistics take them.
-
-        Returns
-        -------
-        config : `~lsst.bgqa.residual.ResidualConfig`
-            The settings.
-        """
+        """Return the settings as the statistics take them."""
         settings = {name: value for name, value in self.toDict().items() if not isinstance(value, list)}
         return ResidualConfig(
             **settings
@@ -145,18 +139,9 @@ class ResidualInputConfig(Config):
 
 
 def image_and_background(dimensions: tuple[str, ...]) -> tuple[cT.Input, cT.Input]:
-    """Declare the inputs of a task that reads an image.
+    """Declare an image and the background that was subtracted from it as inputs.
 
-    Parameters
-    ----------
-    dimensions : `tuple` [`str`, ...]
-        Their dimensions.
-
-    Returns
-    -------
-    image, background : `lsst.pipe.base.connectionTypes.Input`
-        The image, and the background that was subtracted from it; their
-        names come from the templates ``imageName`` and ``backgroundName``.
+    Their names come from the templates ``imageName`` and ``backgroundName``.
     """
     return (
         cT.Input(
@@ -177,15 +162,10 @@ def image_and_background(dimensions: tuple[str, ...]) -> tuple[cT.Input, cT.Inpu
 
 
 def follow_image(connections: PipelineTaskConnections, storage_class: str) -> None:
-    """Adapt connections to images that hold their backgrounds.
+    """Adapt a task's connections to images that hold their backgrounds.
 
-    Parameters
-    ----------
-    connections : `lsst.pipe.base.PipelineTaskConnections`
-        Connections of a task. Where the background is a component, as
-        ``visit_image.backgrounds``, so is what the image is.
-    storage_class : `str`
-        Storage class of such an image.
+    Where the background is a component, as ``visit_image.backgrounds``, so is what
+    the image is.
     """
     if follow_component(connections):
         image = connections.image  # type: ignore[attr-defined]
@@ -195,18 +175,7 @@ def follow_image(connections: PipelineTaskConnections, storage_class: str) -> No
 def read_sky_image(handle: DeferredDatasetHandle, unit: str | None) -> SkyImage:
     """Read what is needed of an image: pixels, mask and calibration.
 
-    Parameters
-    ----------
-    handle : `lsst.daf.butler.DeferredDatasetHandle`
-        The image (``ExposureF``, ``VisitImage`` or ``CellCoadd``), of which
-        only components are read.
-    unit : `str` or `None`
-        Unit of its pixels, if it does not say it.
-
-    Returns
-    -------
-    image : `~lsst.bgqa.residual.SkyImage`
-        The image.
+    Only these components are read; ``unit`` counts if the image does not say it.
 
     Raises
     ------
@@ -237,17 +206,9 @@ def read_sky_image(handle: DeferredDatasetHandle, unit: str | None) -> SkyImage:
 def residual_map(residual: ResidualSky) -> MaskedImage:
     """Make an image of the residual sky, a pixel a cell.
 
-    Parameters
-    ----------
-    residual : `~lsst.bgqa.residual.ResidualSky`
-        The sky.
-
-    Returns
-    -------
-    image : `lsst.images.MaskedImage`
-        Mean of each cell's sky, the square of its standard error, and a
-        plane ``NO_DATA`` for cells without sky, whose pixels are NaN.
-        Coordinates count cells; the metadata tell their size and origin.
+    It has the mean of each cell's sky, the square of its standard error, and a
+    plane ``NO_DATA`` for cells without sky, whose pixels are NaN. Coordinates count
+    cells; the metadata tell their size and origin.
     """
     from lsst.images import Box, Image, Mask, MaskedImage, MaskPlane, MaskSchema
 

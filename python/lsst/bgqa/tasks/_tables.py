@@ -20,23 +20,10 @@ _AT_ONCE = 200
 def read_tables(
     handles: Sequence[Any],
 ) -> Iterator[tuple[Any, tuple[pl.DataFrame, Mapping[str, str]] | Exception]]:
-    """Read tables, and the units of their columns.
+    """Read tables and the units of their columns, or why one cannot be read.
 
     A Parquet file on this machine is read as it is: to ask the Butler for
     each takes several times as long.
-
-    Parameters
-    ----------
-    handles : `~collections.abc.Sequence` [`lsst.daf.butler.DeferredDatasetHandle`]
-        The tables.
-
-    Yields
-    ------
-    handle : `lsst.daf.butler.DeferredDatasetHandle`
-        One of them, in their order.
-    read : `tuple` or `Exception`
-        The table (`polars.DataFrame`) and the units by column, or why it
-        cannot be read.
     """
     for some in itertools.batched(handles, _AT_ONCE):
         uris = _uris(some)

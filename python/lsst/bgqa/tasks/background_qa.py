@@ -101,13 +101,7 @@ class BackgroundStatisticsConfig(Config):
     )
 
     def freeze_statistics(self) -> StatisticsConfig:
-        """Return the settings as the statistics take them.
-
-        Returns
-        -------
-        config : `~lsst.bgqa.statistics.StatisticsConfig`
-            The settings.
-        """
+        """Return the settings as the statistics take them."""
         return StatisticsConfig(
             edge_width=self.edge_width,
             step_width=self.step_width,
@@ -144,13 +138,7 @@ class JudgeConfig(Config):
     )
 
     def thresholds(self) -> Thresholds:
-        """Return what values of metrics pass.
-
-        Returns
-        -------
-        thresholds : `~lsst.bgqa.judge.Thresholds`
-            The thresholds.
-        """
+        """Return what values of metrics pass."""
         return Thresholds(dict(self.low), dict(self.high))
 
 
@@ -163,13 +151,7 @@ class BackgroundQaConfig(
     judge = ConfigField[JudgeConfig]("What is judged to be a fault.")
 
     def judge_settings(self) -> JudgeSettings:
-        """Return what the judge's measurements depend on.
-
-        Returns
-        -------
-        settings : `~lsst.bgqa.judge.JudgeSettings`
-            The settings.
-        """
+        """Return what the judge's measurements depend on."""
         return JudgeSettings(
             self.statistics.freeze_statistics().segments,
             self.judge.floor,
@@ -192,25 +174,7 @@ class BackgroundQaTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read a background, measure it, and write its metrics.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Dataset to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Dataset to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if the background cannot be read or evaluated; the message
-            names the dataset.
-        lsst.pipe.base.NoWorkFound
-            Raised if it has no layer, or none was subtracted.
-        """
+        """Read a background, measure it, and write its metrics."""
         handle = butlerQC.get(inputRefs.background)
         read = read_backgrounds(handle, self.config.unit, self.config.background_model)
         identity = describe(handle.ref)
@@ -227,19 +191,18 @@ class BackgroundQaTask(PipelineTask):
 
         Parameters
         ----------
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background; its pixels have the unit that it says.
-        identity : `str`, optional
+        identity
             What is measured, for messages and the metrics' identifiers.
-        differences : `~collections.abc.Mapping` [`str`, \
-                `~lsst.bgqa.BackgroundModel`], optional
+        differences
             What other models of the background differ from it, by name. The
             metrics tell of the one that differs most, the task's metadata of
             each.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes:
 
             ``metrics``
@@ -265,17 +228,16 @@ class BackgroundQaTask(PipelineTask):
 
         Parameters
         ----------
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background.
-        differences : `~collections.abc.Mapping` [`str`, \
-                `~lsst.bgqa.BackgroundModel`]
+        differences
             The differences, by name of the model.
-        identity : `str`
+        identity
             What is measured, for messages.
 
         Returns
         -------
-        metrics : `dict` [`str`, `float`]
+        metrics
             Values by full name, in the catalogue's units.
 
         Raises
@@ -292,17 +254,11 @@ class BackgroundQaTask(PipelineTask):
             raise BackgroundError(f"{identity} cannot be measured: {error}") from error
 
     def compare(self, differences: Mapping[str, BackgroundModel]) -> dict[str, float]:
-        """Measure what other models of a background differ from it.
-
-        Parameters
-        ----------
-        differences : `~collections.abc.Mapping` [`str`, \
-                `~lsst.bgqa.BackgroundModel`]
-            The differences, by name of the model.
+        """Measure what other models of a background, by name, differ from it.
 
         Returns
         -------
-        metrics : `dict` [`str`, `float`]
+        metrics
             The comparison group's metrics, by full name, for the model that
             differs most; those of each are in the task's metadata.
         """
@@ -315,21 +271,7 @@ class BackgroundQaTask(PipelineTask):
         return {f"comparison_{name}": value for name, value in worst.items()}
 
     def report(self, quantities: Mapping[str, u.Quantity], identity: str) -> Struct:
-        """Log what was measured, and give it the form of the outputs.
-
-        Parameters
-        ----------
-        quantities : `~collections.abc.Mapping` [`str`, \
-                `astropy.units.Quantity`]
-            Values by full name.
-        identity : `str`
-            What was measured.
-
-        Returns
-        -------
-        outputs : `lsst.pipe.base.Struct`
-            What `run` returns.
-        """
+        """Log what was measured, and return what `run` does."""
         self.metadata["metrics"] = {name: float(quantity.value) for name, quantity in quantities.items()}
         if (level := quantities.get("level_median")) is None:
             self.log.warning("%s has no finite pixel: its coverage alone is measured.", identity)

@@ -94,25 +94,7 @@ class CoaddBackgroundQaTask(BackgroundQaTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read a background and what coadds there are, and write metrics.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Dataset to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if a dataset cannot be read, or they do not fit; the
-            message names it.
-        lsst.pipe.base.NoWorkFound
-            Raised if the background has no layer, or none was subtracted.
-        """
+        """Read a background and what coadds there are, and write metrics."""
         handles = butlerQC.get(inputRefs)
         identity = describe(handles["background"].ref)
         read = read_backgrounds(handles["background"], self.config.unit, self.config.background_model)
@@ -143,22 +125,21 @@ class CoaddBackgroundQaTask(BackgroundQaTask):
 
         Parameters
         ----------
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background; its pixels have the unit that it says.
-        identity : `str`, optional
+        identity
             What is measured, for messages and the metrics' identifiers.
-        differences : `~collections.abc.Mapping` [`str`, \
-                `~lsst.bgqa.BackgroundModel`], optional
+        differences
             What other models of the background differ from it, by name.
-        coadd, calexp : `~lsst.bgqa.tasks.CoaddImage`, optional
+        coadd, calexp
             The coadd before and after the background was subtracted; without
             both there are no metrics of the closure.
-        input_visits : `~collections.abc.Mapping` [`int`, `int`], optional
+        input_visits
             Number of detectors of each visit that the coadd was made from.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes:
 
             ``metrics``

@@ -102,25 +102,7 @@ class PlotBackgroundTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read a background, draw it, and write the figures.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Dataset to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Datasets to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if the background cannot be read or evaluated; the message
-            names it.
-        lsst.pipe.base.NoWorkFound
-            Raised if it has no layer, or none was subtracted.
-        """
+        """Read a background, draw it, and write the figures."""
         handle = butlerQC.get(inputRefs.background)
         read = read_backgrounds(handle, self.config.unit, self.config.background_model)
         with named(describe(handle.ref)):
@@ -141,19 +123,18 @@ class PlotBackgroundTask(PipelineTask):
 
         Parameters
         ----------
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background; its pixels have the unit that it says.
-        title : `str`, optional
+        title
             The data ID, for the figures' titles.
-        name : `str`, optional
+        name
             What to call the background beside others.
-        differences : `~collections.abc.Mapping` [`str`, \
-                `~lsst.bgqa.BackgroundModel`], optional
+        differences
             What other models of the background differ from it, by name.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes ``image``, ``histogram``,
             ``bumps`` and, with other models, ``difference``, each a
             `matplotlib.figure.Figure`.
@@ -173,18 +154,7 @@ class PlotBackgroundTask(PipelineTask):
 
 @contextmanager
 def named(identity: str) -> Iterator[None]:
-    """Name what was to be drawn in the error of a background that cannot be.
-
-    Parameters
-    ----------
-    identity : `str`
-        What is drawn.
-
-    Raises
-    ------
-    lsst.bgqa.BackgroundError
-        Raised if what is done in this context raises one.
-    """
+    """Name what was to be drawn in the error of a background that cannot be."""
     try:
         yield
     except BackgroundError as error:
@@ -192,17 +162,7 @@ def named(identity: str) -> Iterator[None]:
 
 
 def put_figures(butlerQC: QuantumContext, outputs: Struct, outputRefs: OutputQuantizedConnection) -> None:
-    """Write the figures that were made.
-
-    Parameters
-    ----------
-    butlerQC : `lsst.pipe.base.QuantumContext`
-        The Butler, limited to a quantum.
-    outputs : `lsst.pipe.base.Struct`
-        Figures by connection; `None` where there is none.
-    outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-        Datasets to write.
-    """
+    """Write the figures that were made, by connection."""
     for name, figure in outputs.getDict().items():
         if figure is not None:
             butlerQC.put(figure, getattr(outputRefs, name))

@@ -114,25 +114,7 @@ class PlotCoaddBackgroundTask(PlotBackgroundTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read a background and what coadds there are, and write figures.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Datasets to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if a dataset cannot be read, or they do not fit; the
-            message names it.
-        lsst.pipe.base.NoWorkFound
-            Raised if the background has no layer, or none was subtracted.
-        """
+        """Read a background and what coadds there are, and write figures."""
         handles = butlerQC.get(inputRefs)
         read = read_backgrounds(handles["background"], self.config.unit, self.config.background_model)
         if is_cell_coadd(handles.get("deepCoadd_calexp")):
@@ -165,21 +147,20 @@ class PlotCoaddBackgroundTask(PlotBackgroundTask):
 
         Parameters
         ----------
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background; its pixels have the unit that it says.
-        title : `str`, optional
+        title
             The data ID, for the figures' titles.
-        name : `str`, optional
+        name
             What to call the background beside others.
-        differences : `~collections.abc.Mapping` [`str`, \
-                `~lsst.bgqa.BackgroundModel`], optional
+        differences
             What other models of the background differ from it, by name.
-        coadd, calexp : `~lsst.bgqa.tasks.CoaddImage`, optional
+        coadd, calexp
             The coadd before and after the background was subtracted.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes ``image``, ``histogram``,
             ``bumps``, with other models ``difference``, ``subtracted`` and
             ``closure``, each a `matplotlib.figure.Figure`; the last two are

@@ -92,25 +92,7 @@ class PlotResidualTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read an image and its background, and draw.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Datasets to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if a dataset cannot be read, or they do not fit; the
-            message names it.
-        lsst.pipe.base.NoWorkFound
-            Raised if the background has no layer, or none was subtracted.
-        """
+        """Read an image and its background, and draw."""
         handles = butlerQC.get(inputRefs)
         background = read_background(handles["background"], self.config.unit, self.config.background_model)
         image = read_sky_image(handles["image"], self.config.image_unit)
@@ -124,16 +106,16 @@ class PlotResidualTask(PipelineTask):
 
         Parameters
         ----------
-        image : `~lsst.bgqa.residual.SkyImage`
+        image
             The image, its background subtracted.
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background that was subtracted.
-        title : `str`, optional
+        title
             The data ID, for the figures' titles.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes ``row``, ``map`` and ``rings``,
             each a `matplotlib.figure.Figure`; the last is `None` without a
             large source.

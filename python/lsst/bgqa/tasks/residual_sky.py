@@ -75,25 +75,7 @@ class ResidualSkyTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read an image and its background, measure, and write.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Datasets to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if a dataset cannot be read, or they do not fit; the
-            message names it.
-        lsst.pipe.base.NoWorkFound
-            Raised if the background has no layer, or none was subtracted.
-        """
+        """Read an image and its background, measure, and write."""
         handles = butlerQC.get(inputRefs)
         background = read_background(handles["background"], self.config.unit, self.config.background_model)
         image = read_sky_image(handles["image"], self.config.image_unit)
@@ -105,16 +87,16 @@ class ResidualSkyTask(PipelineTask):
 
         Parameters
         ----------
-        image : `~lsst.bgqa.residual.SkyImage`
+        image
             The image, its background subtracted.
-        background : `~lsst.bgqa.BackgroundModel`
+        background
             The background that was subtracted.
-        identity : `str`, optional
+        identity
             What is measured, for messages and the metrics' identifiers.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes:
 
             ``metrics``

@@ -151,24 +151,7 @@ class StackBackgroundsTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the backgrounds of all visits one by one, and stack them.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Datasets to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if no background can be stacked, and one is broken.
-        lsst.pipe.base.NoWorkFound
-            Raised if none of them has a value to stack.
-        """
+        """Read the backgrounds of all visits one by one, and stack them."""
         handles = butlerQC.get(inputRefs.backgrounds)
         backgrounds = (
             NamedBackground(
@@ -193,17 +176,17 @@ class StackBackgroundsTask(PipelineTask):
 
         Parameters
         ----------
-        backgrounds : `~collections.abc.Iterable` [`NamedBackground`]
+        backgrounds
             The backgrounds of all visits, in the order of the visits'
             numbers. Each is read once, and not kept.
-        identity : `str`, optional
+        identity
             What is measured, for messages and the metrics' identifiers.
-        title : `str`, optional
+        title
             The data ID, for the picture.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes:
 
             ``mean``, ``std``, ``min``, ``max``, ``count``

@@ -119,24 +119,7 @@ class TractBackgroundQaTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the backgrounds of a tract one by one, and compare them.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Datasets to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if none of the backgrounds can be read, and one is broken.
-        lsst.pipe.base.NoWorkFound
-            Raised if none of them has a layer, or was subtracted.
-        """
+        """Read the backgrounds of a tract one by one, and compare them."""
         handles = butlerQC.get(inputRefs.backgrounds)
         backgrounds = [
             NamedBackground(
@@ -162,16 +145,16 @@ class TractBackgroundQaTask(PipelineTask):
 
         Parameters
         ----------
-        backgrounds : `~collections.abc.Iterable` [`NamedBackground`]
+        backgrounds
             The patches' backgrounds. Each is read once, and not kept.
-        identity : `str`, optional
+        identity
             What is measured, for messages and the metrics' identifiers.
-        title : `str`, optional
+        title
             The data ID, for the picture.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes:
 
             ``table``

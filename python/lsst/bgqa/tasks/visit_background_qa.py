@@ -141,24 +141,7 @@ class VisitBackgroundQaTask(PipelineTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Read the backgrounds of a visit one by one, and measure them.
-
-        Parameters
-        ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
-            The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
-            Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
-            Datasets to write.
-
-        Raises
-        ------
-        lsst.bgqa.BackgroundError
-            Raised if none of the backgrounds can be read, and one is broken.
-        lsst.pipe.base.NoWorkFound
-            Raised if none of them has a layer, or was subtracted.
-        """
+        """Read the backgrounds of a visit one by one, and measure them."""
         handles = butlerQC.get(inputRefs.backgrounds)
         backgrounds = [
             NamedBackground(
@@ -199,20 +182,20 @@ class VisitBackgroundQaTask(PipelineTask):
 
         Parameters
         ----------
-        backgrounds : `~collections.abc.Iterable` [`NamedBackground`]
+        backgrounds
             The detectors' backgrounds. Each is read once, and not kept.
-        expected : `~collections.abc.Collection` [`int`], optional
+        expected
             Detectors that there should be; if `None`, missing ones are not
             counted.
-        images : `~collections.abc.Mapping`, optional
+        images
             Metrics of the sky that is left in the images, by full name, by
             detector.
-        identity : `str`, optional
+        identity
             What is measured, for messages and the metrics' identifiers.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes:
 
             ``table``
@@ -334,24 +317,12 @@ class VisitBackgroundQaTask(PipelineTask):
 
 
 def instrument_detectors(class_name: str) -> list[int] | None:
-    """Return the science detectors of an instrument.
+    """Return the science detectors of an instrument, given by its class's full name.
 
-    Parameters
-    ----------
-    class_name : `str`
-        Full name of its class, as the instrument's dimension record has it.
-
-    Returns
-    -------
-    detectors : `list` [`int`] or `None`
-        Their numbers; `None` if the class is not installed, or describes no
-        camera.
-
-    Notes
-    -----
-    A quantum does not see the registry, and the detector records that its
-    inputs bring along are those of the detectors that have a background. The
-    class is what the records were made from.
+    There are none if the class is not installed, or describes no camera. A quantum
+    does not see the registry, and the detector records that its inputs bring along
+    are those of the detectors that have a background. The class is what the
+    records were made from.
     """
     try:
         camera = Instrument.from_string(class_name).getCamera()  # type: ignore[attr-defined]

@@ -19,10 +19,7 @@ _GAP = 100
 class DemoDetector:
     """A detector of 2048 x 2048 pixels, read through 2 x 8 amplifiers.
 
-    Attributes
-    ----------
-    id
-        Its number, from 0 to 8, row by row.
+    They are numbered from 0 to 8, row by row.
     """
 
     id: int
@@ -44,18 +41,7 @@ class DemoDetector:
         return f"S{self.id // 3}{self.id % 3}"
 
     def to_focal_plane(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Convert pixels to positions in the focal plane.
-
-        Parameters
-        ----------
-        x, y : `float` or `numpy.ndarray`
-            Pixel coordinates.
-
-        Returns
-        -------
-        u, v : `float` or `numpy.ndarray`
-            Angles from the optical axis in degrees, along x and y.
-        """
+        """Convert pixels to angles from the optical axis, in degrees along x and y."""
         u = (x + 0.5 + (self.id % 3 - 1.5) * (self.width + _GAP) + _GAP / 2) * _PIXEL_SCALE
         v = (y + 0.5 + (self.id // 3 - 1.5) * (self.height + _GAP) + _GAP / 2) * _PIXEL_SCALE
         return u, v
@@ -83,15 +69,7 @@ class DemoCam(Instrument):
         return "DemoCam"
 
     def register(self, registry: Registry, *, update: bool = False) -> None:
-        """Insert the records of the instrument, its detectors and filters.
-
-        Parameters
-        ----------
-        registry
-            Registry of the repository.
-        update
-            Whether to replace records that differ.
-        """
+        """Insert the records of the instrument, its detectors and filters."""
         name = self.getName()
         with registry.transaction():
             registry.syncDimensionData(

@@ -36,14 +36,8 @@ _PLANES = {
 class DemoCoadd:
     """What the pipeline leaves of a patch.
 
-    Attributes
-    ----------
-    before
-        The coadd as assembled (``deepCoadd``).
-    after
-        The coadd less its background (``deepCoadd_calexp``).
-    background
-        The background (``deepCoadd_calexp_background``).
+    These are the coadd as assembled (``deepCoadd``), the coadd less its background
+    (``deepCoadd_calexp``) and the background (``deepCoadd_calexp_background``).
     """
 
     before: MaskedImage
@@ -52,22 +46,8 @@ class DemoCoadd:
 
 
 def make_coadd(patch: DemoPatch, band: str) -> DemoCoadd:
-    """Make a patch's coadd, measure its background and subtract that.
+    """Make a patch's coadd in nJy, measure its background and subtract that.
 
-    Parameters
-    ----------
-    patch
-        The patch.
-    band
-        The band.
-
-    Returns
-    -------
-    coadd
-        The coadd, pixels in nJy.
-
-    Notes
-    -----
     As in the pipeline, the second layer (the constant that detection adds)
     is subtracted after the first, each time in ``float32``. One patch has a
     corner without data, and in one patch something else changed a few
@@ -117,25 +97,10 @@ def masked_image(
     unit: u.UnitBase,
     origin: tuple[int, int] = (0, 0),
 ) -> MaskedImage:
-    """Make an image of pixels and mask planes.
+    """Make an image of pixels, and of mask planes of their shape.
 
-    Parameters
-    ----------
-    pixels
-        The pixels, shape (height, width).
-    planes
-        Pixels of each plane, ``bool``, of that shape.
-    noise
-        Standard deviation of a pixel.
-    unit
-        Unit of the pixels.
-    origin
-        Column and row of the first pixel.
-
-    Returns
-    -------
-    image
-        The image.
+    ``noise`` is the standard deviation of a pixel; ``origin`` the column and row of
+    the first.
     """
     bbox = ImageBox.from_shape(pixels.shape, start=(origin[1], origin[0]))
     schema = MaskSchema([MaskPlane(name, description) for name, description in _PLANES.items()])

@@ -32,19 +32,8 @@ _NAMES = {"SAT": "SATURATED"}
 class DemoGeneration:
     """Names and types of one release.
 
-    Attributes
-    ----------
-    name
-        What the command line calls it.
-    pipeline
-        The pipeline, in the package's ``pipelines``.
-    visit_background, coadd_background
-        Dataset types of the backgrounds.
-    coadd, subtracted_coadd
-        Dataset types of the coadds; ``coadd`` is empty if there is none
-        before subtraction.
-    visit_image
-        Dataset type of the background-subtracted images of visits.
+    ``coadd`` is empty if a release has none before subtraction; ``visit_image`` is
+    the background-subtracted image of a visit.
     """
 
     name: str
@@ -109,22 +98,7 @@ class DemoGeneration:
     def visit_datasets(
         self, visit: DemoVisit, detector: DemoDetector, background: BackgroundModel
     ) -> dict[str, Any]:
-        """Give a detector's background the release's form.
-
-        Parameters
-        ----------
-        visit
-            The visit.
-        detector
-            The detector.
-        background
-            The background.
-
-        Returns
-        -------
-        datasets : `dict`
-            Datasets by dataset type.
-        """
+        """Give a detector's background the release's form."""
         if not self.has_fields:
             return {self.visit_background: background}
         from lsst.images import BackgroundMap
@@ -164,22 +138,7 @@ class DemoGeneration:
     def image_datasets(
         self, visit: DemoVisit, detector: DemoDetector, background: BackgroundModel
     ) -> dict[str, Any]:
-        """Give a detector's image the release's form.
-
-        Parameters
-        ----------
-        visit
-            The visit.
-        detector
-            The detector.
-        background
-            The background.
-
-        Returns
-        -------
-        datasets : `dict`
-            Datasets by dataset type.
-        """
+        """Give a detector's image the release's form."""
         made = make_visit_pixels(visit, detector, background)
         if self.name == "dp1":
             # Calibrated, as they are there.
@@ -188,22 +147,7 @@ class DemoGeneration:
         return {self.visit_image: masked_image(made.pixels, made.planes, made.noise, u.adu)}
 
     def coadd_datasets(self, patch: DemoPatch, band: str, coadd: DemoCoadd) -> dict[str, Any]:
-        """Give a patch's coadd the release's form.
-
-        Parameters
-        ----------
-        patch
-            The patch.
-        band
-            The band.
-        coadd
-            The coadd.
-
-        Returns
-        -------
-        datasets : `dict`
-            Datasets by dataset type.
-        """
+        """Give a patch's coadd the release's form."""
         if not self.has_fields:
             return {
                 self.coadd: coadd.before,

@@ -106,27 +106,9 @@ def make_visit_image(
     unit: u.UnitBase = u.nJy,
     center: tuple[float, float] = (0.0, 0.0),
 ) -> VisitImage:
-    """Make a detector's image of a visit.
+    """Make a detector's image of a visit from ``float32`` pixels, shape (height, width).
 
-    Parameters
-    ----------
-    pixels
-        The pixels, ``float32``, shape (height, width).
-    bbox
-        What they cover.
-    backgrounds
-        The image's backgrounds.
-    instrument, visit, detector, physical_filter, band
-        The data ID.
-    unit
-        Unit of the pixels.
-    center
-        Right ascension and declination of the middle, degrees.
-
-    Returns
-    -------
-    image
-        The image.
+    ``center`` is the right ascension and declination of the middle, in degrees.
     """
     from astro_metadata_translator import ObservationInfo
 
@@ -160,31 +142,11 @@ def make_cell_coadd(
     cell: int = 50,
     center: tuple[float, float] = (0.0, 0.0),
 ) -> CellCoadd:
-    """Make a patch's coadd.
+    """Make a patch's coadd from ``float32`` pixels, shape (height, width).
 
-    Parameters
-    ----------
-    pixels
-        The pixels, ``float32``, shape (height, width).
-    bbox
-        What they cover.
-    backgrounds
-        The image's backgrounds.
-    skymap, tract, patch, band
-        The data ID.
-    index
-        Row and column of the patch in the tract.
-    unit
-        Unit of the pixels.
-    cell
-        Side of a cell in pixels, of which the box has a whole number.
-    center
-        Right ascension and declination of the middle, degrees.
-
-    Returns
-    -------
-    coadd
-        The coadd.
+    ``index`` is the row and column of the patch in the tract; ``cell`` the side of
+    a cell in pixels, of which the box has a whole number; ``center`` the right
+    ascension and declination of the middle, in degrees.
     """
     grid = CellGrid(bbox=bbox, cell_shape=YX(cell, cell))
     frame = TractFrame(skymap=skymap, tract=tract, bbox=bbox)

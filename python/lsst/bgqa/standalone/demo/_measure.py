@@ -25,30 +25,12 @@ def measure_bins(
     pixel_noise: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Measure the mean sky in bins.
+    """Measure mean and standard error of the sky in bins, ``float32``, shape (ny, nx).
 
-    Parameters
-    ----------
-    sky
-        The noiseless sky as a function of pixel coordinates x and y.
-    bbox
-        The pixels to measure; its sides are multiples of ``bin_size``.
-    bin_size
-        Side of a bin in pixels.
-    pixel_noise
-        Standard deviation of a pixel.
-    rng
-        Source of the noise.
-
-    Returns
-    -------
-    values, standard_error
-        Mean and its standard error, ``float32``, shape (ny, nx).
-
-    Notes
-    -----
-    Pixels are not drawn one by one: the sky is averaged over 8 x 8 points of
-    a bin, and the error of a mean of n pixels, noise / sqrt(n), is added.
+    The sky is a function of pixel coordinates x and y; the sides of the box are
+    multiples of ``bin_size``. Pixels are not drawn one by one: the sky is averaged
+    over 8 x 8 points of a bin, and the error of a mean of n pixels, noise /
+    sqrt(n), is added.
     """
     nx, ny = bbox.width // bin_size, bbox.height // bin_size
     step = bin_size / _SAMPLES
@@ -61,20 +43,7 @@ def measure_bins(
 
 
 def constant_layer(bbox: Box, value: float) -> Layer:
-    """Make the one-bin layer that adjusts a level after detection.
-
-    Parameters
-    ----------
-    bbox
-        The pixels.
-    value
-        The level.
-
-    Returns
-    -------
-    layer
-        The layer.
-    """
+    """Make the one-bin layer that adjusts a level after detection."""
     return Layer(
         values=np.full((1, 1), value, dtype=np.float32),
         standard_error=np.zeros((1, 1), dtype=np.float32),
@@ -87,19 +56,8 @@ def constant_layer(bbox: Box, value: float) -> Layer:
 def visit_background(visit: DemoVisit, detector: DemoDetector) -> BackgroundModel:
     """Measure the background of one detector in one visit.
 
-    Parameters
-    ----------
-    visit
-        The visit.
-    detector
-        The detector.
-
-    Returns
-    -------
-    background
-        A Chebyshev fit of order 6 to bins of 128 pixels, and a pedestal.
-        Without a good pixel all bins are NaN, and interpolated: afw cannot
-        fit them.
+    It is a Chebyshev fit of order 6 to bins of 128 pixels, and a pedestal. Without
+    a good pixel all bins are NaN, and interpolated: afw cannot fit them.
     """
     rng = np.random.default_rng([visit.day_obs, visit.seq_num, detector.id])
     bbox = Box(0, 0, detector.width, detector.height)

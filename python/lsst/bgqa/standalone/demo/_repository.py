@@ -44,19 +44,8 @@ def make_repository(
 ) -> bool:
     """Make the demo's repository, or complete one that was begun.
 
-    Parameters
-    ----------
-    folder
-        The repository's root.
-    progress
-        Called with how many datasets are there, and how many will be.
-    generation
-        The release whose dataset types to make, one of `GENERATIONS`.
-
-    Returns
-    -------
-    new
-        Whether anything was missing.
+    ``progress`` is called with how many datasets are there, and how many will be.
+    ``generation`` is the release whose dataset types to make, one of `GENERATIONS`.
 
     Raises
     ------
@@ -80,12 +69,7 @@ def make_repository(
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a demo can be made in a folder.
-
-    Parameters
-    ----------
-    folder
-        The repository's root; it need not exist.
+    """Check that a demo can be made in a folder, which need not exist.
 
     Raises
     ------

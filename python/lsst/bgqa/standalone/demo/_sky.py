@@ -43,24 +43,8 @@ _BRIGHT_STAR = (0.01, 0.02)
 
 
 def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Compute the sky that a detector records, without noise.
+    """Compute the sky that a detector records at pixel coordinates, in adu, without noise.
 
-    Parameters
-    ----------
-    visit
-        The visit.
-    detector
-        The detector.
-    x, y
-        Pixel coordinates, arrays of one shape.
-
-    Returns
-    -------
-    sky
-        Brightness in adu, ``float64``, of that shape.
-
-    Notes
-    -----
     Sky: dark sky; moonlight with a gradient towards the moon; airglow in
     waves of 0.9 degrees that drift with time. Faults, each in one detector:
     one bank of amplifiers reads 1 % high; edges are dark; a bright star's
@@ -92,20 +76,9 @@ def visit_sky(visit: DemoVisit, detector: DemoDetector, x: np.ndarray, y: np.nda
 
 
 def crowding(detector: DemoDetector, x: Any, y: Any) -> Any:
-    """Compute the light of stars too faint to be detected.
+    """Compute the light of stars too faint to be detected, in adu.
 
-    Parameters
-    ----------
-    detector
-        The detector.
-    x, y : `float` or `numpy.ndarray`
-        Pixel coordinates.
-
-    Returns
-    -------
-    light : `float` or `numpy.ndarray`
-        Brightness in adu; zero but in one detector, towards the corner at
-        the origin.
+    It is zero but in one detector, towards the corner at the origin.
     """
     if detector.id != _CROWDED:
         return 0.0 * x
@@ -113,20 +86,7 @@ def crowding(detector: DemoDetector, x: Any, y: Any) -> Any:
 
 
 def bright_star(visit: DemoVisit, detector: DemoDetector) -> tuple[float, float] | None:
-    """Locate the bright star.
-
-    Parameters
-    ----------
-    visit
-        The visit.
-    detector
-        The detector.
-
-    Returns
-    -------
-    x, y
-        Its pixel coordinates; `None` if it is in another detector.
-    """
+    """Locate the bright star in a detector's pixels, if it is there."""
     if detector.id != _HALO:
         return None
     u, v = detector.to_focal_plane(0.0, 0.0)
@@ -138,20 +98,7 @@ def bright_star(visit: DemoVisit, detector: DemoDetector) -> tuple[float, float]
 
 
 def has_good_pixels(visit: DemoVisit, detector: DemoDetector) -> bool:
-    """Whether a detector has any pixel to measure the sky from.
-
-    Parameters
-    ----------
-    visit
-        The visit.
-    detector
-        The detector.
-
-    Returns
-    -------
-    good
-        `False` for one detector during the last night.
-    """
+    """Whether a detector has any pixel of sky: one has none, during the last night."""
     return not (detector.id == _NO_GOOD_PIXEL and visit.day_obs == 20261026)
 
 
@@ -162,24 +109,8 @@ _PATCH_LEVEL_STEP = 6
 
 
 def coadd_residual(patch: DemoPatch, band: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Compute the sky that coaddition left, without noise.
+    """Compute the sky that coaddition left at pixels of the tract, in nJy, without noise.
 
-    Parameters
-    ----------
-    patch
-        The patch.
-    band
-        The band.
-    x, y
-        Pixel coordinates in the tract, arrays of one shape.
-
-    Returns
-    -------
-    sky
-        Brightness in nJy, ``float64``, of that shape.
-
-    Notes
-    -----
     A slow wave over the tract, the same in overlapping patches. Faults, each
     in one patch: dark edges; a halo; a level that differs from the
     neighbours'.

@@ -16,19 +16,9 @@ _PIXEL_SCALE = 0.2 / 3600
 
 
 def sky_position(u: float, v: float, center: tuple[float, float] = _FIELD) -> tuple[float, float]:
-    """Project a position in the tangent plane onto the sky (gnomonic).
+    """Project a position in the tangent plane onto the sky (gnomonic), in degrees.
 
-    Parameters
-    ----------
-    u, v
-        Angles from the centre in degrees, to the east and to the north.
-    center
-        Right ascension and declination of the centre, degrees.
-
-    Returns
-    -------
-    ra, dec
-        ICRS coordinates in degrees.
+    The position is east and north of the centre; what is returned is ICRS.
     """
     xi, eta, dec0 = np.radians(u), np.radians(v), np.radians(center[1])
     denominator = np.cos(dec0) - eta * np.sin(dec0)
@@ -41,20 +31,8 @@ def sky_position(u: float, v: float, center: tuple[float, float] = _FIELD) -> tu
 class DemoVisit:
     """One visit, and the state of the sky during it.
 
-    Attributes
-    ----------
-    day_obs
-        The night, YYYYMMDD.
-    seq_num
-        Number in the night, from 1.
-    physical_filter
-        The filter.
-    dither
-        Offset of the boresight from the field's centre, degrees.
-    moonlight
-        Moonlight as a fraction of the dark sky's brightness.
-    airglow
-        Amplitude of airglow waves, as a fraction of the dark sky's.
+    ``seq_num`` counts from 1 in a night; ``dither`` is the offset of the boresight
+    in degrees; ``moonlight`` and ``airglow`` are fractions of the dark sky.
     """
 
     day_obs: int
@@ -97,10 +75,7 @@ TRACT = 1
 class DemoPatch:
     """A patch of the tract: 300 x 300 pixels and a border of 50.
 
-    Attributes
-    ----------
-    cell_x, cell_y
-        Column and row in the tract, from 0 to 2.
+    ``cell_x`` and ``cell_y`` are its column and row, from 0 to 2.
     """
 
     cell_x: int

@@ -32,17 +32,7 @@ _SATURATED_RADIUS = 15
 
 @dataclass(frozen=True, eq=False)
 class DemoImage:
-    """A detector's background-subtracted image.
-
-    Attributes
-    ----------
-    pixels
-        In adu, ``float32``, shape (height, width).
-    planes
-        Pixels of each mask plane, ``bool``, of that shape.
-    noise
-        Standard deviation of a pixel of sky, adu.
-    """
+    """A detector's background-subtracted image in adu, its mask planes and its noise."""
 
     pixels: np.ndarray
     planes: dict[str, np.ndarray]
@@ -52,26 +42,10 @@ class DemoImage:
 def make_visit_pixels(visit: DemoVisit, detector: DemoDetector, background: BackgroundModel) -> DemoImage:
     """Expose a detector, and subtract a background.
 
-    Parameters
-    ----------
-    visit
-        The visit.
-    detector
-        The detector.
-    background
-        The background that was measured.
-
-    Returns
-    -------
-    image
-        The image. Sources are detected where they are brighter than a tenth
-        of the noise; of the bright star only the middle is.
-
-    Notes
-    -----
-    Stars and galaxies are Gaussians, with fluxes of a power law. In one
-    detector they crowd towards a corner. Pixels are rounded to half a unit,
-    so that files are small.
+    Sources are detected where they are brighter than a tenth of the noise; of the
+    bright star only the middle is. Stars and galaxies are Gaussians, with fluxes of
+    a power law. In one detector they crowd towards a corner. Pixels are rounded to
+    half a unit, so that files are small.
     """
     rng = np.random.default_rng([visit.day_obs, visit.seq_num, detector.id, 1])
     x, y = np.arange(detector.width), np.arange(detector.height)[:, np.newaxis]

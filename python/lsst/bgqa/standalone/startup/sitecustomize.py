@@ -25,7 +25,7 @@ def is_faulty() -> bool:
 
     Returns
     -------
-    faulty : `bool`
+    faulty
         `True` if graphs cannot be read without `mend`.
     """
     return sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
