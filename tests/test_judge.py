@@ -348,7 +348,7 @@ def test_memory_of_history_is_bounded() -> None:
     rng = np.random.default_rng(5)
     for _ in range(3000):
         history.add(["a"], rng.normal(0.01, 0.001, 1))
-    assert len(history._values["a"]) == 256
+    assert history._samples.shape == (1, 256)
     change, _ = history.changes(["a", "a"], np.array([0.01, 0.05]), 0.001)
     # A visit's common change is none of the places'.
     assert change[1] - change[0] == pytest.approx(0.04, abs=5e-4)

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 __all__ = ("History", "add_history", "compare_history")
 
-import random
-from array import array
-from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -32,10 +29,12 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._values: dict[Hashable, array[float]] = {}
-        self._counts: Counter[Hashable] = Counter()
-        self._random = random.Random(0)
-        self._sorted: dict[Hashable, np.ndarray] = {}
+        self._rows: dict[Hashable, int] = {}
+        self._counts = np.zeros(0, dtype=np.intp)
+        # A row a place; what is not known comes last when it is sorted.
+        self._samples = np.zeros((0, _MOST))
+        self._sorted = False
+        self._random = np.random.default_rng(0)
 
     def add(self, places: Sequence[Hashable], deviations: np.ndarray) -> None:
         """Take a visit into account.
@@ -43,19 +42,23 @@ class History:
         Parameters
         ----------
         places
-            The places.
+            The places, each once.
         deviations
             Their deviations, shape (places,); NaN where there is none.
         """
-        for place, deviation in zip(places, deviations.tolist(), strict=True):
-            if not np.isfinite(deviation):
-                continue
-            values = self._values.setdefault(place, array("d"))
-            self._counts[place] += 1
-            if len(values) < _MOST:
-                values.append(deviation)
-            elif (number := self._random.randrange(self._counts[place])) < _MOST:
-                values[number] = deviation
+        finite = np.isfinite(deviations)
+        rows = np.array([self._rows.setdefault(place, len(self._rows)) for place in places])[finite]
+        if (more := len(self._rows) - len(self._counts)) > 0:
+            more = max(more, len(self._counts))
+            self._counts = np.pad(self._counts, (0, more))
+            self._samples = np.pad(self._samples, ((0, more), (0, 0)), constant_values=np.inf)
+        counts = self._counts[rows]
+        self._counts[rows] += 1
+        # Each visit of a place is as likely to be kept (reservoir sampling).
+        where = np.where(counts < _MOST, counts, self._random.integers(counts + 1))
+        kept = where < _MOST
+        self._samples[rows[kept], where[kept]] = deviations[finite][kept]
+        self._sorted = False
 
     def changes(
         self, places: Sequence[Hashable], deviations: np.ndarray, floor: float, own_scatter: bool = False
@@ -87,13 +90,8 @@ class History:
         Of two others that disagree one may be at fault: the one that is nearer
         to the deviation counts.
         """
-        usual = np.array(
-            [
-                self._usual(place, deviation, floor)
-                for place, deviation in zip(places, deviations.tolist(), strict=True)
-            ]
-        ).reshape(-1, 2)
-        changes = deviations - usual[:, 0]
+        usual, scatters = self._usual(places, deviations, floor)
+        changes = deviations - usual
         known = changes[np.isfinite(changes)]
         if len(known):
             # A visit's common change is its surface's.
@@ -101,25 +99,34 @@ class History:
             scale = max(robust_scale(known - np.median(known)), floor)
         else:
             scale = floor
-        return changes, changes / (np.fmax(usual[:, 1], scale) if own_scatter else scale)
+        return changes, changes / (np.fmax(scatters, scale) if own_scatter else scale)
 
-    def _usual(self, place: Hashable, deviation: float, floor: float) -> tuple[float, float]:
+    def _usual(
+        self, places: Sequence[Hashable], deviations: np.ndarray, floor: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what is usual, and how much the other visits scatter."""
-        if not np.isfinite(deviation) or len(self._values.get(place, ())) < 3:
-            return np.nan, np.nan
-        if place not in self._sorted:
-            self._sorted[place] = np.sort(np.frombuffer(self._values[place]))
-        values = self._sorted[place]
-        own = int(np.searchsorted(values, deviation))
-        count = len(values) - 1
+        if not self._sorted:
+            self._samples.sort(axis=1)
+            self._sorted = True
+        rows = np.array([self._rows.get(place, -1) for place in places], dtype=np.intp)
+        usual, scatters = np.full((2, len(rows)), np.nan)
+        known = np.flatnonzero((rows >= 0) & np.isfinite(deviations))
+        known = known[self._counts[rows[known]] >= 3]
+        count = np.minimum(self._counts[rows[known]], _MOST) - 1
+        values, own = self._samples[rows[known], : count.max(initial=0) + 1], deviations[known]
+        rank_of_own = (values < own[:, None]).sum(axis=1)
+        each = np.arange(len(known))
 
-        def other(rank: int) -> float:
-            return float(values[rank if rank < own else rank + 1])
+        def other(rank: np.ndarray) -> np.ndarray:
+            """Return the others' value of a rank."""
+            return values[each, rank + (rank >= rank_of_own)]
 
-        scatter = (other(min(count - 1, 3 * count // 4)) - other(count // 4)) / _QUARTILES
-        if count == 2 and other(1) - other(0) > _AGREEMENT * floor:
-            return min(other(0), other(1), key=lambda value: abs(value - deviation)), scatter
-        return (other((count - 1) // 2) + other(count // 2)) / 2, scatter
+        scatters[known] = (other(np.minimum(count - 1, 3 * count // 4)) - other(count // 4)) / _QUARTILES
+        first, second = other((count - 1) // 2), other(count // 2)
+        nearer = np.where(np.abs(first - own) <= np.abs(second - own), first, second)
+        disagree = (count == 2) & (second - first > _AGREEMENT * floor)
+        usual[known] = np.where(disagree, nearer, (first + second) / 2)
+        return usual, scatters
 
 
 def add_history(

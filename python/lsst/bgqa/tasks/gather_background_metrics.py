@@ -552,22 +552,24 @@ def _table_values(
     table: pl.DataFrame, units: Mapping[str, str], wanted: Mapping[str, u.UnitBase]
 ) -> np.ndarray:
     """Return the metrics of a table in the units that are wanted, shape (rows, metrics)."""
-    names = list(wanted)
-    there = [i for i, name in enumerate(names) if name in table.columns]
-    factors = np.array([_factor(units.get(names[i], ""), wanted[names[i]].to_string()) for i in there])
-    values = np.full((len(table), len(names)), np.nan)
-    values[:, there] = table.select(names[i] for i in there).to_numpy() * factors
+    columns = {column.name: column for column in table.get_columns()}
+    values = np.full((len(table), len(wanted)), np.nan)
+    for i, (name, unit) in enumerate(wanted.items()):
+        if name in columns:
+            values[:, i] = columns[name].to_numpy() * _factor(units.get(name, ""), unit)
     return values
 
 
 def _known(table: pl.DataFrame) -> list[tuple[str, str]]:
     """Return by which metrics the rows of a table fail, and the words."""
-    return table.select("failed", "fault").rows() if {"failed", "fault"} <= set(table.columns) else []
+    if not {"failed", "fault"} <= set(table.columns):
+        return []
+    return list(zip(table["failed"].to_list(), table["fault"].to_list(), strict=True))
 
 
 @functools.cache
-def _factor(unit: str, wanted: str) -> float:
-    return 1.0 if unit == wanted else u.Unit(unit).to(u.Unit(wanted))
+def _factor(unit: str, wanted: u.UnitBase) -> float:
+    return float(u.Unit(unit).to(wanted))
 
 
 class GatherVisitTablesConfig(
