@@ -7,22 +7,15 @@ __all__ = ("Inputs",)
 
 import itertools
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import astropy.units as u
 import numpy as np
+import pyarrow.parquet as pq
 
-from lsst.daf.butler import (
-    Butler,
-    CollectionType,
-    DataCoordinate,
-    DatasetRef,
-    DatasetType,
-    DeferredDatasetHandle,
-    DimensionRecord,
-)
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, DeferredDatasetHandle
 from lsst.pipe.base import NoWorkFound
 
 from ..metrics import load_catalogue, quantities_of
@@ -39,10 +32,6 @@ from ..tasks.gather_background_metrics import _TableReader
 from ._fetch import Fetcher
 from .rows import RowKind, Unreadable
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_RESIDUAL = "residual"
 _TASKS: dict[str, type[GatherBackgroundMetricsTask]] = {
     "detector": GatherBackgroundMetricsTask,
     "patch": GatherCoaddMetricsTask,
@@ -62,146 +51,137 @@ class Inputs:
         bundles: DatasetType | None,
         tables: DatasetType | None,
     ) -> None:
+        self.kind, self.root = kind, root
         self._butler, self._collections = butler, list(collections)
-        self._kind, self._root = kind, {kind.root: root}
-        self._bundles, self._tables = bundles, tables
+        self._where = {kind.root: root}
+        self._types = (tables, bundles)
         self._fetcher = Fetcher(butler)
-        self._records: dict[str, dict[DataCoordinate, DimensionRecord]] = {}
+        self._records: dict[str, dict[Any, Any]] = {}
         runs = butler.collections.query(
             self._collections, collection_types={CollectionType.RUN}, flatten_chains=True
         )
         self._order = {run: i for i, run in enumerate(runs)}
-        self.counts = {t.name: self._count(t) for t in (bundles, tables) if t is not None}
-
-    @property
-    def dataset_count(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def row_count(self) -> int | None:
-        return self.dataset_count if self._tables is None else None
+        counts = {t.name: self._count(t) for t in (bundles, tables) if t is not None}
+        self.dataset_types = tuple(name for name, count in counts.items() if count)
+        self.dataset_count = sum(counts.values())
+        self.row_count = self.dataset_count if tables is None else None
 
     def _count(self, dataset_type: DatasetType) -> int:
         with self._butler.query() as query:
-            return query.datasets(dataset_type, self._collections).where(self._root).count()
+            return query.datasets(dataset_type, self._collections).where(self._where).count()
 
-    def refs(self, dataset_type: DatasetType, first: int, last: int) -> list[DatasetRef]:
-        """Find the datasets between two values of the window's dimension."""
-        between = f"{self._kind.window} >= first AND {self._kind.window} <= last"
+    def _windows(self) -> Iterator[tuple[list[DatasetRef], list[DatasetRef]]]:
+        """Yield tables and bundles part by part: all may be too many to keep."""
+        dimension, ids = self.kind.window, set()
+        for dataset_type in filter(None, self._types):
+            with self._butler.query() as query:
+                found = query.join_dataset_search(dataset_type, self._collections)
+                data_ids = found.data_ids((self.kind.root, dimension)).where(self._where)
+                ids |= {int(data_id[dimension]) for data_id in data_ids}
+        for some in itertools.batched(sorted(ids), self.kind.window_size):
+            tables, bundles = (self._refs(t, some[0], some[-1]) if t else [] for t in self._types)
+            yield tables, bundles
+
+    def _refs(self, dataset_type: DatasetType, first: int, last: int) -> list[DatasetRef]:
+        """Find the datasets between two values of the window's dimension, with what records are there.
+
+        The Butler, asked for all records, finds no dataset whose region is not known.
+        """
+        between = f"{self.kind.window} >= first AND {self.kind.window} <= last"
         bind = {"first": first, "last": last}
+        groups = {
+            element: self._butler.dimensions[element].minimal_group
+            for element in dataset_type.dimensions.elements
+        }
         with self._butler.query() as query:
-            found = query.datasets(dataset_type, self._collections).where(self._root)
+            found = query.datasets(dataset_type, self._collections).where(self._where)
             refs = list(found.where(between, bind=bind))
-            # With records, the query would find none whose region is not known.
-            records: dict[str, dict[DataCoordinate, DimensionRecord]] = {}
-            for element in dataset_type.dimensions.elements:
-                if (known := self._records.get(element)) is None:
+            records = {}
+            for element, group in groups.items():
+                windowed = self.kind.window in group.names
+                if windowed or element not in self._records:
                     rows = query.dimension_records(element)
-                    own = self._butler.dimensions[element].minimal_group.names
-                    if self._kind.root in own:
-                        rows = rows.where(self._root)
-                    if self._kind.window in own:
+                    if self.kind.root in group.names:
+                        rows = rows.where(self._where)
+                    if windowed:
                         rows = rows.where(between, bind=bind)
-                    known = {record.dataId: record for record in rows}
-                    if self._kind.window not in own:
-                        self._records[element] = known
-                records[element] = known
-        groups = {element: self._butler.dimensions[element].minimal_group for element in records}
+                    self._records[element] = {record.dataId: record for record in rows}
+                records[element] = self._records[element]
         return [
             ref.expanded(
                 ref.dataId.expanded(
-                    {name: records[name].get(ref.dataId.subset(groups[name])) for name in records}
+                    {e: known.get(ref.dataId.subset(groups[e])) for e, known in records.items()}
                 )
             )
             for ref in refs
         ]
 
-    def windows(self) -> Iterator[tuple[list[DatasetRef], list[DatasetRef]]]:
-        """Yield tables and bundles part by part: all may be too many to keep."""
-        dimension, ids = self._kind.window, set()
-        types = [dataset_type for dataset_type in (self._tables, self._bundles) if dataset_type is not None]
-        for dataset_type in types:
-            with self._butler.query() as query:
-                found = query.join_dataset_search(dataset_type, self._collections).data_ids(
-                    (self._kind.root, dimension)
-                )
-                ids |= {int(data_id[dimension]) for data_id in found.where(self._root)}
-        for some in itertools.batched(sorted(ids), self._kind.window_size):
-            yield (
-                self.refs(self._tables, some[0], some[-1]) if self._tables is not None else [],
-                self.refs(self._bundles, some[0], some[-1]) if self._bundles is not None else [],
-            )
-
     def task(self, config: GatherBackgroundMetricsConfig | None) -> GatherBackgroundMetricsTask | None:
-        """Make the task that gathers them, in the unit that they are in."""
+        """Make the task that gathers them, in the unit that they are in; `None` if no metric is ours."""
         catalogue = load_catalogue()
         names: dict[str, str] = {}
         unit = None
-        for ref in itertools.chain.from_iterable(itertools.chain(*self.windows())):
+        for ref in (ref for window in self._windows() for refs in window for ref in refs):
             try:
                 found = _units_of(self._butler.get(ref))
             except Exception:
                 continue  # named when rows are read
             names |= {name: text for name, text in found.items() if name in catalogue}
-            if not names:
-                return None
             unit = next((names[name] for name in names if catalogue[name].unit == "{unit}"), None)
-            if unit is not None:
+            if unit is not None or not names:
                 break
-        return _gather_task(self._kind, names, unit or "", config) if names else None
+        return _gather_task(self.kind, names, unit or "", config) if names else None
 
-    def gather(
+    def write(
         self,
+        path: Path,
         task: GatherBackgroundMetricsTask,
         unreadable: Unreadable,
-        advance: Callable[[int], None],
-    ) -> pa.Table:
-        """Gather them into a table, which is a file without a name."""
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        """Gather them into a Parquet file."""
         try:
-            return task.run(self._batches(task, unreadable, advance)).table
+            table = task.run(self._batches(task, unreadable, progress)).table
         except NoWorkFound:
-            return CampaignWriter(task._keys, task._names, u.Unit(task.config.unit)).finish()
+            table = CampaignWriter(task._keys, task._names, u.Unit(task.config.unit)).finish()
+        pq.write_table(table, path, compression="zstd")
 
     def _batches(
-        self, task: Any, unreadable: Unreadable, advance: Callable[[int], None]
+        self, task: Any, unreadable: Unreadable, progress: Callable[[int, int], None] | None
     ) -> Iterator[CampaignBatch]:
-        mosaic = [name for name in self._kind.mosaic if name not in self._root]
-        row = task._row_key
-        for windows in self.windows():
+        mosaic, row = self.kind.mosaic, task._row_key
+        done = 0
+        for tables, bundles in self._windows():
             broken: dict[str, Exception] = {}
-            tables: dict[Any, CampaignBatch] = {}
-            handles = self._handles(windows[0], storageClass="ArrowTable")
-            for batch in task.read_tables(handles, broken):
-                tables[tuple(batch.keys[name][0] for name in mosaic)] = batch
+            handles = self._handles(tables, storageClass="ArrowTable")
+            rows = {_key(batch, mosaic): batch for batch in task.read_tables(handles, broken)}
             known = {
                 (*key, number): run
-                for key, batch in tables.items()
+                for key, batch in rows.items()
                 for number, run in zip(batch.keys[row], batch.keys["run"], strict=True)
             }
 
-            def comes_first(data_id: Any, run: str, known: dict[Any, str] = known) -> bool:
-                """Whether a bundle's RUN is searched before that of its row in a table."""
-                other = known.get((*(data_id[name] for name in mosaic), data_id[row]))
-                return other is None or self._order.get(run, 0) < self._order.get(other, 0)
+            def adds(ref: DatasetRef, known: dict[Any, str] = known) -> bool:
+                """Whether a bundle has what a table lacks: closure, or a RUN that is searched before."""
+                other = known.get((*(ref.dataId[name] for name in mosaic), ref.dataId[row]))
+                return (
+                    other is None
+                    or "closure_consistent" in task._names
+                    or self._order.get(ref.run, 0) < self._order.get(other, 0)
+                )
 
-            # Tables have all that a detector has, but nothing of closure.
-            needed = [
-                ref
-                for ref in windows[1]
-                if "closure_consistent" in task._names or not known or comes_first(ref.dataId, ref.run)
-            ]
-            batches = task._read(self._handles(needed), broken)
-            bundles = {tuple(batch.keys[name][0] for name in mosaic): batch for batch in batches}
+            for batch in task._read(self._handles(ref for ref in bundles if adds(ref)), broken):
+                key = _key(batch, mosaic)
+                rows[key] = _merge(rows[key], batch, row, self._order) if key in rows else batch
             for name, error in broken.items():
                 unreadable.add(name, error)
-            counts: dict[Any, int] = defaultdict(int)
-            for ref in itertools.chain(*windows):
-                counts[tuple(ref.dataId[name] for name in mosaic)] += 1
-            for key in sorted(counts):
-                parts = [part[key] for part in (tables, bundles) if key in part]
-                if parts:
-                    yield parts[0] if len(parts) == 1 else _merge(parts[0], parts[1], row, self._order)
-                advance(counts[key])
+            ids = sorted(tuple(ref.dataId[name] for name in mosaic) for ref in (*tables, *bundles))
+            for key, same in itertools.groupby(ids):
+                if key in rows:
+                    yield rows[key]
+                done += len(list(same))
+                if progress is not None:
+                    progress(done, self.dataset_count)
 
     def _handles(self, refs: Iterable[DatasetRef], **options: Any) -> list[Any]:
         if not self._fetcher.far:
@@ -229,7 +209,7 @@ def _gather_task(
     kind: RowKind, names: Mapping[str, str], unit: str, config: GatherBackgroundMetricsConfig | None
 ) -> GatherBackgroundMetricsTask:
     catalogue = load_catalogue()
-    residual = any(catalogue[name].group == _RESIDUAL for name in names)
+    residual = any(catalogue[name].group == "residual" for name in names)
     base = (_RESIDUAL_TASKS if residual else _TASKS).get(kind.name, GatherBackgroundMetricsTask)
     own: dict[str, Any] = {"_keys": {**kind.keys, "run": str}, "_batch_keys": kind.mosaic}
     own |= {"_table_keys": tuple({*kind.tile[-1:], "detector_name"} & {*kind.keys})}
@@ -256,26 +236,29 @@ def _gather_task(
     return made(config=config, log=logging.getLogger(__name__))
 
 
+def _key(batch: CampaignBatch, mosaic: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(batch.keys[name][0] for name in mosaic)
+
+
 def _merge(table: CampaignBatch, bundles: CampaignBatch, row: str, order: Mapping[str, int]) -> CampaignBatch:
     """Put bundles into the rows of a table, and beside them."""
-    rows = {number: (table, i) for i, number in enumerate(table.keys[row])}
-    values = {number: table.values[i] for number, (_, i) in rows.items()}
-    known = {number: table.known[i] if table.known else ("", "") for number, (_, i) in rows.items()}
+    of_table = order.get(table.keys["run"][0], 0)
+    nothing = ("", "")
+    rows = {
+        number: (table, i, table.values[i], table.known[i] if table.known else nothing)
+        for i, number in enumerate(table.keys[row])
+    }
     for i, number in enumerate(bundles.keys[row]):
-        mine = bundles.values[i]
-        runs = bundles.keys["run"][i], table.keys["run"][0]
-        if number in rows and order.get(runs[0], 0) >= order.get(runs[1], 0):
+        values, known = bundles.values[i], nothing
+        if number in rows and order.get(bundles.keys["run"][i], 0) >= of_table:
             # A table compares it with others.
-            mine = np.where(np.isnan(values[number]), mine, values[number])
-            known[number] = table.known[rows[number][1]] if table.known else ("", "")
-        else:
-            known[number] = ("", "")
-        rows[number], values[number] = (bundles, i), mine
+            _, _, first, known = rows[number]
+            values = np.where(np.isnan(first), values, first)
+        rows[number] = bundles, i, values, known
     found = [rows[number] for number in sorted(rows)]
-    keys = {name: [batch.keys[name][i] for batch, i in found] for name in table.keys}
-    kinds = [batch.kinds[i] for batch, i in found]
-    of = [values[number] for number in sorted(rows)]
-    return CampaignBatch(keys, np.array(of), kinds, [known[number] for number in sorted(rows)])
+    keys = {name: [batch.keys[name][i] for batch, i, _, _ in found] for name in table.keys}
+    kinds = [batch.kinds[i] for batch, i, _, _ in found]
+    return CampaignBatch(keys, np.array([values for *_, values, _ in found]), kinds, [k for *_, k in found])
 
 
 def _units_of(dataset: Any) -> dict[str, str]:

@@ -23,7 +23,8 @@ from ..background import BackgroundModel
 from ..errors import one_line
 from ..judge import Thresholds
 from ..tasks._inputs import read_background
-from .campaign import Campaign, CampaignTable, Progress
+from .campaign import Campaign
+from .table import CampaignTable, Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -321,7 +322,6 @@ def _differences(
         second,
         units={name: unit for name, unit in second.units.items() if name in factors},
         thresholds=Thresholds(free, free, {}, second.thresholds.min_peers),
-        schema=second.schema,
         differences=True,
         gathered=True,
         not_gathered=0,

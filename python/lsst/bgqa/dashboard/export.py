@@ -6,17 +6,18 @@ from __future__ import annotations
 __all__ = ("export_points", "export_table")
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from . import line_protocol
-from .campaign import VERDICTS, Campaign, CampaignTable, Progress
+from .campaign import VERDICTS, Campaign, CampaignTable
+from .line_protocol import NAMESPACE, Points
 from .rows import ROW_KINDS
-
-if TYPE_CHECKING:
-    import polars as pl
-    import pyarrow as pa
+from .table import Progress
 
 _KEYS = {name: type_ for kind in ROW_KINDS for name, type_ in kind.keys.items()}
 _BEFORE = ("kind", "name", *_KEYS, "visit_begin", "dataset_type", "run")
@@ -36,86 +37,70 @@ def export_table(
 
     Parameters
     ----------
-    campaign : `Campaign`
-        The campaign.
-    tables : `~collections.abc.Sequence` [`CampaignTable`]
-        What to export of it.
-    form : `str`
+    campaign, tables
+        The campaign, and what to export of it.
+    form
         ``parquet`` or ``csv``. In CSV, a text that begins as a formula does
         (``=``, ``+``, ``-``, ``@``) gets an apostrophe before it.
-    sink : file
+    sink
         Where to write.
-    progress : `~collections.abc.Callable`, optional
-        Called with how much is done, and how much there is.
+    progress
+        Tells of datasets that are gathered, or of rows.
 
     Returns
     -------
-    count : `int`
+    count
         Number of values.
     """
-    about = {"repo": campaign.repo, "collection": campaign.collection}
-    write = _write_csv if form == "csv" else _write_parquet
-    return write(_batches(tables, progress), sink, about)
+    values = (_Values(table, rows) for table, rows in _frames(tables, progress))
+    if form == "csv":
+        return _write_csv(values, sink)
+    return _write_parquet(values, sink, {"repo": campaign.repo, "collection": campaign.collection})
 
 
 def export_points(
     campaign: Campaign,
     tables: Sequence[CampaignTable],
     writers: Sequence[Callable[[pl.Series], None]],
-    namespace: str = line_protocol.NAMESPACE,
+    namespace: str = NAMESPACE,
     progress: Progress | None = None,
 ) -> int:
-    """Write metrics as points of line protocol.
+    """Write metrics as points of line protocol, and return how many.
 
-    Parameters
-    ----------
-    campaign : `Campaign`
-        The campaign.
-    tables : `~collections.abc.Sequence` [`CampaignTable`]
-        What to export of it.
-    writers : `~collections.abc.Sequence` [`~collections.abc.Callable`]
-        Each is called with some lines (`polars.Series`), again and again.
-    namespace : `str`, optional
-        What the names of measurements begin with.
-    progress : `~collections.abc.Callable`, optional
-        Called with how much is done, and how much there is.
-
-    Returns
-    -------
-    count : `int`
-        Number of points.
+    Each of ``writers`` is called with some lines, again and again;
+    ``namespace`` is what the names of measurements begin with.
     """
+    points = {id(table): Points(campaign, table, namespace) for table in tables}
     count = 0
-    for table, rows in _batches(tables, progress):
-        points = line_protocol.lines(campaign, table, rows, namespace)
+    for table, rows in _frames(tables, progress):
+        lines = points[id(table)].lines(rows)
         for write in writers:
-            write(points)
-        count += len(points)
+            write(lines)
+        count += len(lines)
     return count
 
 
-def _batches(
+def _frames(
     tables: Sequence[CampaignTable], progress: Progress | None
 ) -> Iterator[tuple[CampaignTable, pl.DataFrame]]:
-    import polars as pl
-
     sizes = [table.row_count or 0 if table.gathered else table.dataset_count for table in tables]
     for number, table in enumerate(tables):
-        before, total = sum(sizes[:number]), sum(sizes)
 
-        def advance(done: int, _: int, before: int = before, total: int = total) -> None:
+        def advance(done: int, _: int, before: int = sum(sizes[:number])) -> None:
             if progress is not None:
-                progress(before + done, total)
+                progress(before + done, sum(sizes))
 
-        for batch in table.batches(advance):
-            if batch.num_rows:
-                yield table, pl.DataFrame(pl.from_arrow(batch))
+        for rows in table.frames(advance):
+            if len(rows):
+                yield table, rows
 
 
 class _Values:
-    """The values of some rows that are defined, row by row."""
+    """The values of some rows that are defined, row by row; of each, which row and metric it is of."""
 
     def __init__(self, table: CampaignTable, rows: pl.DataFrame) -> None:
+        self.table, self.of = table, rows
+        self.constants = {"kind": table.kind, "name": table.name, "dataset_type": table.bundle_type}
         width = len(table.metrics)
         values = np.ascontiguousarray(rows.select(table.metrics).to_numpy()).ravel()
         where = np.flatnonzero(~np.isnan(values))
@@ -125,43 +110,26 @@ class _Values:
         self.verdicts = table.verdict_codes(rows).ravel()[where].astype(np.int32)
 
 
-def _constants(table: CampaignTable) -> dict[str, str]:
-    return {"kind": table.kind, "name": table.name, "dataset_type": table.bundle_type}
-
-
-def _write_csv(
-    batches: Iterator[tuple[CampaignTable, pl.DataFrame]], sink: IO[bytes], about: dict[str, str]
-) -> int:
-    import polars as pl
-
+def _write_csv(parts: Iterator[_Values], sink: IO[bytes]) -> int:
     count = 0
     sink.write((",".join(_COLUMNS) + "\n").encode())
-    for table, rows in batches:
-        some = _Values(table, rows)
-        constants, known = _constants(table), set(rows.columns)
-        texts = [pl.lit(constants[name]).alias(name) for name in constants]
-        rows = rows.with_columns(texts)
+    for some in parts:
+        rows = some.of.with_columns(pl.lit(value).alias(name) for name, value in some.constants.items())
         rows = rows.with_columns(
             _inert(name) for name in (*_BEFORE, "fault") if rows.schema.get(name) == pl.String
         )
-        if "visit_begin" in known:
+        if "visit_begin" in rows.columns:
             rows = rows.with_columns(pl.col("visit_begin").dt.strftime("%Y-%m-%d %H:%M:%S%.6fZ"))
         # What is the same for all values of a row is written once, and not quoted again.
-        before = rows.select(
-            pl.concat_str(
-                [
-                    pl.col(n).cast(pl.String).fill_null("") if n in rows.columns else pl.lit("")
-                    for n in _BEFORE
-                ],
-                separator=",",
-            )
-        ).to_series()
-        units = [table.units[name] for name in table.metrics]
-        after = pl.Series([f"{unit},{verdict}" for unit in units for verdict in VERDICTS])
+        before = pl.concat_str(
+            [pl.col(n).cast(pl.String).fill_null("") if n in rows.columns else pl.lit("") for n in _BEFORE],
+            separator=",",
+        )
+        after = pl.Series([f"{unit},{word}" for unit in some.table.units.values() for word in VERDICTS])
         pl.DataFrame(
             {
-                "before": before.gather(some.rows),
-                "metric": pl.Series(table.metrics).gather(some.metrics),
+                "before": rows.select(before).to_series().gather(some.rows),
+                "metric": pl.Series(some.table.metrics).gather(some.metrics),
                 "value": some.values,
                 "after": after.gather(some.metrics * len(VERDICTS) + some.verdicts),
                 "fault": rows["fault"].gather(some.rows),
@@ -173,20 +141,12 @@ def _write_csv(
 
 def _inert(name: str) -> pl.Expr:
     """Write a column of texts for CSV, and so that no spreadsheet computes them."""
-    import polars as pl
-
     texts = pl.col(name).str.replace(_FORMULA, "'$1")
     quoted = pl.concat_str(pl.lit('"'), texts.str.replace_all('"', '""', literal=True), pl.lit('"'))
     return pl.when(texts.str.contains(_SPECIAL)).then(quoted).otherwise(texts).alias(name)
 
 
-def _write_parquet(
-    batches: Iterator[tuple[CampaignTable, pl.DataFrame]], sink: IO[bytes], about: dict[str, str]
-) -> int:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
+def _write_parquet(parts: Iterator[_Values], sink: IO[bytes], about: dict[str, str]) -> int:
     # Most texts repeat: they are handed over as dictionaries, and are plain texts to who reads them.
     text = pa.dictionary(pa.int32(), pa.string())
     types = dict.fromkeys(_COLUMNS, text) | {n: pa.int64() for n, type_ in _KEYS.items() if type_ is int}
@@ -195,38 +155,36 @@ def _write_parquet(
     schema = pa.schema([pa.field(n, types[n], nullable=n not in (*texts, "value")) for n in _COLUMNS])
     # What astropy wants to know of texts.
     longest = dict.fromkeys(texts, 1)
-
-    def repeated(name: str, values: pa.Array, numbers: pa.Array | np.ndarray) -> pa.Array:
-        longest[name] = max(longest[name], pc.max(pc.utf8_length(values)).as_py() or 1)
-        return pa.DictionaryArray.from_arrays(pa.array(numbers), values)
-
     count = 0
     options = {"compression": "snappy", "store_schema": False, "write_statistics": ["visit", "tract"]}
     with pq.ParquetWriter(
         sink, schema, use_dictionary=[n for n in _COLUMNS if n != "value"], **options
     ) as writer:
-        for table, rows in batches:
-            some = _Values(table, rows)
-            where, nothing = pa.array(some.rows), np.zeros_like(some.rows)
+        for some in parts:
+            rows, where, nothing = some.of, pa.array(some.rows), np.zeros_like(some.rows)
             known = {
-                **{name: ([value], nothing) for name, value in _constants(table).items()},
-                "metric": (table.metrics, some.metrics),
-                "unit": (list(table.units.values()), some.metrics),
+                **{name: ([value], nothing) for name, value in some.constants.items()},
+                "metric": (some.table.metrics, some.metrics),
+                "unit": (list(some.table.units.values()), some.metrics),
                 "verdict": (VERDICTS, some.verdicts),
             }
-            columns = {name: repeated(name, pa.array(v, pa.string()), n) for name, (v, n) in known.items()}
-            columns["value"] = pa.array(some.values)
-            for name in (*_KEYS, "visit_begin", "run", "fault"):
-                if name in rows.columns and name in longest:
+            columns = {"value": pa.array(some.values)}
+            for name in (name for name in _COLUMNS if name != "value"):
+                if name not in longest:
+                    columns[name] = (
+                        rows[name].to_arrow().take(where)
+                        if name in rows.columns
+                        else pa.nulls(len(where), types[name])
+                    )
+                    continue
+                if name not in known and name in rows.columns:
                     # Without a value it is empty, as not all readers know of missing texts.
                     column = rows[name].fill_null("").to_arrow().cast(pa.string()).dictionary_encode()
-                    columns[name] = repeated(name, column.dictionary, column.indices.take(where))
-                elif name in rows.columns:
-                    columns[name] = rows[name].to_arrow().take(where)
-                elif name in longest:
-                    columns[name] = repeated(name, pa.array([""]), nothing)
-                else:
-                    columns[name] = pa.nulls(len(where), types[name])
+                    known[name] = column.dictionary, column.indices.take(where)
+                values, numbers = known.get(name, ([""], nothing))
+                values = pa.array(values, pa.string())
+                longest[name] = max(longest[name], pc.max(pc.utf8_length(values)).as_py() or 1)
+                columns[name] = pa.DictionaryArray.from_arrays(pa.array(numbers), values)
             writer.write_batch(pa.record_batch([columns[name] for name in _COLUMNS], schema=schema))
             count += len(where)
         lengths = {f"table::len::{name}": str(length) for name, length in longest.items()}

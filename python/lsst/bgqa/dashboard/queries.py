@@ -29,7 +29,7 @@ import polars as pl
 
 from ..judge.verdict import _severity
 from ..metrics import load_catalogue
-from .campaign import VERDICTS, CampaignTable, Progress
+from .table import VERDICTS, CampaignTable, Progress
 
 _AT_ONCE = 8
 _MOST_NIGHTS = 600

@@ -6,15 +6,13 @@ from __future__ import annotations
 __all__ = ("BandPrecision", "has_precision", "sky_brightness_precision")
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from ..metrics import load_catalogue
-from .campaign import CampaignTable, Progress
-
-if TYPE_CHECKING:
-    import polars as pl
+from .table import CampaignTable, Progress
 
 _ERROR = "residual_skyBrightnessError"
 _SCATTER = "residual_skyBrightnessScatter"
@@ -22,46 +20,34 @@ _SCATTER = "residual_skyBrightnessScatter"
 
 @dataclass(frozen=True)
 class BandPrecision:
-    """How well the sky of one band was determined.
-
-    Attributes
-    ----------
-    dataset : `str`
-        What the images' metrics are called, such as ``calexp_residual``.
-    root : `str`
-        The instrument or sky map.
-    band : `str`
-        The band.
-    count : `int`
-        Images whose precision is known.
-    unknown : `int`
-        Images whose precision is not: without empty sky, or a background
-        whose unit does not convert to the image's.
-    met : `int`
-        Images in which both error and scatter are within the limit.
-    limit : `float`
-        What the requirement allows, a fraction of the sky.
-    error, scatter : `tuple` [`float`, `float`, `float`]
-        Median, 95th percentile and greatest of both, fractions of the sky.
-    worst : `str`
-        Data ID of the image whose error or scatter is the greatest.
-    """
+    """How well the sky of one band was determined."""
 
     dataset: str
+    """What the images' metrics are called, such as ``calexp_residual``."""
     root: str
+    """The instrument or sky map."""
     band: str
     count: int
+    """Images whose precision is known."""
     unknown: int
+    """Images whose precision is not: without empty sky, or a background whose
+    unit does not convert to the image's.
+    """
     met: int
+    """Images in which both error and scatter are within the limit."""
     limit: float
+    """What the requirement allows, a fraction of the sky."""
     error: tuple[float, float, float]
+    """Median, 95th percentile and greatest, fractions of the sky."""
     scatter: tuple[float, float, float]
+    """The same of the scatter."""
     worst: str
+    """Data ID of the image whose error or scatter is the greatest."""
 
     @property
     def verdict(self) -> str:
         """``"pass"`` if all that are known meet the requirement, ``"fail"`` if
-        some do not, ``"unknown"`` if none is known (`str`).
+        some do not, ``"unknown"`` if none is known.
         """
         if not self.count:
             return "unknown"
@@ -69,11 +55,9 @@ class BandPrecision:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The numbers by name, for JSON (`dict`)."""
-        row: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("dataset", "root", "band", "verdict", "count", "met", "unknown", "limit")
-        }
+        """The numbers by name, for JSON."""
+        names = ("dataset", "root", "band", "verdict", "count", "met", "unknown", "limit")
+        row: dict[str, Any] = {name: getattr(self, name) for name in names}
         for name, values in (("error", self.error), ("scatter", self.scatter)):
             for word, value in zip(("Median", "P95", "Max"), values, strict=True):
                 row[f"{name}{word}"] = value if np.isfinite(value) else None
@@ -81,38 +65,12 @@ class BandPrecision:
 
 
 def has_precision(table: CampaignTable) -> bool:
-    """Whether metrics tell of the precision of the sky brightness.
-
-    Parameters
-    ----------
-    table : `CampaignTable`
-        The metrics.
-
-    Returns
-    -------
-    has_precision : `bool`
-        Whether they are of the residual sky of visits.
-    """
+    """Whether metrics are of the residual sky of visits, and tell of the precision of the brightness."""
     return table.kind == "detector" and "residual_skyFraction" in table.units
 
 
 def sky_brightness_precision(table: CampaignTable, progress: Progress | None = None) -> list[BandPrecision]:
-    """Compare the images of a campaign with the requirement, by band.
-
-    Parameters
-    ----------
-    table : `CampaignTable`
-        Metrics of the residual sky.
-    progress : `~collections.abc.Callable`, optional
-        Called with how much is done, and how much there is.
-
-    Returns
-    -------
-    bands : `list` [`BandPrecision`]
-        The bands, by name.
-    """
-    import polars as pl
-
+    """Compare the images of a campaign, by its metrics of the residual sky, with the requirement, by band."""
     limit = load_catalogue()[_ERROR].high
     assert limit is not None
     both = [_ERROR, _SCATTER]
@@ -143,5 +101,4 @@ def sky_brightness_precision(table: CampaignTable, progress: Progress | None = N
 def _figures(values: pl.Series) -> tuple[float, float, float]:
     if not len(values):
         return np.nan, np.nan, np.nan
-    median, high = (values.quantile(fraction, "linear") for fraction in (0.5, 0.95))
-    return float(median or 0), float(high or 0), float(values.max())  # type: ignore[arg-type]
+    return tuple(values.quantile(fraction, "linear") for fraction in (0.5, 0.95, 1.0))  # type: ignore

@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-__all__ = ("ROW_KINDS", "RowKind", "Unreadable", "row_schema")
+__all__ = ("JUDGED", "ROW_KINDS", "RowKind", "Unreadable", "row_schema")
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from lsst.daf.butler import DatasetRef
 
 from ..errors import one_line
 from ..metrics import load_catalogue
 from ..tasks._inputs import describe
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _LOG = logging.getLogger(__name__)
 _NAMES_KEPT = 100
@@ -29,44 +27,32 @@ class RowKind:
 
     A visit's detectors, and a tract's patches in a band, are the tiles of a
     mosaic: they are judged, and shown, together.
-
-    Attributes
-    ----------
-    name : `str`
-        ``detector``, ``visit``, ``stack``, ``patch`` or ``tract``.
-    root : `str`
-        ``instrument`` or ``skymap``: a table has one of them.
-    keys : `~collections.abc.Mapping` [`str`, `type`]
-        Columns that say what a row is of, and their types.
-    mosaic, tile : `tuple` [`str`, ...]
-        Columns that name the mosaic, and the tile.
-    window : `str`
-        Dimension, with numbers for values, by which datasets are looked up
-        part by part.
-    window_size : `int`
-        How many values of it are looked up at once.
-    bundle, table, gathered : `str`
-        How the names of bundles, of tables of a mosaic, and of campaign
-        tables that were gathered of either end.
-    bundle_dimensions, table_dimensions : `frozenset` [`str`]
-        Their required dimensions.
-    whole : `str`
-        Kind of the rows that are of mosaics as a whole.
     """
 
     name: str
+    """``detector``, ``visit``, ``stack``, ``patch`` or ``tract``."""
     root: str
+    """``instrument`` or ``skymap``: a table has one of them."""
     keys: Mapping[str, type]
+    """Columns that say what a row is of, and their types."""
     mosaic: tuple[str, ...]
+    """Columns that name the mosaic."""
     tile: tuple[str, ...]
+    """Columns that name the tile."""
     window: str
+    """Dimension, with numbers for values, by which datasets are looked up part by part."""
     window_size: int
+    """How many values of it are looked up at once."""
     bundle: str
+    """How the names of bundles end."""
     bundle_dimensions: frozenset[str]
     table: str = ""
+    """How the names of tables of a mosaic end."""
     table_dimensions: frozenset[str] = frozenset()
     gathered: tuple[str, ...] = ()
+    """How the names of campaign tables end that were gathered of bundles, and of tables."""
     whole: str = ""
+    """Kind of the rows that are of mosaics as a whole."""
 
 
 _VISIT = {"instrument": str, "band": str, "physical_filter": str, "day_obs": int, "visit": int}
@@ -138,23 +124,19 @@ ROW_KINDS = (
         bundle_dimensions=frozenset(("skymap", "tract", "band")),
     ),
 )
-"""The kinds, in the order in which tables are listed (`tuple`)."""
+"""The kinds, in the order in which tables are listed."""
+
+JUDGED = ("kind", "verdict", "severity", "failed", "fault")
+"""What the gather tasks say of each row."""
 
 
 @dataclass
 class Unreadable:
-    """Datasets that could not be read.
-
-    Attributes
-    ----------
-    count : `int`
-        How many there are.
-    names : `list` [`str`]
-        Names and reasons of the first hundred; all are logged.
-    """
+    """Datasets that could not be read."""
 
     count: int = 0
     names: list[str] = field(default_factory=list)
+    """Names and reasons of the first hundred; all are logged."""
 
     def add(self, name: str, error: Exception) -> None:
         """Count a dataset that the log has already."""
@@ -170,8 +152,6 @@ class Unreadable:
 
 def row_schema(kind: RowKind, units: Mapping[str, str], metadata: Mapping[str, str]) -> pa.Schema:
     """Return the columns of batches: data ID, provenance, verdict, metrics."""
-    import pyarrow as pa
-
     catalogue = load_catalogue()
     types = {str: pa.string(), int: pa.int64()}
     fields = [pa.field(name, types[type_]) for name, type_ in kind.keys.items()]
