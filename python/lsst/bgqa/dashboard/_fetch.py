@@ -26,7 +26,7 @@ class Fetcher:
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
         self.far = is_far(butler)
-        """Whether files come over a network (`bool`)."""
+        """Whether files come over a network."""
 
     def each[T](
         self, refs: Iterable[DatasetRef], read: Callable[[Butler, DatasetRef], T]

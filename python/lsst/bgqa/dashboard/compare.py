@@ -42,31 +42,22 @@ _MOST_CHANGED = 10
 
 @dataclass(frozen=True)
 class MetricChange:
-    """How a metric of the same images differs, the second campaign's less the first's.
-
-    Attributes
-    ----------
-    name, unit : `str`
-        The metric.
-    count : `int`
-        Rows in which both have it.
-    median, scatter : `float`
-        Median of the differences, and their robust standard deviation.
-    p_value : `float`
-        Probability of differences so one-sided by chance, by Wilcoxon's
-        signed-rank test: of the visits' (tracts') medians where they are ten
-        or more, or else of the rows'; ties are split between the sides.
-    relevant : `bool`
-        Whether the median is more than a tenth of the metric's own scatter.
-    """
+    """How a metric of the same images differs, the second campaign's less the first's."""
 
     name: str
     unit: str
     count: int
+    """Rows in which both have it."""
     median: float
     scatter: float
+    """Robust standard deviation of the differences."""
     p_value: float
+    """Probability of differences so one-sided by chance, by Wilcoxon's signed-rank
+    test: of the visits' (tracts') medians where they are ten or more, or else
+    of the rows'; ties are split between the sides.
+    """
     relevant: bool
+    """Whether the median is more than a tenth of the metric's own scatter."""
 
 
 @dataclass(frozen=True)
@@ -80,70 +71,59 @@ class FaultChange:
 
 @dataclass
 class TableComparison:
-    """What two campaigns' tables of the same images differ in.
-
-    Attributes
-    ----------
-    first, second : `CampaignTable`
-        The tables.
-    differences : `CampaignTable`
-        A row an image that both have: the second's values less the first's;
-        a row fails by what it fails by in the second alone.
-    rows : `int`
-        Images that both have.
-    only_first, only_second : `dict` [`str`, `int`]
-        Images that one has alone, by visit, or tract and band.
-    now_failing, now_passing : `int`
-        Rows whose verdict flipped.
-    p_value : `float`
-        Probability of so many more rows that fail by chance: an exact sign
-        test of those that flipped (McNemar's).
-    metrics : `list` [`MetricChange`]
-        Of each metric, those of the significant ones first.
-    significance : `float`
-        Below which probability a difference is significant, of all metrics
-        together (Holm's correction).
-    new_faults, gone_faults : `list` [`FaultChange`]
-        Faults that came and went, beyond what noise does at a limit.
-    most_changed : `~collections.abc.Mapping` [`str`, `list`]
-        Visits (tracts and bands), and detectors (patches), that changed most:
-        what they are, and by how much, in units of what passes.
-    """
+    """What two campaigns' tables of the same images differ in."""
 
     first: CampaignTable
     second: CampaignTable
     differences: CampaignTable
+    """A row an image that both have: the second's values less the first's; a
+    row fails by what it fails by in the second alone.
+    """
     rows: int
+    """Images that both have."""
     only_first: dict[str, int]
+    """Images that the first has alone, by visit, or tract and band."""
     only_second: dict[str, int]
     now_failing: int
+    """Rows that pass in the first and fail in the second."""
     now_passing: int
     p_value: float
+    """Probability of so many more rows that fail by chance: an exact sign test
+    of those that flipped (McNemar's).
+    """
     metrics: list[MetricChange]
+    """Of each metric, those of the significant ones first."""
     significance: float
+    """Below which probability a difference is significant, of all metrics
+    together (Holm's correction).
+    """
     new_faults: list[FaultChange] = field(default_factory=list)
+    """Faults that came, beyond what noise does at a limit."""
     gone_faults: list[FaultChange] = field(default_factory=list)
     most_changed: Mapping[str, list[tuple[str, float]]] = field(default_factory=dict)
+    """Visits (tracts and bands), and detectors (patches), that changed most:
+    what they are, and by how much, in units of what passes.
+    """
     _changed: set[str] = field(default_factory=set, repr=False)
 
     @property
     def changed_metrics(self) -> list[MetricChange]:
-        """Metrics whose difference is significant and relevant (`list`)."""
+        """Metrics whose difference is significant and relevant."""
         return [metric for metric in self.metrics if metric.name in self._changed]
 
     @property
     def regression(self) -> bool:
-        """Whether significantly more rows fail (`bool`)."""
+        """Whether significantly more rows fail."""
         return self.now_failing > self.now_passing and self.p_value < self.significance
 
     @property
     def changed(self) -> bool:
-        """Whether there is more than noise (`bool`)."""
+        """Whether there is more than noise."""
         flipped = _sign_test(self.now_failing, self.now_passing) < self.significance
         return bool(self.changed_metrics or self.new_faults or self.gone_faults or flipped)
 
     def sentences(self) -> list[str]:
-        """Say what changed, the most important first (`list` [`str`])."""
+        """Say what changed, the most important first."""
         what = {"detector": "detector images", "patch": "patch coadds"}.get(
             self.second.kind, f"{self.second.kind}s"
         )
@@ -173,23 +153,19 @@ def compare_campaigns(
     significance: float = 0.001,
     progress: Progress | None = None,
 ) -> list[TableComparison]:
-    """Compare the detectors and patches of two campaigns.
+    """Compare the detectors and patches of two campaigns, in one repository or two.
 
     Parameters
     ----------
-    first, second : `Campaign`
-        The campaigns, in one repository or two.
-    folder : `pathlib.Path`
+    folder
         Where to keep tables of differences, which are read when they are
         shown.
-    significance : `float`, optional
+    significance
         Below which probability a difference is significant.
-    progress : `~collections.abc.Callable`, optional
-        Called with how much is done, and how much there is.
 
     Returns
     -------
-    comparisons : `list` [`TableComparison`]
+    comparisons
         One for each table that both have: of the same kind, instrument or
         sky map, and background; or the only one of its kind on both sides.
     """
@@ -269,8 +245,8 @@ def _paired(
 ) -> pl.LazyFrame:
     """Join rows by data ID; the first's columns end in ``_a``."""
     judged = ["verdict", "severity", "failed", "fault"]
-    names = [name for name in factors if not name.startswith("_")]
-    one = first.scan().select(*keys, *judged, *((pl.col(n) * factors[n]).alias(n) for n in names))
+    values = ((pl.col(name) * factor).alias(name) for name, factor in factors.items())
+    one = first.scan().select(*keys, *judged, *values)
     return second.scan().join(one, on=keys, how="inner", suffix="_a", maintain_order="left")
 
 
@@ -434,21 +410,14 @@ def compare_models(
 ) -> Iterator[tuple[str, str, Figure | None]]:
     """Compare backgrounds of the images that changed most, model against model.
 
-    Parameters
-    ----------
-    first, second : `Campaign`
-        The campaigns; their collections, or what they are chained with, have
-        the backgrounds.
-    comparison : `TableComparison`
-        What they differ in.
-    most : `int`
-        How many images.
+    The campaigns' collections, or what they are chained with, have the
+    backgrounds.
 
     Yields
     ------
-    label, words : `str`
+    label, words
         Which image, and how the pixels differ, or why that is not known.
-    figure : `matplotlib.figure.Figure` or `None`
+    figure
         The difference, the second less the first.
     """
     from ..plots import plot_model_difference

@@ -8,7 +8,6 @@ __all__ = ("InfluxServer",)
 import gzip
 import re
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,42 +31,35 @@ _DROPPED = re.compile(r"partial write: .*\bdropped=(\d+)")
 class InfluxServer:
     """Writes points to a database of an InfluxDB 1.x server.
 
-    Use it as a context manager: at its end, what is left is sent.
+    Use it as a context manager: at its end, what is left is sent. To send a
+    batch again is harmless: a point with the same measurement, tags and time
+    takes the place of the earlier one.
 
     Parameters
     ----------
-    url : `str`
+    url
         The server, with or without ``/write`` at the end.
-    database : `str`
+    database
         The database, which has to be there.
-    retention_policy : `str`, optional
+    retention_policy
         The retention policy, by default the database's own.
-    user, password : `str`, optional
+    user, password
         Who writes.
-    token : `str`, optional
+    token
         A token, where the server takes one instead.
-    retries : `int`, optional
+    retries
         How often to try again what may pass: no connection, no answer in
         time, too many requests, a server's own errors.
-    backoff : `float`, optional
+    backoff
         After how many seconds, which double each time, up to two minutes.
-    timeout : `float`, optional
+    timeout
         How many seconds to wait for an answer.
-
-    Attributes
-    ----------
-    count : `int`
-        Points that the server has taken.
 
     Raises
     ------
     ~lsst.bgqa.errors.UserError
-        Raised if ``url`` or ``token`` is not one.
-
-    Notes
-    -----
-    To send a batch again is harmless: a point with the same measurement,
-    tags and time takes the place of the earlier one.
+        Raised, by all methods, if ``url`` or ``token`` is not one, or if the
+        server cannot be reached or refuses points.
     """
 
     def __init__(
@@ -120,35 +112,20 @@ class InfluxServer:
         self._waiting: list[bytes] = []
         self._size = 0
         self.count = 0
+        """Points that the server has taken."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
         try:
-            if exception is None:
+            if exception_type is None:
                 self.flush()
         finally:
             self._session.close()
 
     def write(self, lines: Iterable[str]) -> None:
-        """Write points, many at once.
-
-        Parameters
-        ----------
-        lines : `~collections.abc.Iterable` [`str`]
-            Line protocol, a line a point, times in nanoseconds.
-
-        Raises
-        ------
-        ~lsst.bgqa.errors.UserError
-            Raised if the server cannot be reached or refuses them.
-        """
+        """Write points, a line each with its time in nanoseconds, many at once."""
         for line in lines:
             data = line.encode()
             if len(self._waiting) >= _BATCH_LINES or self._size + len(data) > _BATCH_BYTES:
@@ -157,22 +134,15 @@ class InfluxServer:
             self._size += len(data) + 1
 
     def flush(self) -> None:
-        """Send what waits to be sent.
-
-        Raises
-        ------
-        ~lsst.bgqa.errors.UserError
-            Raised if the server cannot be reached or refuses it.
-        """
+        """Send what waits to be sent."""
         if not self._waiting:
             return
-        body = gzip.compress(b"\n".join(self._waiting), compresslevel=1)
         headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
         try:
             response = self._session.post(
                 self._url,
                 params=self._parameters,
-                data=body,
+                data=gzip.compress(b"\n".join(self._waiting), compresslevel=1),
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,

@@ -34,11 +34,12 @@ from .table import VERDICTS, CampaignTable, Progress
 _AT_ONCE = 8
 _MOST_NIGHTS = 600
 _NIGHTS_CHOSEN = 7
-_MOST_MOSAICS = 5000
 _MOST_TILES = 400
 _BINS = 40
 _RANGE_ROWS = 100_000
 _QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+_WORST = ["severity", "fail"]
+_WORST_FIRST: Any = {"descending": True, "nulls_last": True, "maintain_order": True}
 # Levels that are shown relative to their visit's: else, the nights' differences hide the detectors'.
 _RELATIVE = ("level_median", "level_mean", "level_min", "level_max")
 _SHARES = tuple(f"level_p{percent:02d}" for percent in (1, 5, 25, 75, 95, 99))
@@ -61,12 +62,12 @@ class Metric:
 
     @property
     def group(self) -> str:
-        """The metric's group (`str`)."""
+        """The metric's group."""
         return self.name.partition("_")[0]
 
     @property
     def is_angle(self) -> bool:
-        """Whether values that differ by a turn are the same (`bool`)."""
+        """Whether values that differ by a turn are the same."""
         return self.unit in ("deg", "rad")
 
 
@@ -84,61 +85,50 @@ class WorstValue:
 
 @dataclass
 class Summary:
-    """What a campaign table amounts to.
-
-    Attributes
-    ----------
-    metrics : `tuple` [`Metric`, ...]
-        Its metrics.
-    bands : `dict` [`str`, `dict` [`str`, `int`]]
-        Rows by band and verdict.
-    groups : `dict` [`tuple` [`str`, `str`], `dict` [`str`, `int`]]
-        Rows by group of metrics and band, and what the group says of them.
-    failures, faults : `dict` [`str`, `int`]
-        Rows that fail by a metric, and rows with a fault in words, the most
-        common first.
-    tiles : `polars.DataFrame`
-        A row a detector or patch, in order: ``key`` and ``name``, rows by
-        verdict, and the row in which it is ``worst``.
-    mosaics : `polars.DataFrame`
-        A row a visit, or tract and band, the worst first: its keys, rows by
-        verdict, and its ``worst`` row.
-    worst : `dict` [`int`, `dict`]
-        Keys and `WorstValue` of the rows that are meant, by their numbers.
-    nights : `dict`
-        By night (or first and last of some) and band: rows, rows that fail
-        and quantiles of each metric.
-    medians : `dict` [`str`, `numpy.ndarray`]
-        Medians of each tile in all rows, in a band, and in a night, shape
-        (tiles, metrics).
-    failing_tiles : `dict` [`str`, `numpy.ndarray`]
-        Rows of each tile that fail by a metric.
-    histograms : `dict` [`str`, `Histogram`]
-        Distribution of each metric that has values.
-    """
+    """What a campaign table amounts to."""
 
     metrics: tuple[Metric, ...]
     bands: dict[str, dict[str, int]]
+    """Rows by band and verdict."""
     groups: dict[tuple[str, str], dict[str, int]]
+    """Rows by group of metrics and band, and what the group says of them."""
     failures: dict[str, int]
+    """Rows that fail by a metric, the most common first."""
     faults: dict[str, int]
+    """Rows with a fault in words, the most common first."""
     tiles: pl.DataFrame
+    """A row a detector or patch, in order: ``key`` and ``name``, rows by
+    verdict, and the row in which it is ``worst``.
+    """
     mosaics: pl.DataFrame
+    """A row a visit, or tract and band, the worst first: its keys, rows by
+    verdict, and its ``worst`` row.
+    """
     worst: dict[int, dict[str, Any]]
+    """Keys and `WorstValue` of the rows that are meant, by their numbers."""
+    tile_count: int
+    """Detectors or patches, of which the worst are in ``tiles`` where they are too many."""
     nights: dict[tuple[int, int, str], dict[str, Any]] = field(default_factory=dict)
+    """By night (or first and last of some) and band: rows, rows that fail and
+    quantiles of each metric.
+    """
     medians: dict[str, np.ndarray] = field(default_factory=dict)
+    """Medians of each tile in all rows, in a band, and in a night, shape
+    (tiles, metrics).
+    """
     failing_tiles: dict[str, np.ndarray] = field(default_factory=dict)
+    """Rows of each tile that fail by a metric."""
     histograms: dict[str, Histogram] = field(default_factory=dict)
-    tile_count: int = 0
+    """Distribution of each metric that has values."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows by verdict (`dict` [`str`, `int`])."""
+        """Rows by verdict."""
         return {word: sum(counts[word] for counts in self.bands.values()) for word in VERDICTS}
 
     @property
     def rows(self) -> int:
-        """Number of rows (`int`)."""
+        """Number of rows."""
         return sum(self.counts.values())
 
 
@@ -185,8 +175,7 @@ class MosaicRows:
 def mosaics_of(table: CampaignTable) -> Iterator[tuple[tuple[Any, ...], MosaicRows]]:
     """Yield the rows of a table by visit, or tract and band, with their keys."""
     names = [name for name in table.schema.names if name not in table.units]
-    for batch in table.batches():
-        every = pl.DataFrame(pl.from_arrow(batch))
+    for every in table.frames():
         columns = every.select(names).to_dict(as_series=False)
         values = np.ascontiguousarray(every.select(table.metrics).to_numpy())
         first = 0
@@ -198,40 +187,25 @@ def mosaics_of(table: CampaignTable) -> Iterator[tuple[tuple[Any, ...], MosaicRo
 
 
 def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary:
-    """Ask a table of detectors or patches for what an overview shows.
-
-    Parameters
-    ----------
-    table : `CampaignTable`
-        The table.
-    progress : `~collections.abc.Callable`, optional
-        Called with how much is done, and how much there is.
-
-    Returns
-    -------
-    summary : `Summary`
-        The answers.
-    """
+    """Ask a table of detectors or patches for what an overview shows."""
     metrics, kind = metrics_of(table), table.row_kind
     rows = table.scan(progress).with_row_index("row")
     # Which rows fail, and by what.
     columns = {*kind.mosaic, *kind.tile, "row", "band", "severity", "failed", "fault"}
     failing = rows.filter(pl.col("verdict") == "fail").select(sorted(columns)).collect()
     failures = failing.with_columns(metric=pl.col("failed").str.split(",")).explode("metric")
+    tiles, mosaics = _tiles(table, rows, failing), _mosaics(table, rows, failing)
     summary = Summary(
         metrics,
         _bands(rows),
         _groups(table, rows, failures),
         _most_common(failures, "metric"),
         _most_common(_fault_words(failing), "fault"),
-        tiles := _tiles(table, rows, failing),
-        mosaics := _mosaics(table, rows, failing),
+        tiles.sort(_WORST, **_WORST_FIRST).head(_MOST_TILES).sort("key"),
+        mosaics.sort(_WORST, **_WORST_FIRST),
         _worst(table, rows, {*tiles["worst"], *mosaics["worst"]} - {None}),
-        tile_count=len(tiles),
+        len(tiles),
     )
-    if len(tiles) > _MOST_TILES:
-        order = tiles.sort("severity", "fail", descending=True, nulls_last=True, maintain_order=True)
-        summary.tiles = order.head(_MOST_TILES).sort("key")
     parts = list(itertools.batched(metrics, _AT_ONCE))
     steps = _steps(summary, table, rows, failures)
     for number, (some, step) in enumerate(itertools.product(parts, steps)):
@@ -271,7 +245,7 @@ def _steps(
         if nights is None:
             return
         few = rows.select("day_obs", "band", "verdict", *(metric.name for metric in some)).collect()
-        few = few.join(nights.lazy().collect(), on="day_obs")
+        few = few.join(nights, on="day_obs")
         found = few.group_by("first", "last", "band").agg(
             pl.len().alias("count"),
             (pl.col("verdict") == "fail").sum().alias("failing"),
@@ -390,15 +364,16 @@ def _mosaics(table: CampaignTable, rows: pl.LazyFrame, failing: pl.DataFrame) ->
     about = [n for n in ("band", "physical_filter", "day_obs") if n in table.keys and n not in mosaic]
     grouped = rows.group_by(mosaic, maintain_order=True)
     found = grouped.agg(*(pl.col(n).first() for n in about), *_verdict_counts()).collect()
-    order = ["severity", "fail"]
-    found = _with_worst(found, failing, mosaic)
-    return found.sort(order, descending=True, nulls_last=True, maintain_order=True)
+    return _with_worst(found, failing, mosaic)
 
 
 def _with_worst(found: pl.DataFrame, failing: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """Add the number and severity of the worst row; of equals, the first."""
-    worst = failing.sort("severity", descending=True, nulls_last=True, maintain_order=True)
-    worst = worst.unique(keys, keep="first", maintain_order=True).select(*keys, "severity", worst="row")
+    worst = (
+        failing.sort("severity", **_WORST_FIRST)
+        .unique(keys, keep="first", maintain_order=True)
+        .select(*keys, "severity", worst="row")
+    )
     return found.join(worst, on=keys, how="left", maintain_order="left")
 
 
