@@ -80,9 +80,9 @@ def read_wcs(path: str) -> WCS | None:
 def write_exposure(masked_image: MaskedImage, path: str) -> None:
     """Write a file that ``lsst.afw.image.ExposureF`` reads, or replace it.
 
-    Image and variance become ``float32``. HDUs are compressed without loss
-    (GZIP_2), as those of the stack's own formatter are by default. More mask
-    planes than afw's 32 bits hold are a `ValueError`.
+    Image and variance become ``float32``. HDUs are compressed without loss, as
+    those of the stack's own formatter are by default. More mask planes than
+    afw's 32 bits hold are a `ValueError`.
     """
     primary = fits.PrimaryHDU()
     # Version 2 of afw's ExposureInfo; there is no archive of components.
@@ -126,5 +126,6 @@ def _hdu(name: str, array: np.ndarray, image: Image | Mask, planes: dict[str, in
         header[f"CRPIX{axis}A"] = 1.0
         header[f"CRVAL{axis}A"] = float(start)
         header[f"CUNIT{axis}A"] = "PIXEL"
-    hdu = fits.CompImageHDU(array, header, name=name, compression_type="GZIP_2", quantize_level=0.0)
-    return hdu
+    # Both lose nothing; the one for integers is quick.
+    compression = "GZIP_2" if planes is None else "RICE_1"
+    return fits.CompImageHDU(array, header, name=name, compression_type=compression, quantize_level=0.0)

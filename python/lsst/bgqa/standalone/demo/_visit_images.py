@@ -48,8 +48,8 @@ def make_visit_pixels(visit: DemoVisit, detector: DemoDetector, background: Back
     half a unit, so that files are small.
     """
     rng = np.random.default_rng([visit.day_obs, visit.seq_num, detector.id, 1])
-    x, y = np.arange(detector.width), np.arange(detector.height)[:, np.newaxis]
-    sky = visit_sky(visit, detector, *np.broadcast_arrays(x.astype(float), y.astype(float)))
+    x, y = np.arange(float(detector.width)), np.arange(float(detector.height))[:, np.newaxis]
+    sky = visit_sky(visit, detector, x, y)
     noise = float(np.sqrt(np.median(sky) / GAIN))
     sources = np.zeros(sky.shape, dtype=np.float32)
     _add_sources(sources, rng, rng.uniform(0, 1, (_SOURCES, 2)))
