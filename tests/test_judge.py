@@ -170,15 +170,15 @@ def test_templates_have_no_smooth_part() -> None:
     bank = make_bank(SHAPE, (4, 1), 1)
     local = [i for i, template in enumerate(bank.templates) if template.family != "gradient"]
     smooth = bank.basis.T.reshape(-1, *SHAPE)
-    assert np.abs(bank.project(smooth)[local]).max() < 1e-4
+    assert np.abs(bank.project(smooth)[:, local]).max() < 1e-4
 
 
 def test_templates_find_themselves() -> None:
     bank = make_bank(SHAPE, (4, 1), 1)
-    assert bank.project(np.zeros((1, *SHAPE))).shape == (len(bank.templates), 1)
+    assert bank.project(np.zeros((1, *SHAPE))).shape == (1, len(bank.templates))
     for number in [end for members in bank.families.values() for end in (members.start, members.stop - 1)]:
         shape = bank.draw(number)
-        found = bank.project(shape[None])[:, 0]
+        found = bank.project(shape[None])[0]
         # Of norm one, a template has its own norm of itself, and less of others.
         assert found[number] == pytest.approx(bank.norms[number], rel=1e-4)
         if bank.templates[number].family != "gradient":

@@ -41,7 +41,7 @@ class Remainder:
     def of(cls, bank: TemplateBank, bins: np.ndarray) -> list[Self]:
         """Project bins of several backgrounds, shape (backgrounds, ny, nx), onto templates."""
         projections, sharp = bank.project(bins), sharpen(bins)
-        return [cls(bank, *parts) for parts in zip(bins, projections.T, sharp, strict=True)]
+        return [cls(bank, *parts) for parts in zip(bins, projections, sharp, strict=True)]
 
     def without(self, finding: Finding, noise: float) -> Remainder:
         """Take a cause off; ``noise`` is that of single bins against their neighbours."""

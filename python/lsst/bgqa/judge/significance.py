@@ -87,13 +87,12 @@ def sharpen(residuals: np.ndarray) -> np.ndarray:
     """Take its neighbours' median off each bin, shape (detectors, ny, nx), in ``float32``."""
     values = residuals.astype(np.float32)
     # The four that share a side: the nearest tell most of what is smooth.
-    sides = np.empty((4, *values.shape), dtype=np.float32)
-    sides[0, :, 1:], sides[0, :, 0] = values[:, :-1], values[:, 0]
-    sides[1, :, :-1], sides[1, :, -1] = values[:, 1:], values[:, -1]
-    sides[2, :, :, 1:], sides[2, :, :, 0] = values[:, :, :-1], values[:, :, 0]
-    sides[3, :, :, :-1], sides[3, :, :, -1] = values[:, :, 1:], values[:, :, -1]
-    total = sides.sum(axis=0) - sides.max(axis=0) - sides.min(axis=0)
-    return np.asarray(values - total / 2)
+    above, below = (np.concatenate(rows, axis=1) for rows in ((values[:, :1], values[:, :-1]), (values[:, 1:], values[:, -1:])))
+    left, right = (np.concatenate(columns, axis=2) for columns in ((values[..., :1], values[..., :-1]), (values[..., 1:], values[..., -1:])))
+    # The median of four is the mean of the two in the middle.
+    lower = np.maximum(np.minimum(above, below), np.minimum(left, right))
+    upper = np.minimum(np.maximum(above, below), np.maximum(left, right))
+    return np.asarray(values - (lower + upper) / 2)
 
 
 def fit_scales(
@@ -112,9 +111,9 @@ def fit_scales(
     floor
         Least noise of an amplitude, as a fraction of the sky.
     """
-    count = projections.shape[1]
+    count = len(projections)
     sizes = np.abs(projections)
-    medians = {group.start: _SIGMA_PER_MAD * _median(sizes[group]) for group in bank.groups}
+    medians = {group.start: _SIGMA_PER_MAD * _median(sizes[:, group]) for group in bank.groups}
     # Correlated noise: what many places on the same detectors tell.
     spread = [medians[group.start] for group in bank.groups if group.stop - group.start >= _MIN_PLACES]
     prior = max([formal, *spread])
@@ -145,8 +144,9 @@ def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: fl
 def _median(values: np.ndarray) -> float:
     """Return the median; numpy's own is slow for few values."""
     flat = values.ravel()
-    middle = [(flat.size - 1) // 2, flat.size // 2]
-    return float(np.partition(flat, middle)[middle].mean(dtype=np.float64))
+    low, high = (flat.size - 1) // 2, flat.size // 2
+    ordered = np.partition(flat, (low, high) if low < high else low)
+    return 0.5 * (float(ordered[low]) + float(ordered[high]))
 
 
 def _top(values: np.ndarray) -> np.ndarray:
@@ -198,14 +198,16 @@ def find(
 
 def _find_bins(scales: Scales, sharp: np.ndarray) -> Finding:
     flat = sharp.ravel() / scales.bins
-    ordered = np.sort(flat)
-    tops = float(ordered[-_TOP:].mean()), float(-ordered[:_TOP].mean())
-    sign = 1 if tops[0] >= tops[1] else -1
+    credited = max(4, int(_OUTLIERS * flat.size))
+    most = min(max(_TOP, credited), flat.size)
+    ordered = np.partition(flat, [most - 1, flat.size - most])
+    highest, lowest = np.sort(ordered[-most:]), np.sort(-ordered[:most])
+    above, below = float(highest[-_TOP:].mean()), float(lowest[-_TOP:].mean())
+    sign, outliers = (1, highest) if above >= below else (-1, lowest)
     best = int(np.argmax(sign * flat))
     usual, scatter = scales.top
-    sigma = max((max(tops) - usual) / scatter, 0.0)
-    most = max(4, int(_OUTLIERS * flat.size))
-    outliers = ordered[-most:] if sign > 0 else -ordered[:most]
+    sigma = max((max(above, below) - usual) / scatter, 0.0)
+    outliers = outliers[-credited:]
     outliers = outliers[outliers > OUTLIER_SIGMAS] * scales.bins
     row, column = divmod(best, sharp.shape[1])
     return Finding(

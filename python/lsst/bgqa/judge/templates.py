@@ -21,6 +21,8 @@ _RING_SIZES = (1.0, 1.5, 2.2, 3.2)
 _STRIPE_WIDTHS = (1, 2)
 # Digits of a projection, a fraction of the sky, which no rounding reaches.
 _DIGITS = 12
+# Terms of a sum that BLAS takes at once.
+_TERMS = 128
 # Layouts of amplifiers that are looked for where none is configured.
 _LAYOUTS = ((4, 1), (8, 2))
 
@@ -46,27 +48,20 @@ class Template(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """Spots, or rings, of one size at many places: products of profiles in y
-    and in x, or sums of such.
+    """Spots, or rings, of one size at many places: sums of a few products of a
+    profile in y and one in x.
 
     Attributes
     ----------
     y, x
-        A Gaussian about each row and column of places, shape (places, bins).
-    curved_y, curved_x
-        These times the squared distance, in units of the size.
-    is_ring
-        Whether these are rings: a Gaussian less that times the squared
-        distance.
+        The profiles about each row and column of places, shape (products,
+        places, bins).
     places
         Which of the places in y times those in x are taken, as flat indices.
     """
 
     y: np.ndarray
     x: np.ndarray
-    curved_y: np.ndarray
-    curved_x: np.ndarray
-    is_ring: bool
     places: np.ndarray
 
     @classmethod
@@ -75,51 +70,43 @@ class Profiles:
     ) -> tuple[Profiles, list[tuple[float, float]]]:
         """Choose places on a grid that are dense enough for none to be missed.
 
-        It also returns the row and the column of each place.
+        A spot is a Gaussian as wide as its size, in bins; a ring is that less the
+        same times the squared distance in units of the size. It also returns
+        the row and the column of each place.
         """
         rows, columns = (_places(n, size) for n in shape)
         squares = [
             ((np.arange(n) - at[:, None]) / size) ** 2 for n, at in zip(shape, (rows, columns), strict=True)
         ]
         y, x = (np.exp(-square / 2) for square in squares)
+        if is_ring:
+            ys, xs = np.stack([y * (1 - squares[0]), -y]), np.stack([x, x * squares[1]])
+        else:
+            ys, xs = y[np.newaxis], x[np.newaxis]
         places = list(itertools.product(rows.tolist(), columns.tolist()))
         # A spot in a corner is a corner.
         kept = [i for i, (j, k) in enumerate(places) if not (_at_end(j, shape[0]) and _at_end(k, shape[1]))]
-        profiles = cls(y, x, y * squares[0], x * squares[1], is_ring, np.array(kept, dtype=np.int64))
-        return profiles, [places[i] for i in kept]
+        return cls(ys, xs, np.array(kept, dtype=np.int64)), [places[i] for i in kept]
 
     def take(self, kept: np.ndarray) -> Profiles:
-        """Return some of the places; ``kept`` is ``bool``, shape (places,)."""
+        """Return some of the places: those ``kept``, ``bool``, shape (places,)."""
         return replace(self, places=self.places[kept])
 
     def draw(self, number: int) -> np.ndarray:
-        """Draw one of the shapes, its peak one, shape (ny, nx)."""
-        j, i = divmod(int(self.places[number]), len(self.x))
-        values = np.multiply.outer(self.y[j], self.x[i])
-        if self.is_ring:
-            values -= np.multiply.outer(self.curved_y[j], self.x[i])
-            values -= np.multiply.outer(self.y[j], self.curved_x[i])
-        return values
+        """Return the shape at a place, its peak one, shape (ny, nx)."""
+        j, i = divmod(int(self.places[number]), self.x.shape[1])
+        return np.asarray(np.einsum("sy,sx->yx", self.y[:, j], self.x[:, i]))
 
     def products(self, images: np.ndarray) -> np.ndarray:
-        """Sum images, shape (k, ny, nx), times each shape; the sums have shape (places, k)."""
-        part = self.y @ images
-        if self.is_ring:
-            sums = (part - self.curved_y @ images) @ self.x.T - part @ self.curved_x.T
-        else:
-            sums = part @ self.x.T
-        return sums.reshape(len(images), -1)[:, self.places].T
+        """Sum images, shape (k, ny, nx), times each shape; shape (k, places)."""
+        parts = self.y @ images[:, np.newaxis]
+        sums = (parts @ self.x.swapaxes(1, 2)).sum(axis=1)
+        return np.asarray(sums.reshape(len(images), -1)[:, self.places])
 
     def squares(self) -> np.ndarray:
-        """Sum the squares of each shape."""
-        gaussian_y, gaussian_x = (self.y**2).sum(axis=1), (self.x**2).sum(axis=1)
-        sums = np.multiply.outer(gaussian_y, gaussian_x)
-        if self.is_ring:
-            flat_y = self.y - self.curved_y
-            sums = np.multiply.outer((flat_y**2).sum(axis=1), gaussian_x)
-            sums -= 2 * np.multiply.outer((flat_y * self.y).sum(axis=1), (self.x * self.curved_x).sum(axis=1))
-            sums += np.multiply.outer(gaussian_y, (self.curved_x**2).sum(axis=1))
-        return sums.ravel()[self.places]
+        """Sum the squares of each shape; shape (places,)."""
+        y, x = (np.einsum("spb,tpb->stp", axis, axis) for axis in (self.y, self.x))
+        return np.asarray(np.einsum("stj,sti->ji", y, x).ravel()[self.places])
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,15 +157,21 @@ class TemplateBank:
         raise IndexError(f"there are {len(self.templates)} templates")
 
     def project(self, residuals: np.ndarray) -> np.ndarray:
-        """Project residuals without missing bins, shape (detectors, ny, nx): (templates, detectors)."""
+        """Project residuals without missing bins, shape (detectors, ny, nx): (detectors, templates)."""
         flat = residuals.reshape(len(residuals), -1)
-        parts = [np.einsum("tb,db->td", self.filters, flat)]
         rough = rough_part(self.basis, residuals)
-        parts += [profiles.products(rough) for profiles in self.profiles]
-        projections = np.concatenate(parts)
-        projections[len(self.filters) :] /= self.norms[len(self.filters) :, np.newaxis]
+        local = np.concatenate([profiles.products(rough) for profiles in self.profiles], axis=1)
+        local /= self.norms[len(self.filters) :]
         # BLAS rounds as the processor likes; of shapes that fit as well, the first counts.
-        return np.round(projections, _DIGITS)
+        return np.round(np.concatenate([_products(flat, self.filters), local], axis=1), _DIGITS)
+
+
+def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return a @ b.T, summed over few terms at a time: some of OpenBLAS's
+    kernels crash in sums over more.
+    """
+    steps = range(0, a.shape[1], _TERMS)
+    return np.asarray(sum(a[:, i : i + _TERMS] @ b[:, i : i + _TERMS].T for i in steps))
 
 
 def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
@@ -240,7 +233,7 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
         for size in sizes:
             profiles, places = Profiles.of(shape, size, family == "ring")
             whole = profiles.squares()
-            norm = np.sqrt(np.maximum(whole - (profiles.products(images) ** 2).sum(axis=1), 0.0))
+            norm = np.sqrt(np.maximum(whole - (profiles.products(images) ** 2).sum(axis=0), 0.0))
             kept = _tells(norm, np.sqrt(whole))
             templates += [Template(family, size, *place) for place in itertools.compress(places, kept)]
             norms.append(norm[kept])

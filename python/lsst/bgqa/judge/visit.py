@@ -393,7 +393,7 @@ def _measure_kind(
         quiet = [without_causes(remainder, limits, formal, floor, _MAX_CAUSES) for remainder in remainders]
     scales = fit_scales(
         bank,
-        np.stack([remainder.projections for remainder in quiet], axis=1),
+        np.stack([remainder.projections for remainder in quiet]),
         np.stack([remainder.sharp for remainder in quiet]),
         formal,
         floor,
