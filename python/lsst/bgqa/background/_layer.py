@@ -218,14 +218,14 @@ class Layer:
 
         return layer_html(self)
 
-    @property
+    @cached_property
     def bin_centers_x(self) -> np.ndarray:
         """Columns of the bins' centres, in the parent's coordinates
         (`numpy.ndarray` of ``float64``, shape (nx,)).
         """
         return _bin_centers(self.x_edges) + self.bbox.x0
 
-    @property
+    @cached_property
     def bin_centers_y(self) -> np.ndarray:
         """Rows of the bins' centres, in the parent's coordinates
         (`numpy.ndarray` of ``float64``, shape (ny,)).

@@ -118,7 +118,7 @@ class SplineSurface:
     def is_finite(self) -> bool:
         return len(self._good_columns) > 0
 
-    @property
+    @cached_property
     def constant(self) -> float | None:
         first = float(self.values[0, 0])
         return first if (self.values == first).all() else None
@@ -142,9 +142,9 @@ class SplineSurface:
         return nodes
 
     def evaluate(self, y: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        if not self.is_finite:
+        if not self.is_finite or self.constant is not None:
             out = np.empty((len(y), len(x))) if out is None else out
-            out[:] = np.nan
+            out[:] = np.nan if self.constant is None else self.constant
             return out
         nodes, at = self._nodes(y), self.x[self._good_columns]
         if len(x) and self.style in _LOCAL:

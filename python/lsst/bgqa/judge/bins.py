@@ -78,9 +78,9 @@ class Bins:
             if isinstance(finest, Layer):
                 known = np.isfinite(finest.standard_error)
                 errors[known] = np.abs(finest.standard_error[known])
-        others = tuple(layer for layer in model.layers if layer is not finest)
-        for surface in BackgroundModel(others).surfaces if others else ():
-            values = values + surface.evaluate(y, x)
+        for layer, surface in zip(model.layers, model.surfaces, strict=True):
+            if layer is not finest:
+                values = values + surface.evaluate(y, x)
         while max(values.shape) > _MAX_BINS:
             values, errors = _halve(values), _halve(errors) / 2
         return cls(values, errors, bbox)

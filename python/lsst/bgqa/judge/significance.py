@@ -87,8 +87,14 @@ def sharpen(residuals: np.ndarray) -> np.ndarray:
     """Take its neighbours' median off each bin, shape (detectors, ny, nx), in ``float32``."""
     values = residuals.astype(np.float32)
     # The four that share a side: the nearest tell most of what is smooth.
-    above, below = (np.concatenate(rows, axis=1) for rows in ((values[:, :1], values[:, :-1]), (values[:, 1:], values[:, -1:])))
-    left, right = (np.concatenate(columns, axis=2) for columns in ((values[..., :1], values[..., :-1]), (values[..., 1:], values[..., -1:])))
+    above, below = (
+        np.concatenate(rows, axis=1)
+        for rows in ((values[:, :1], values[:, :-1]), (values[:, 1:], values[:, -1:]))
+    )
+    left, right = (
+        np.concatenate(columns, axis=2)
+        for columns in ((values[..., :1], values[..., :-1]), (values[..., 1:], values[..., -1:]))
+    )
     # The median of four is the mean of the two in the middle.
     lower = np.maximum(np.minimum(above, below), np.minimum(left, right))
     upper = np.minimum(np.maximum(above, below), np.maximum(left, right))

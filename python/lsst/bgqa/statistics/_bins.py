@@ -50,10 +50,10 @@ def range_excess(model: BackgroundModel, minimum: float, maximum: float) -> floa
     if not layer.measured.any():
         return math.nan
     values = layer.values.astype(np.float64)
-    others = tuple(other for other in model.layers if other is not layer)
-    if others:
-        y, x = layer.bin_centers_y - model.bbox.y0, layer.bin_centers_x - model.bbox.x0
-        values += BackgroundModel(others).evaluate(y, x)
+    y, x = layer.bin_centers_y - model.bbox.y0, layer.bin_centers_x - model.bbox.x0
+    for other, surface in zip(model.layers, model.surfaces, strict=True):
+        if other is not layer:
+            values += surface.evaluate(y, x)
     values = values[layer.measured]
     excess = max(values.min() - minimum, maximum - values.max())
     # Bins that are all equal have pixels that differ by their rounding.
