@@ -69,7 +69,9 @@ def make_coadd(patch: DemoPatch, band: str) -> DemoCoadd:
     for _ in range(40):
         flux = 30 * rng.pareto(1.2)
         source_x, source_y = rng.uniform(box.x0, box.x1), rng.uniform(box.y0, box.y1)
-        row, column = (np.exp(-(offset**2) / (2 * 2.0**2)) for offset in (x[0] - source_x, y[:, 0] - source_y))
+        row, column = (
+            np.exp(-(offset**2) / (2 * 2.0**2)) for offset in (x[0] - source_x, y[:, 0] - source_y)
+        )
         sources += flux * np.multiply.outer(column, row)
     before = (pixels + sources).astype(np.float32)
     no_data = np.zeros(x.shape, dtype=bool)
