@@ -21,7 +21,11 @@ from ..errors import UserError
 
 # A process that has imported what every run needs, and that runs are forked
 # from; elsewhere, a fork may not use the libraries that its parent has used.
-_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+_CONTEXT = (
+    multiprocessing.get_context("forkserver")
+    if sys.platform == "linux"
+    else multiprocessing.get_context("spawn")
+)
 _PRELOADED = ["lsst.ctrl.mpexec.cli.script", "lsst.bgqa.tasks", "lsst.bgqa.plots", "lsst.images"]
 
 _TOTAL = re.compile(r"QuantumGraph contains (\d+) quant")
@@ -55,11 +59,10 @@ def run_pipetask(arguments: Sequence[str], log: Path, progress: Callable[[int, i
     if find_spec("lsst.ctrl.mpexec") is None:
         raise UserError("pipetask is not installed; lsst-ctrl-mpexec (or the Science Pipelines) has it")
     os.environ.update(standalone.environment())
-    context = multiprocessing.get_context(_METHOD)
     multiprocessing.set_forkserver_preload(_PRELOADED)
-    output, there = context.Pipe(duplex=False)
+    output, there = _CONTEXT.Pipe(duplex=False)
     # It ends with this process, whatever ends this one.
-    process = context.Process(target=_run, args=(list(arguments), there), daemon=True)
+    process = _CONTEXT.Process(target=_run, args=(list(arguments), there), daemon=True)
     process.start()
     there.close()
     done, total, summary, last_error = 0, 0, "", ""
