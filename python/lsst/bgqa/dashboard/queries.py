@@ -20,7 +20,7 @@ __all__ = (
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,28 +162,23 @@ def metrics_of(table: CampaignTable) -> tuple[Metric, ...]:
 
 @dataclass(frozen=True, eq=False)
 class MosaicRows:
-    """The rows of a visit, or of a tract in a band: columns, and metrics of shape (rows, metrics)."""
+    """The rows of a visit, or of a tract in a band: columns, and metrics of shape (metrics, rows)."""
 
-    columns: Mapping[str, Sequence[Any]]
+    columns: pl.DataFrame
     values: np.ndarray
-
-    def tuples(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Return some columns row by row."""
-        return list(zip(*(self.columns[name] for name in names), strict=True))
 
 
 def mosaics_of(table: CampaignTable) -> Iterator[tuple[tuple[Any, ...], MosaicRows]]:
     """Yield the rows of a table by visit, or tract and band, with their keys."""
-    names = [name for name in table.schema.names if name not in table.units]
+    mosaic = [*table.row_kind.mosaic]
+    other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in mosaic)
     for every in table.frames():
-        columns = every.select(names).to_dict(as_series=False)
-        values = np.ascontiguousarray(every.select(table.metrics).to_numpy())
-        first = 0
-        for key, some in itertools.groupby(zip(*(columns[n] for n in table.row_kind.mosaic), strict=True)):
-            last = first + sum(1 for _ in some)
-            mine = {name: column[first:last] for name, column in columns.items()}
-            yield key, MosaicRows(mine, values[first:last])
-            first = last
+        values = every.select(pl.col(table.metrics).cast(pl.Float32)).to_numpy().T
+        columns = every.drop(table.metrics)
+        begins = columns.select(other.arg_true()).to_series()
+        for first, last in itertools.pairwise([*begins, len(columns)]):
+            mine = columns[first:last]
+            yield mine.select(mosaic).row(0), MosaicRows(mine, values[:, first:last])
 
 
 def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary:
@@ -193,7 +188,8 @@ def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary
     # Which rows fail, and by what.
     columns = {*kind.mosaic, *kind.tile, "row", "band", "severity", "failed", "fault"}
     failing = rows.filter(pl.col("verdict") == "fail").select(sorted(columns)).collect()
-    failures = failing.with_columns(metric=pl.col("failed").str.split(",")).explode("metric")
+    failures = failing.select("row", "band", *kind.tile, metric=pl.col("failed").str.split(","))
+    failures = failures.explode("metric").with_columns(pl.col("metric").cast(pl.Categorical))
     tiles, mosaics = _tiles(table, rows, failing), _mosaics(table, rows, failing)
     summary = Summary(
         metrics,
@@ -206,71 +202,99 @@ def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary
         _worst(table, rows, {*tiles["worst"], *mosaics["worst"]} - {None}),
         len(tiles),
     )
+    del failing
     parts = list(itertools.batched(metrics, _AT_ONCE))
-    steps = _steps(summary, table, rows, failures)
-    for number, (some, step) in enumerate(itertools.product(parts, steps)):
-        step(some)
+    steps = _Steps(summary, table, rows, failures)
+    for number, some in enumerate(parts, start=1):
+        steps.take(some)
         if progress is not None:
-            progress(number + 1, len(parts) * len(steps))
+            progress(number, len(parts))
     return summary
 
 
-def _steps(
-    summary: Summary, table: CampaignTable, rows: pl.LazyFrame, failures: pl.DataFrame
-) -> list[Callable[[Sequence[Metric]], None]]:
-    """Return the questions that are asked of some metrics at a time."""
-    tile = [*table.row_kind.tile]
-    tiles = pl.DataFrame({name: [key[i] for key in summary.tiles["key"]] for i, name in enumerate(tile)})
-    nights = _night_spans(rows) if "day_obs" in table.keys else None
-    width = len(summary.metrics)
-    index = {metric.name: i for i, metric in enumerate(summary.metrics)}
-    choices: dict[str, pl.Expr] = {"all": pl.lit(True)}
-    if len(summary.bands) > 1:
-        choices |= {f"band {band}": pl.col("band") == band for band in summary.bands}
-    if nights is not None and 1 < len(nights):
-        newest = nights["day_obs"].to_list()[-_NIGHTS_CHOSEN:]
-        choices |= {f"night {night}": pl.col("day_obs") == night for night in reversed(newest)}
-    summary.medians |= {choice: np.full((len(tiles), width), np.nan) for choice in choices}
+class _Steps:
+    """What is asked of some metrics at a time, so that each is read once."""
 
-    def by_tile(some: Sequence[Metric]) -> None:
-        keys = [*dict.fromkeys([*tile, "band", *(["day_obs"] if nights is not None else [])])]
-        few = rows.select(*keys, *_shown(table, some)).collect()
+    def __init__(
+        self, summary: Summary, table: CampaignTable, rows: pl.LazyFrame, failures: pl.DataFrame
+    ) -> None:
+        self._summary, self._table, self._rows, self._failures = summary, table, rows, failures
+        self._tile = [*table.row_kind.tile]
+        self._tiles = summary.tiles.select(self._tile).with_row_index("tile")
+        names = [*dict.fromkeys([*self._tile, "band", "verdict"])]
+        middle = pl.lit(None, pl.Float64)
+        if any(is_relative(table, metric.name) for metric in summary.metrics):
+            middle = pl.col("level_median").fill_nan(None).median().over("visit")
+        dated = "day_obs" in table.keys
+        keys = rows.select(*names, *(["day_obs"] if dated else []), middle=middle).collect()
+        keys = keys.join(self._tiles, on=self._tile, how="left", maintain_order="left")
+        # Of a map: all rows, those of a band, and those of one of the last nights.
+        self._choices: dict[str, dict[Any, str]] = {"": {None: "all"}}
+        if len(summary.bands) > 1:
+            self._choices["band"] = {band: f"band {band}" for band in summary.bands}
+        if dated and (nights := _night_spans(rows)) is not None:
+            if len(nights) > 1:
+                newest = nights["day_obs"].to_list()[: -_NIGHTS_CHOSEN - 1 : -1]
+                self._choices["day_obs"] = {night: f"night {night}" for night in newest}
+            keys = keys.join(nights, on="day_obs", how="left", maintain_order="left")
+            groups = keys.drop_nulls("first").group_by("first", "last", "band")
+            cells = groups.agg(pl.len(), (pl.col("verdict") == "fail").sum()).sort("first", "band")
+            summary.nights |= {
+                (first, last, band): {"count": count, "failing": failing, "quantiles": {}}
+                for first, last, band, count, failing in cells.rows()
+            }
+            cells = cells.select("first", "band").with_row_index("cell")
+            keys = keys.join(cells, on=["first", "band"], how="left", maintain_order="left")
+        size = len(summary.tiles), len(summary.metrics)
+        for labels in self._choices.values():
+            summary.medians |= {label: np.full(size, np.nan) for label in labels.values()}
+        wanted = ["tile", "band", "day_obs", "cell", "middle"]
+        self._keys = keys.select(name for name in wanted if name in keys.columns)
+
+    def take(self, some: Sequence[Metric]) -> None:
         names = [metric.name for metric in some]
-        for choice, condition in choices.items():
-            found = few.filter(condition).group_by(tile).agg(_middle(metric) for metric in some)
-            values = tiles.join(found, on=tile, how="left", maintain_order="left").select(names).to_numpy()
-            summary.medians[choice][:, [index[name] for name in names]] = values
+        values = self._rows.select(pl.col(names).fill_nan(None)).collect()
+        self._histograms(values)
+        few = values.hstack(self._keys)
+        if self._summary.nights:
+            self._by_night(few, some)
+        self._medians(few, some)
 
-    def by_night(some: Sequence[Metric]) -> None:
-        if nights is None:
-            return
-        few = rows.select("day_obs", "band", "verdict", *(metric.name for metric in some)).collect()
-        few = few.join(nights, on="day_obs")
-        found = few.group_by("first", "last", "band").agg(
-            pl.len().alias("count"),
-            (pl.col("verdict") == "fail").sum().alias("failing"),
-            *(quantile for metric in some for quantile in _spread(metric)),
-        )
-        for cell in found.sort("first", "band").iter_rows(named=True):
-            key = cell["first"], cell["last"], cell["band"]
-            entry = summary.nights.setdefault(
-                key, {"count": cell["count"], "failing": cell["failing"], "quantiles": {}}
-            )
+    def _medians(self, few: pl.DataFrame, some: Sequence[Metric]) -> None:
+        """Take medians of tiles; of levels, how far they are from their visit's, in percent."""
+        relative = [metric.name for metric in some if is_relative(self._table, metric.name)]
+        distances = (((pl.col(name) / pl.col("middle") - 1) * 100).fill_nan(None) for name in relative)
+        few = few.with_columns(distances)
+        names = [metric.name for metric in some]
+        columns = np.array([self._table.metrics.index(name) for name in names])
+        for by, labels in self._choices.items():
+            rows = few.filter(pl.col(by).is_in([*labels])) if by == "day_obs" else few
+            keys = ["tile", by] if by else ["tile"]
+            found = rows.group_by(keys).agg(map(_middle, some)).drop_nulls("tile")
+            for value, label in labels.items():
+                part = found.filter(pl.col(by) == value) if by else found
+                where = np.ix_(part["tile"].to_numpy(), columns)
+                self._summary.medians[label][where] = part.select(names).to_numpy()
+
+    def _by_night(self, few: pl.DataFrame, some: Sequence[Metric]) -> None:
+        spreads = [quantile for metric in some for quantile in _spread(metric)]
+        found = few.group_by("cell").agg(spreads).drop_nulls("cell").sort("cell")
+        entries = list(self._summary.nights.values())
+        for cell in found.iter_rows(named=True):
             for metric in some:
-                entry["quantiles"][metric.name] = [cell[f"{metric.name} {q}"] for q in _QUANTILES]
+                quantiles = [cell[f"{metric.name} {fraction}"] for fraction in _QUANTILES]
+                entries[cell["cell"]]["quantiles"][metric.name] = quantiles
 
-    def histograms(some: Sequence[Metric]) -> None:
-        few = rows.select(metric.name for metric in some).collect()
-        for metric in some:
-            by_it = failures.filter(pl.col("metric") == metric.name)
-            found = _histogram(few[metric.name].to_numpy(), by_it["row"].to_numpy())
+    def _histograms(self, values: pl.DataFrame) -> None:
+        for name in values.columns:
+            by_it = self._failures.filter(pl.col("metric") == name)
+            found = _histogram(values[name].to_numpy(), by_it["row"].to_numpy())
             if found is not None:
-                summary.histograms[metric.name] = found
+                self._summary.histograms[name] = found
             if len(by_it):
-                counts = tiles.join(by_it.group_by(tile).len(), on=tile, how="left", maintain_order="left")
-                summary.failing_tiles[metric.name] = counts["len"].fill_null(0).to_numpy()
-
-    return [by_tile, by_night, histograms]
+                counts = by_it.group_by(self._tile).len()
+                counts = self._tiles.join(counts, on=self._tile, how="left", maintain_order="left")
+                self._summary.failing_tiles[name] = counts["len"].fill_null(0).to_numpy()
 
 
 def circular_mean(angle: pl.Expr, unit: str) -> pl.Expr:
@@ -281,28 +305,18 @@ def circular_mean(angle: pl.Expr, unit: str) -> pl.Expr:
 
 
 def _middle(metric: Metric) -> pl.Expr:
-    value = pl.col(metric.name).fill_nan(None)
+    value = pl.col(metric.name)
     return circular_mean(value, metric.unit).alias(metric.name) if metric.is_angle else value.median()
 
 
 def _spread(metric: Metric) -> Iterator[pl.Expr]:
-    value = pl.col(metric.name).fill_nan(None)
+    value = pl.col(metric.name)
     for fraction in _QUANTILES:
         if not metric.is_angle:
             found = value.quantile(fraction, "linear")
         else:  # there is neither a least nor a greatest
             found = circular_mean(value, metric.unit) if fraction == 0.5 else pl.lit(None, pl.Float64)
         yield found.alias(f"{metric.name} {fraction}")
-
-
-def _shown(table: CampaignTable, some: Sequence[Metric]) -> Iterator[pl.Expr]:
-    """Return what a map shows of metrics: of levels, how far they are from their visit's, in percent."""
-    for metric in some:
-        value = pl.col(metric.name)
-        if is_relative(table, metric.name):
-            middle = pl.col("level_median").fill_nan(None).median().over("visit")
-            value = (100 * (value / middle - 1)).alias(metric.name)
-        yield value
 
 
 def is_relative(table: CampaignTable, name: str) -> bool:
@@ -323,15 +337,15 @@ def _groups(
     table: CampaignTable, rows: pl.LazyFrame, failures: pl.DataFrame
 ) -> dict[tuple[str, str], dict[str, int]]:
     """Count rows that a group of metrics fails, passes, or does not judge."""
-    group_of = pl.col("metric").str.split("_").list.first().alias("group")
-    failed = failures.select("row", "band", group_of).unique().group_by("group", "band").len()
-    fails = {(group, str(band)): count for group, band, count in failed.rows()}
     groups = {}
-    for group, names in itertools.groupby(table.metrics, key=lambda name: name.partition("_")[0]):
+    for group, some in itertools.groupby(table.metrics, key=lambda name: name.partition("_")[0]):
+        names = [*some]
+        failing = failures.filter(pl.col("metric").is_in(names)).unique("row")
+        fails = dict(failing.group_by("band").len().rows())
         judged = pl.any_horizontal([table.judged(name) for name in names]).alias("judged")
         found = rows.select("band", judged).group_by("band").agg(pl.col("judged").sum(), pl.len())
         for band, known, count in found.collect().rows():
-            bad = fails.get((group, str(band)), 0)
+            bad = fails.get(band, 0)
             counts = {"fail": bad, "pass": max(0, known - bad), "unknown": count - max(known, bad)}
             groups[group, str(band)] = counts
     return groups

@@ -112,7 +112,7 @@ class MosaicPages:
     ) -> None:
         path = self.path(key)
         root = "../" * path.count("/")
-        tiles = rows.tuples(self._kind.tile)
+        tiles = rows.columns.select(self._kind.tile).rows()
         numbers = [tile[-1] for tile in tiles]
         pictures = [self._copy(found.plots.get(tile, ()), root) if found.plots else [] for tile in tiles]
         of_visit = (
@@ -150,8 +150,8 @@ class MosaicPages:
             parent={"href": f"{self.section}.html", "label": f"All {self.section}"},
             previous=self._link(self._last),
             next=self._link(following),
-            facts=self._facts(key, {name: column[0] for name, column in rows.columns.items()}),
-            counts={word: rows.columns["verdict"].count(word) for word in VERDICTS},
+            facts=self._facts(key, rows.columns.row(0, named=True)),
+            counts={word: (rows.columns["verdict"] == word).sum() for word in VERDICTS},
             view=view,
             views=[view.json],
             tile=self._kind.name,
@@ -165,9 +165,9 @@ class MosaicPages:
     ) -> tuple[dict[str, np.ndarray], list[Metric]]:
         """Return the values that some tile has, and their metrics."""
         values = rows.values
-        known = np.isfinite(values).any(axis=0)
+        known = np.isfinite(values).any(axis=1)
         metrics = [metric for metric, here in zip(self._metrics, known, strict=True) if here]
-        columns = {m.name: values[:, i] for i, m in enumerate(self._metrics) if known[i]}
+        columns = {m.name: values[i] for i, m in enumerate(self._metrics) if known[i]}
         if of_visit is not None and "detector" in of_visit.colnames:
             where = {int(number): i for i, number in enumerate(of_visit["detector"])}
             for name in of_visit.colnames:
@@ -183,7 +183,7 @@ class MosaicPages:
     ) -> dict[str, Any]:
         """Return what the page's table of tiles shows beside values."""
         names = ("verdict", "severity", "failed", "fault", "dataset_id")
-        known: dict[str, Any] = {name: rows.columns[name] for name in names}
+        known: dict[str, Any] = {name: rows.columns[name].to_list() for name in names}
         if found.ids:
             ids = [found.ids.get(tile) for tile in tiles]
             known["type"] = [mine and mine[0] for mine in ids]
@@ -256,7 +256,7 @@ class MosaicPages:
         """Return tiles with outlines, why there are none, how to read them, and in which figure."""
         visits = self.section == "visits"
         labels = [str(tile[-1]) for tile in tiles]
-        names = rows.columns["detector_name"] if visits else [""] * len(tiles)
+        names = rows.columns["detector_name"].to_list() if visits else [""] * len(tiles)
         anchors = [self.anchor(tile[-1]) for tile in tiles]
         corners = found.corners
         if of_visit is not None and (of_table := table_corners(of_visit)):
