@@ -1,7 +1,7 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("Detail", "Report", "load_figures", "make_report", "tile_outlines")
+__all__ = ("Detail", "Report", "load_figures", "make_report", "start_report", "tile_outlines")
 
 import datetime
 import importlib.metadata
@@ -19,9 +19,10 @@ from ...errors import UserError
 from ..campaign import VERDICTS, Campaign, CampaignTable
 from ..queries import Summary, mosaics_of, summarize
 from ._datasets import Datasets, Pictures, table_corners
-from ._overview import TableReport, mosaic_table, run_tables, section, stack_table
+from ._overview import TableReport, mosaic_table, section, stack_table
 from ._pages import MosaicPages
-from ._runs import count_types, task_times
+from ._panels import tiles_of
+from ._runs import run_tables
 from ._site import Site, making
 from ._sky import on_focal_plane, project, separate
 from ._tables import Table, band_order
@@ -65,26 +66,26 @@ def make_report(
 
     Parameters
     ----------
-    repo : `str`
+    repo
         The repository: a path, URI or label.
-    collection : `str`
+    collection
         The collection with the metrics; several with commas.
-    output : `pathlib.Path`
+    output
         Folder to write. It appears when the report is complete; a report
         that is there is replaced.
-    detail : `str`, optional
+    detail
         Which visits and tracts get a page: those with a failure (by
         default; the worst where nothing fails), ``"all"`` or ``"none"``.
-    nights : `tuple` [`int`, `int`], optional
+    nights
         First and last night to report on, YYYYMMDD, or -1 for the newest;
         what is not of visits is left out then.
-    progress : `~collections.abc.Callable`, optional
+    progress
         Called with what goes on; returns a context manager whose value is
         called with how much is done, and how much there is.
 
     Returns
     -------
-    path : `pathlib.Path`
+    path
         The page to open.
 
     Raises
@@ -119,6 +120,23 @@ def _no_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]
     return nullcontext(lambda done, total: None)
 
 
+def start_report(
+    site: Site, figures: Any, campaign: Campaign, title: str, pages: Mapping[str, str], collection: str = ""
+) -> Report:
+    """Write what all pages share, and return what each needs to know; pages are those of the top."""
+    scripts = figures.script_files()
+    site.write_assets(scripts, figures.every_figure())
+    return Report(
+        title,
+        collection or campaign.collection,
+        campaign.repo,
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        importlib.metadata.version("lsst-bgqa"),
+        [{"href": f"{name}.html", "label": label} for name, label in pages.items()],
+        [path.name for path in scripts],
+    )
+
+
 class _Maker:
     """Makes one report."""
 
@@ -143,44 +161,33 @@ class _Maker:
         self._warnings: list[str] = []
 
     def make(self) -> None:
-        scripts = self._figures.script_files()
-        kinds = {table.kind for table in self._tables}
-        navigation = [{"href": "index.html", "label": "Overview"}]
-        navigation += [
-            {"href": f"{name}.html", "label": name.capitalize()}
-            for kind, name in (("detector", "visits"), ("patch", "tracts"), ("stack", "stacks"))
-            if kind in kinds
-        ]
         title = f"Backgrounds of {self._campaign.collection}"
         if self._nights is not None:
             first, last = self._nights
             title += f", night {first}" if first == last else f", nights since {first}"
-        now = datetime.datetime.now(datetime.UTC)
-        self._report = Report(
-            title,
-            self._campaign.collection,
-            self._campaign.repo,
-            f"{now:%Y-%m-%d %H:%M} UTC",
-            importlib.metadata.version("lsst-bgqa"),
-            navigation,
-            [path.name for path in scripts],
-        )
-        self._site.write_assets(scripts, self._figures.every_figure())
-        reports = [self._read(table) for table in self._tables if table.row_kind.tile]
+        lists = {"detector": "visits", "patch": "tracts", "stack": "stacks"}
+        kinds = {table.kind for table in self._tables}
+        pages = {"index": "Overview"} | {name: name.capitalize() for k, name in lists.items() if k in kinds}
+        self._report = start_report(self._site, self._figures, self._campaign, title, pages)
+        tiled = [table for table in self._tables if table.row_kind.tile]
+        reports = [self._read(table, i) for i, table in enumerate(tiled)]
         self._warnings += self._campaign.unreadable.names[:_MOST_WARNINGS]
-        self._warn_of_wholes()
+        for table in self._tables:
+            if table.kind in ("visit", "tract") and not any(_is_whole_of(table, one) for one in tiled):
+                part = "detector" if table.kind == "visit" else "patch"
+                self._warnings.append(
+                    f"Of {table.name}, there are metrics of {table.kind}s as a whole but none of a {part}: "
+                    "see bgqa export."
+                )
         stacks = self._write_stacks()
         bands = {band for report in reports for band in report.summary.bands}
         styles = self._figures.band_styles(sorted(bands, key=band_order))
         for name in ("visits", "tracts"):
             mine = [report for report in reports if report.pages.section == name]
             if mine:
-                tables = [mosaic_table(report, f"mosaics-{i}") for i, report in enumerate(mine)]
-                self._write_list(name, tables)
+                self._write_list(name, [mosaic_table(each, f"mosaics-{i}") for i, each in enumerate(mine)])
         with self._progress("Looking at what ran"):
-            backgrounds = [table.name for table in self._campaign.tables]
-            counts = count_types(self._datasets, backgrounds)
-            times = task_times(self._datasets, backgrounds)
+            runs = run_tables(self._datasets, [table.name for table in self._campaign.tables])
         sections = [section(report, i, styles) for i, report in enumerate(reports)]
         self._site.write(
             "index.html",
@@ -189,54 +196,55 @@ class _Maker:
             sections=sections,
             warnings=self._warnings,
             stacks=stacks,
-            runs=run_tables(counts, times),
+            runs=runs,
             views=[section["view"].json for section in sections],
         )
 
-    def _write_list(self, name: str, tables: list[Table], items: list[dict[str, str]] | None = None) -> None:
+    def _write_list(self, name: str, tables: list[Table], items: Sequence[dict[str, str]] = ()) -> None:
+        title = name.capitalize()
         self._site.write(
             f"{name}.html",
             "list.html",
             report=self._report,
-            title=name.capitalize(),
+            title=title,
             tables=tables,
-            items=items or [],
+            items=items,
             views=[],
         )
 
-    def _read(self, table: CampaignTable) -> TableReport:
+    def _rows(self, table: CampaignTable) -> list[dict[str, Any]]:
+        """Read all rows of a table that has few."""
+        with self._progress(f"Reading {table.kind}s of {table.name}") as advance:
+            rows: list[dict[str, Any]] = table.scan(advance).collect().to_dicts()
+        self._warn(table)
+        return rows
+
+    def _read(self, table: CampaignTable, number: int) -> TableReport:
         """Ask a table what the overview shows, and write its pages."""
-        whole_table, wholes = self._read_wholes(table)
-        outlines: dict[tuple[Any, ...], np.ndarray] = {}
-        pages = MosaicPages(
-            self._site,
-            self._report,
-            table,
-            self._datasets,
-            self._pictures,
-            whole_table,
-            wholes,
-            outlines,
-        )
-        kind = table.row_kind
+        mosaic = table.row_kind.mosaic
+        whole = next((other for other in self._tables if _is_whole_of(other, table)), None)
+        rows = self._rows(whole) if whole is not None else []
+        wholes = {tuple(row[name] for name in mosaic): row for row in rows}
         what = "detectors" if table.kind == "detector" else "patches"
         with self._progress(f"Gathering {what} of {table.name}") as advance:
             table.path(advance)
         with self._progress(f"Reading {what} of {table.name}") as advance:
             summary = summarize(table, advance)
-        found, arrows = tile_outlines(self._datasets, table, summary)
-        outlines |= found
-        wanted = self._wanted(summary.mosaics, kind.mosaic, wholes)
-        if wanted:
+        outlines, arrows = tile_outlines(self._datasets, table, summary)
+        pages = MosaicPages(
+            self._site, self._report, table, self._datasets, self._pictures, whole, wholes, outlines
+        )
+        if wanted := self._wanted(summary.mosaics, mosaic, wholes):
             with self._progress(f"Writing pages of {table.name}") as advance:
-                for key, rows in mosaics_of(table):
+                for key, some in mosaics_of(table):
                     if key in wanted:
-                        pages.add(key, rows)
+                        pages.add(key, some)
                         advance(len(pages.paths), len(wanted))
                 pages.finish()
                 advance(len(pages.paths), len(wanted))
         self._warn(table)
-        return TableReport(table, summary, pages, outlines, wholes, arrows)
+        tiles = tiles_of(summary, outlines, arrows, f"{table.kind}-{number}")
+        return TableReport(table, summary, pages, tiles, wholes)
 
     def _wanted(
         self, mosaics: pl.DataFrame, keys: tuple[str, ...], wholes: Mapping[Any, Mapping[str, Any]]
@@ -249,18 +257,6 @@ class _Maker:
         failing |= {key for key in every if wholes.get(key, {}).get("verdict") == "fail"}
         return failing or set(every[:_PAGES_OF_NONE])
 
-    def _read_wholes(
-        self, table: CampaignTable
-    ) -> tuple[CampaignTable | None, dict[tuple[Any, ...], dict[str, Any]]]:
-        """Read the metrics of visits, or tracts, as a whole."""
-        for other in self._tables:
-            if (other.kind, other.name, other.root) == (table.row_kind.whole, table.name, table.root):
-                with self._progress(f"Reading {other.kind}s of {other.name}") as advance:
-                    rows = other.scan(advance).collect().to_dicts()
-                self._warn(other)
-                return other, {tuple(row[name] for name in table.row_kind.mosaic): row for row in rows}
-        return None, {}
-
     def _write_stacks(self) -> dict[str, Any] | None:
         """Write the page of stacks, and return what the overview shows."""
         tables: list[Table] = []
@@ -268,10 +264,7 @@ class _Maker:
         for table in self._tables:
             if table.kind != "stack":
                 continue
-            with self._progress(f"Reading stacks of {table.name}") as advance:
-                rows = table.scan(advance).collect().to_dicts()
-            self._warn(table)
-            rows.sort(key=lambda row: -_size(row))
+            rows = sorted(self._rows(table), key=lambda row: -_size(row))
             wanted = rows if self._detail == "all" else rows[:_MOST_STACKS]
             refs = {}
             for name in self._datasets.plot_types(table.name, ("instrument", "detector", "physical_filter")):
@@ -284,25 +277,16 @@ class _Maker:
                 if ref is not None and (path := self._pictures.add(ref)) is not None:
                     pictures[i] = path
                     name = f"{row['detector_name']} ({row['detector']}), {row['physical_filter']}"
-                    alt, caption = f"Stack of detector {name}", f"{name}: {_pattern(row, table)}"
-                    items.append({"path": path, "alt": alt, "caption": caption})
+                    size, unit = _size(row), table.units.get("stack_patternRms", "")
+                    pattern = f"pattern of {size:.3g} {unit} rms" if size >= 0 else "no pattern"
+                    alt = f"Stack of detector {name}"
+                    items.append({"path": path, "alt": alt, "caption": f"{name}: {pattern}"})
             tables.append(stack_table(f"stacks-{len(tables)}", table, rows, pictures))
         if not tables:
             return None
         self._write_list("stacks", tables, items)
         sentence = "The mean over all visits of a detector in a filter, the strongest patterns first."
         return {"sentence": sentence, "pictures": items[:_STACKS_SHOWN]}
-
-    def _warn_of_wholes(self) -> None:
-        """Tell of visits and tracts whose rows are not there."""
-        present = {(table.row_kind.whole, table.name, table.root) for table in self._tables}
-        for table in self._tables:
-            if table.kind in ("visit", "tract") and (table.kind, table.name, table.root) not in present:
-                part = "detector" if table.kind == "visit" else "patch"
-                self._warnings.append(
-                    f"Of {table.name}, there are metrics of {table.kind}s as a whole but none of a {part}: "
-                    "see bgqa export."
-                )
 
     def _warn(self, table: CampaignTable) -> None:
         """Tell of datasets that could not be read."""
@@ -371,13 +355,10 @@ def tile_outlines(
     return best, {"x": (1.0, 0.0), "y": (0.0, 1.0)}
 
 
+def _is_whole_of(whole: CampaignTable, table: CampaignTable) -> bool:
+    return (whole.kind, whole.name, whole.root) == (table.row_kind.whole, table.name, table.root)
+
+
 def _size(row: Mapping[str, Any]) -> float:
     value = row.get("stack_patternRms", math.nan)
     return value if math.isfinite(value) else -1.0
-
-
-def _pattern(row: Mapping[str, Any], table: CampaignTable) -> str:
-    value = row.get("stack_patternRms", math.nan)
-    if not math.isfinite(value):
-        return "no pattern"
-    return f"pattern of {value:.3g} {table.units['stack_patternRms']} rms"

@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
-__all__ = ("FAILING_SHARE", "Panel", "Panels", "Tiles", "dump", "mosaic_panels", "overview_panels", "pack")
+__all__ = (
+    "FAILING_SHARE",
+    "Panel",
+    "Panels",
+    "Tiles",
+    "describe",
+    "dump",
+    "mosaic_panels",
+    "overview_panels",
+    "tiles_of",
+)
 
 import base64
 import datetime
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +32,7 @@ from ..queries import Metric, Summary, is_relative
 from ._tables import band_order
 
 FAILING_SHARE = "verdict_failingShare"
-"""What the share of rows that fail is called (`str`)."""
+"""What the share of rows that fail is called."""
 
 _NIGHT_QUANTILES = 5
 
@@ -43,7 +54,8 @@ class Tiles:
     """The detectors or patches that panels show.
 
     Outlines are corners in a plane, each of shape (corners, 2), or (0, 2)
-    where that is not known; arrows say where north and east are there.
+    where that is not known; arrows say where north and east are there, the
+    text how to read the map, and the figure whether it is one of the sky.
     """
 
     labels: Sequence[str]
@@ -52,8 +64,11 @@ class Tiles:
     outlines: Sequence[np.ndarray] | None = None
     arrows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     pictures: Sequence[Sequence[tuple[str, str]]] = ()
+    text: str = ""
+    figure: str = "map"
 
-    def json(self) -> dict[str, Any]:
+    @functools.cached_property
+    def json(self) -> Markup:
         data: dict[str, Any] = {"label": self.labels, "name": self.names, "anchor": self.anchors}
         if self.outlines is not None:
             data["xs"] = [outline[:, 0] for outline in self.outlines]
@@ -61,48 +76,46 @@ class Tiles:
             data["arrows"] = self.arrows
         if any(self.pictures):
             data["pictures"] = self.pictures
-        return data
+        return dump(data)
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures that follow the choice of a metric.
+    """Figures that follow the choice of a metric: what they are of, and what they show.
 
-    Attributes
-    ----------
-    label, card : `str`
-        What they are of, and what stands where one tile is shown, before one
-        is chosen.
-    groups : `list` [`dict`]
-        Name and metrics of each group.
-    first : `str`
-        Metric that is chosen first.
-    panels : `list` [`Panel`]
-        The figures.
-    choices : `list` [`str`]
-        Parts of the rows that the map may show: all, a band, a night.
-    json : `markupsafe.Markup`
-        What they show.
-    no_map : `str`
-        Why there is no map.
+    The choices are parts of the rows that the map may show: all, a band, a
+    night.
     """
 
     label: str
-    card: str
-    groups: list[dict[str, Any]]
-    first: str
+    tile: str
     panels: list[Panel]
     choices: list[str]
     json: Markup
-    no_map: str = ""
+    no_map: str
 
 
-def pack(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Write columns of numbers as short as a page's script can read them."""
-    if not columns:
-        return {"names": [], "float32": ""}
-    values = np.array(list(columns.values()), dtype="<f4")
-    return {"names": list(columns), "float32": base64.b64encode(values.tobytes()).decode()}
+def tiles_of(
+    summary: Summary,
+    outlines: Mapping[tuple[Any, ...], np.ndarray],
+    arrows: Mapping[str, tuple[float, float]],
+    prefix: str,
+) -> Tiles:
+    """Return the detectors or patches of a summary; anchors begin with the prefix."""
+    keys = [tuple(key) for key in summary.tiles["key"].to_list()]
+    names = summary.tiles["name"].to_list()
+    nowhere = np.empty((0, 2))
+    sky = "N" in arrows
+    return Tiles(
+        [str(key[-1]) for key in keys],
+        [name or (f"tract {key[0]}" if len(key) > 1 else "") for key, name in zip(keys, names, strict=True)],
+        [f"{prefix}-{i}" for i in range(len(keys))],
+        [outlines.get(key, nowhere) for key in keys] if any(key in outlines for key in keys) else None,
+        arrows,
+        text=f"Over its {'bands, on the sky' if sky else 'visits, as the pixels lie'}. "
+        "Hatched: fails in at least half of them. Choose one.",
+        figure="sky" if sky else "map",
+    )
 
 
 def dump(value: Any) -> Markup:
@@ -114,17 +127,10 @@ def dump(value: Any) -> Markup:
 
 
 def _dump(value: Any) -> str:
+    if isinstance(value, Markup):
+        return value
     if isinstance(value, np.ndarray):
-        if value.ndim > 1:
-            return f"[{','.join(map(_dump, value))}]"
-        if value.dtype.kind != "f":
-            return json.dumps(value.tolist())
-        finite = np.isfinite(value)
-        whole = bool((np.rint(value[finite]) == value[finite]).all())
-        text = (("%.15g," if whole else "%.5g,") * len(value)) % tuple(value.tolist())
-        if not finite.all():
-            text = text.replace("nan", "null").replace("-inf", "null").replace("inf", "null")
-        return f"[{text[:-1]}]"
+        value = list(value) if value.ndim > 1 else [_short(item) for item in value.tolist()]
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{json.dumps(str(key))}:{_dump(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -132,13 +138,20 @@ def _dump(value: Any) -> str:
             # All at once, if there is nothing special.
             return json.dumps(value, allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError):
-            pass
-        return f"[{','.join(map(_dump, value))}]"
-    if isinstance(value, Markup):
-        return value
-    if isinstance(value, float) and not math.isfinite(value):
-        return "null"
-    return json.dumps(value)
+            return f"[{','.join(map(_dump, value))}]"
+    return json.dumps(None if isinstance(value, float) and not math.isfinite(value) else value)
+
+
+def _short(value: float) -> float | None:
+    """Leave out digits that no figure shows."""
+    if not math.isfinite(value):
+        return None
+    return int(value) if value == round(value) and abs(value) < 1e15 else float(f"{value:.5g}")
+
+
+def _pack(names: Sequence[str], values: np.ndarray) -> dict[str, Any]:
+    """Write values of shape (names, rows) as short as a page's script can read them."""
+    return {"names": names, "float32": base64.b64encode(values.astype("<f4").tobytes()).decode()}
 
 
 def overview_panels(
@@ -146,136 +159,112 @@ def overview_panels(
     table: CampaignTable,
     summary: Summary,
     tiles: Tiles,
-    bands: Mapping[str, Mapping[str, str]],
-    no_map: str = "",
+    styles: Mapping[str, Mapping[str, str]],
 ) -> Panels:
     """Show what a table amounts to: medians of tiles, nights if there are any, histograms."""
-    tile = table.kind
-    found = summary.tiles
+    tile, found = table.kind, summary.tiles
     totals = (found["pass"] + found["fail"] + found["unknown"]).to_numpy()
     fails = found["fail"].to_numpy()
     failing_share = Metric(FAILING_SHARE, "%", f"Share of rows of a {tile} that fail, whatever for.")
-    known = {metric.name: i for i, metric in enumerate(summary.metrics) if metric.name in summary.histograms}
-    metrics = [metric for metric in summary.metrics if metric.name in known]
-    values = {
-        choice: pack({name: medians[:, i] for name, i in known.items()})
-        for choice, medians in summary.medians.items()
-    }
-    failing = {
-        name: np.flatnonzero(2 * counts >= totals).tolist()
-        for name, counts in summary.failing_tiles.items()
-        if name in known
-    }
-    failing[FAILING_SHARE] = np.flatnonzero(2 * fails >= totals).tolist()
-    visits = tile == "detector"
+    shown = [i for i, metric in enumerate(summary.metrics) if metric.name in summary.histograms]
+    metrics = [summary.metrics[i] for i in shown]
+    names = [metric.name for metric in metrics]
+    failing = {FAILING_SHARE: fails, **summary.failing_tiles}
     panels = []
-    if not no_map:
-        where = "as the pixels lie" if visits else "on the sky"
-        text = (
-            f"Over its {'visits' if visits else 'bands'}, {where}. Hatched: fails in at least half of them."
-        )
-        panels.append(
-            Panel(
-                "map", "map" if visits else "sky", f"Median of each {tile}", f"{text} Choose one.", high=True
-            )
-        )
+    if tiles.outlines is not None:
+        panels.append(Panel("map", tiles.figure, f"Median of each {tile}", tiles.text, high=True))
     text = "Hatched: those that fail for this metric. The first and the last bin hold what is beyond."
-    panels.append(Panel("histogram", "histogram", "All rows", text, high=not no_map))
+    panels.append(Panel("histogram", "histogram", "All rows", text, high=bool(panels)))
     if summary.nights:
         text = "Median, 5% to 95% (thick) and extremes (thin); dashed: thresholds."
         panels.append(Panel("series", "series", "By night", text, wide=True))
-    data = {
-        "title": tile.capitalize(),
-        "worst": _worst_tile(summary),
-        "failingWord": "fails in at least half of its rows",
-        "metrics": [_metric(metric, table) for metric in [failing_share, *metrics]],
-        "relative": [name for name in known if is_relative(table, name)],
-        "tiles": tiles.json(),
-        "share": 100 * fails / totals,
-        "values": values,
-        "failing": failing,
-        "histograms": {
-            name: {"first": h.first, "last": h.last, "passing": h.passing, "failing": h.failing}
-            for name, h in summary.histograms.items()
-        },
-        "bands": {
-            band: bands.get(band, {}) for band in sorted({key[2] for key in summary.nights}, key=band_order)
-        },
-        "cells": _cells(summary, metrics),
-    }
-    # What is red is what one sees first.
-    first = FAILING_SHARE if fails.any() or "level_median" not in known else "level_median"
-    return Panels(
+    return _panels(
         label,
-        f"Choose a {tile} in the map or in the table to see all its metrics.",
-        _grouped([failing_share, *metrics]),
-        first,
+        table,
+        tiles,
         panels,
-        list(values),
-        dump(data),
-        no_map,
+        summary.medians,
+        # What is red is what one sees first.
+        first=FAILING_SHARE if fails.any() or "level_median" not in names else "level_median",
+        worst=found["severity"].fill_null(0.0).arg_max() if len(found) else None,
+        failingWord="fails in at least half of its rows",
+        metrics=describe([failing_share, *metrics], table),
+        relative=[name for name in names if is_relative(table, name)],
+        share=100 * fails / totals,
+        values={choice: _pack(names, medians[:, shown].T) for choice, medians in summary.medians.items()},
+        failing={name: np.flatnonzero(2 * counts >= totals) for name, counts in failing.items()},
+        histograms={name: vars(histogram) for name, histogram in summary.histograms.items()},
+        bands={
+            band: styles.get(band, {}) for band in sorted({key[2] for key in summary.nights}, key=band_order)
+        },
+        cells=_cells(summary, metrics),
     )
 
 
 def mosaic_panels(
     label: str,
     table: CampaignTable,
-    columns: Mapping[str, np.ndarray],
-    metrics: Sequence[Metric],
+    names: Sequence[str],
+    metrics: Markup,
+    values: np.ndarray,
     rows: Mapping[str, Any],
-    tiles: Tiles | Markup,
-    figure: str,
-    seams: Mapping[str, Any] | None = None,
-    map_text: str = "",
-    no_map: str = "",
+    tiles: Tiles,
+    seams: Mapping[str, Any] | None,
 ) -> Panels:
-    """Show the rows of a visit, or of a tract in a band."""
-    tile = table.kind
-    panels = []
-    if not no_map:
-        caption = "Detectors" if tile == "detector" else "Patches"
-        panels.append(Panel("map", figure, caption, map_text, high=True))
-    panels.append(Panel("ranking", "ranking", f"By {tile}", "Crosses: fail. Dashed: thresholds.", high=True))
+    """Show the rows of a visit, or of a tract in a band.
+
+    Metrics are as `describe` writes them; values have the shape (metrics, rows).
+    """
+    panels = [
+        Panel("ranking", "ranking", f"By {table.kind}", "Crosses: fail. Dashed: thresholds.", high=True)
+    ]
+    if tiles.outlines is not None:
+        caption = "Detectors" if table.kind == "detector" else "Patches"
+        panels.insert(0, Panel("map", tiles.figure, caption, tiles.text, high=True))
     failing: dict[str, list[int]] = {}
     for row, failed in enumerate(rows["failed"]):
         for name in failed.split(",") if failed else ():
             failing.setdefault(name, []).append(row)
     severity = rows["severity"]
-    data: dict[str, Any] = {
-        "title": tile.capitalize(),
-        "worst": max(range(len(severity)), key=lambda i: severity[i] or 0.0, default=None),
-        "failingWord": "fails",
-        "metrics": _metrics_json(metrics, table),
-        "tiles": tiles if isinstance(tiles, Markup) else tiles.json(),
-        "values": {"all": pack(columns)},
-        "failing": failing,
-        "rows": rows,
-        "bands": {},
-    }
-    if seams is not None and not no_map:
-        data["seams"] = seams
-    first = max(columns, key=lambda name: len(failing.get(name, ())), default="")
-    if not failing and "level_median" in columns:
-        first = "level_median"
-    text = f"Choose a {tile} to see all its metrics."
-    return Panels(label, text, _grouped(metrics), first, panels, ["all"], dump(data), no_map)
+    worst = max(range(len(severity)), key=lambda row: severity[row] or 0.0, default=None)
+    # Of what the worst fails by, that by which most do.
+    red = [name for name in names if worst in failing.get(name, ())] or [n for n in names if n in failing]
+    first = max(red, key=lambda name: len(failing[name]), default="level_median")
+    return _panels(
+        label,
+        table,
+        tiles,
+        panels,
+        ["all"],
+        first=first if first in names else "".join(names[:1]),
+        worst=worst,
+        failingWord="fails",
+        metrics=metrics,
+        values={"all": _pack(names, values)},
+        failing=failing,
+        rows=rows,
+        bands={},
+        **({} if seams is None or tiles.outlines is None else {"seams": seams}),
+    )
 
 
-def _worst_tile(summary: Summary) -> int | None:
-    severity = summary.tiles["severity"].fill_null(0.0)
-    return severity.arg_max() if len(severity) else None
+def _panels(
+    label: str,
+    table: CampaignTable,
+    tiles: Tiles,
+    panels: list[Panel],
+    choices: Sequence[str] | Mapping[str, Any],
+    **data: Any,
+) -> Panels:
+    what = "detectors" if table.kind == "detector" else "patches"
+    no_map = "" if tiles.outlines is not None else f"The repository has no regions of these {what}: no map."
+    text = dump({"title": table.kind.capitalize(), "tiles": tiles.json, **data})
+    return Panels(label, table.kind, panels, list(choices), text, no_map)
 
 
-_JSON: dict[tuple[Any, ...], Markup] = {}
-
-
-def _metrics_json(metrics: Sequence[Metric], table: CampaignTable) -> Markup:
-    """Write what is known of metrics: pages of one table say the same."""
-    key = (table.name, table.root, table.kind, *metrics)
-    if key not in _JSON:
-        _JSON.clear()
-        _JSON[key] = dump([_metric(metric, table) for metric in metrics])
-    return _JSON[key]
+def describe(metrics: Sequence[Metric], table: CampaignTable) -> Markup:
+    """Write what is known of metrics."""
+    return dump([_metric(metric, table) for metric in metrics])
 
 
 def _metric(metric: Metric, table: CampaignTable) -> dict[str, Any]:
@@ -287,13 +276,6 @@ def _metric(metric: Metric, table: CampaignTable) -> dict[str, Any]:
         rule = ""
     about = {"name": metric.name, "unit": metric.unit, "description": metric.description}
     return {**about, "low": metric.low, "high": metric.high, "rule": rule, "cyclic": metric.is_angle}
-
-
-def _grouped(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    groups: dict[str, list[str]] = {}
-    for metric in metrics:
-        groups.setdefault(metric.group, []).append(metric.name)
-    return [{"name": name, "metrics": names} for name, names in groups.items()]
 
 
 def _cells(summary: Summary, metrics: Sequence[Metric]) -> dict[str, Any]:

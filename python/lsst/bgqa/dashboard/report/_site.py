@@ -17,6 +17,7 @@ from typing import Any
 
 from ...errors import UserError
 from .._output import held, remove_stale
+from ._tables import share
 
 MARKER = "bgqa-report.json"
 _INCOMPLETE = ".incomplete"
@@ -40,6 +41,7 @@ class Site:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
+        self._environment.globals["share"] = share
 
     def write(self, path: str, template: str, **values: Any) -> None:
         """Write a page."""

@@ -6,142 +6,97 @@ from __future__ import annotations
 __all__ = (
     "Cell",
     "Column",
-    "Copy",
-    "Row",
     "Table",
+    "amount",
     "band_order",
     "count",
     "number",
     "share",
-    "show_worst",
     "slug",
+    "worst_columns",
 )
 
 import functools
 import hashlib
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-from markupsafe import Markup, escape
 
 from ..queries import WorstValue
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of a table."""
-
-    label: str
-    number: bool = False
-    metric: bool = False
-    wrap: bool = False
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A button that copies a text."""
-
-    text: str
-    what: str
-    shown: bool = True
-
-    def html(self) -> str:
-        """Write the button (`str`)."""
-        text, what = escape(self.text), escape(self.what)
-        before = f'<span class="mono">{text}</span>' if self.shown else ""
-        label = "copy" if self.shown else f"copy {what}"
-        return (
-            f'{before}<button class="copy" type="button" data-copy="{text}" data-what="{what}" '
-            f'aria-label="Copy {what}">{label}</button>'
-        )
-
-
-@dataclass(frozen=True)
 class Cell:
-    """A cell of a table."""
+    """What a cell shows: a text (a verdict, a button that chooses), what it is sorted by, a link."""
 
     text: str = ""
     value: float | int | None = None
     href: str = ""
     soft: str = ""
-    verdict: bool = False
-    choose: bool = False
-    links: Sequence[tuple[str, str]] = ()
-    copies: Sequence[Copy] = ()
-
-    def html(self, column: Column, first: bool) -> str:
-        """Write the cell."""
-        text = str(escape(self.text))
-        if self.verdict:
-            text = f'<span class="verdict {text}">{text}</span>'
-        elif self.choose:
-            text = f'<button class="link choose" type="button">{text}</button>'
-        elif self.href:
-            text = f'<a href="{escape(self.href)}">{text}</a>'
-        if self.links:
-            # A picture that might run scripts, as SVG may, is not opened.
-            text += ", ".join(
-                escape(label) if href.endswith(".svg") else f'<a href="{escape(href)}">{escape(label)}</a>'
-                for label, href in self.links
-            )
-        for copy in self.copies:
-            text += copy.html()
-        if self.soft:
-            text += f' <span class="soft">{escape(self.soft)}</span>'
-        kind = "number" if column.number else "ids" if self.copies else "wrap" if column.wrap else ""
-        attributes = f' class="{kind}"' if kind else ""
-        if self.value is not None:
-            attributes += f' data-value="{self.value}"'
-        return f'<th scope="row"{attributes}>{text}</th>' if first else f"<td{attributes}>{text}</td>"
+    kind: str = ""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of a table; ``tile`` is the number of that in the figures that it is of."""
+class Column:
+    """A column: what it says of a row, as a `Cell`, a text or a count; and how, "number" or "wrap"."""
 
-    cells: list[Cell]
-    verdict: str = ""
-    anchor: str = ""
-    tile: int | None = None
+    label: str
+    of: Callable[[Any], Cell | str | int]
+    kind: str = ""
+
+    def cell(self, row: Any) -> Cell:
+        shown = self.of(row)
+        if isinstance(shown, int):
+            return Cell(f"{shown:,}", shown)
+        return Cell(shown) if isinstance(shown, str) else shown
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table."""
+    """A table; ``attributes`` are those of a row's element."""
 
     id: str
     title: str
     columns: list[Column]
-    rows: list[Row] = field(default_factory=list)
+    rows: Iterable[Any]
+    attributes: Callable[[Any], Mapping[str, Any]] = lambda row: {}
     filter: bool = True
     verdicts: bool = False
     tall: bool = False
     note: str = ""
 
-    def body(self) -> Markup:
-        """Write the rows (`markupsafe.Markup`)."""
-        lines = []
-        for row in self.rows:
-            attributes = f' id="{escape(row.anchor)}"' if row.anchor else ""
-            if row.verdict:
-                attributes += f' data-verdict="{escape(row.verdict)}"'
-            if row.tile is not None:
-                attributes += f' data-tile="{row.tile}"'
-            cells = [
-                cell.html(column, i == 0)
-                for i, (column, cell) in enumerate(zip(self.columns, row.cells, strict=True))
-            ]
-            lines.append(f"<tr{attributes}>{''.join(cells)}</tr>")
-        return Markup("\n".join(lines))
+
+def worst_columns(
+    units: Mapping[str, str], worst: Callable[[Mapping[str, Any]], WorstValue | None]
+) -> list[Column]:
+    """Show the value for which something fails most: the metric, the value, and how severe that is."""
+
+    def value(found: WorstValue) -> Cell:
+        low, high = number(found.low), number(found.high)
+        passes = f"{low} to {high}" if low and high else f"\u2265 {low}" if low else high and f"\u2264 {high}"
+        return amount(found.value, units.get(found.metric, ""), passes and f"({passes})")
+
+    def column(label: str, show: Callable[[WorstValue], Cell], kind: str) -> Column:
+        return Column(label, lambda row: show(found) if (found := worst(row)) else Cell(), kind)
+
+    return [
+        column("fails most", lambda found: Cell(found.metric, soft=found.words), "wrap"),
+        column("value", value, "number"),
+        column("severity", lambda found: amount(found.severity), "number"),
+    ]
+
+
+def amount(value: float | None, unit: str = "", soft: str = "") -> Cell:
+    """Show a number, by which its cell is sorted."""
+    return Cell(number(value, unit), value if value is not None and math.isfinite(value) else None, soft=soft)
 
 
 def band_order(band: str) -> tuple[int, str]:
     """Return what to sort a band by."""
-    number_ = "ugrizy".find(band) if len(band) == 1 else -1
-    return (number_ if number_ >= 0 else 6), band
+    place = "ugrizy".find(band) if len(band) == 1 else -1
+    return (place if place >= 0 else 6), band
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -168,21 +123,6 @@ def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}%"
 
 
-def show_worst(worst: WorstValue | None, units: dict[str, str]) -> tuple[Cell, Cell, Cell]:
-    """Show the value for which something fails most: the metric, the value, and how severe that is."""
-    if worst is None:
-        return Cell(), Cell(), Cell()
-    low, high = number(worst.low), number(worst.high)
-    passes = f"({low} to {high})" if low and high else ""
-    if not passes and (low or high):
-        passes = f"(\u2265 {low})" if low else f"(\u2264 {high})"
-    return (
-        Cell(worst.metric, soft=worst.words),
-        Cell(number(worst.value, units.get(worst.metric, "")), _finite(worst.value), soft=passes),
-        Cell(number(worst.severity), _finite(worst.severity)),
-    )
-
-
 @functools.lru_cache(4096)
 def slug(text: Any) -> str:
     """Make a name for a file or an anchor."""
@@ -191,7 +131,3 @@ def slug(text: Any) -> str:
         # What was replaced must not make two of them the same.
         name += "-" + hashlib.sha256(str(text).encode()).hexdigest()[:8]
     return name
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -293,6 +293,7 @@
     }
 
     async start() {
+      this.makeSelect();
       this.makeTable();
       for (const target of this.section.querySelectorAll("[data-figure]")) {
         this.figures[target.dataset.kind] = await makeFigure(target);
@@ -350,6 +351,15 @@
 
     axis(metric) {
       return metric.name + (metric.unit ? ` [${metric.unit}]` : "");
+    }
+
+    makeSelect() {
+      const groups = {};
+      for (const { name } of this.data.metrics) (groups[name.split("_")[0]] ??= []).push(name);
+      const option = (name) => element("option", { value: name }, name);
+      const group = ([label, names]) => element("optgroup", { label }, ...names.map(option));
+      this.select.append(...Object.entries(groups).map(group));
+      this.select.value = this.data.first;
     }
 
     // A page's table of tiles, which is made of the same numbers as its figures.
