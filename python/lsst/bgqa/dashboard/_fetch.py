@@ -6,7 +6,7 @@ from __future__ import annotations
 __all__ = ("Fetcher",)
 
 import itertools
-import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +21,7 @@ _AT_ONCE = 256
 
 
 class Fetcher:
-    """Reads datasets in a given order."""
+    """Reads datasets several at a time, which pays if they are far."""
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
@@ -31,26 +31,17 @@ class Fetcher:
     def each[T](
         self, refs: Iterable[DatasetRef], read: Callable[[Butler, DatasetRef], T]
     ) -> Iterator[tuple[DatasetRef, T | Exception]]:
-        """Read datasets."""
-        if not self.far:
-            for ref in refs:
-                yield ref, _try(self._butler, ref, read)
-            return
-        clones: queue.SimpleQueue[Butler] = queue.SimpleQueue()
+        """Read datasets, and yield them in their order, or why they cannot be read."""
+        own = threading.local()
 
-        def borrow(ref: DatasetRef) -> tuple[DatasetRef, T | Exception]:
-            try:
-                butler = clones.get_nowait()
-            except queue.Empty:
-                butler = self._butler.clone()
-            try:
-                return ref, _try(butler, ref, read)
-            finally:
-                clones.put(butler)
+        def fetch(ref: DatasetRef) -> tuple[DatasetRef, T | Exception]:
+            if not hasattr(own, "butler"):
+                own.butler = self._butler.clone()
+            return ref, _try(own.butler, ref, read)
 
         with ThreadPoolExecutor(_THREADS, "bgqa-fetch") as pool:
             for some in itertools.batched(refs, _AT_ONCE):
-                yield from pool.map(borrow, some)
+                yield from pool.map(fetch, some)
 
 
 def _try[T](butler: Butler, ref: DatasetRef, read: Callable[[Butler, DatasetRef], T]) -> T | Exception:

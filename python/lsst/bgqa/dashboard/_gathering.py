@@ -87,7 +87,8 @@ class Inputs:
 
         The Butler, asked for all records, finds no dataset whose region is not known.
         """
-        between = f"{self.kind.window} >= first AND {self.kind.window} <= last"
+        dimension = self.kind.window
+        between = f"{dimension} >= first AND {dimension} <= last"
         bind = {"first": first, "last": last}
         groups = {
             element: self._butler.dimensions[element].minimal_group
@@ -98,7 +99,7 @@ class Inputs:
             refs = list(found.where(between, bind=bind))
             records = {}
             for element, group in groups.items():
-                windowed = self.kind.window in group.names
+                windowed = dimension in group.names
                 if windowed or element not in self._records:
                     rows = query.dimension_records(element)
                     if self.kind.root in group.names:

@@ -6,14 +6,14 @@ from __future__ import annotations
 __all__ = ("campaign_html", "table_html")
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._html import table, verdict
 
 if TYPE_CHECKING:
     from .campaign import Campaign, CampaignTable
 
-_READ, _WORST = 1000, 10
+_WORST = 10
 
 
 def campaign_html(campaign: Campaign) -> str:
@@ -36,28 +36,14 @@ def table_html(one: CampaignTable) -> str:
     if not one.gathered:
         # Rows of a campaign's bundles may take minutes.
         return f"{heading}: {one.dataset_count} datasets that are not gathered"
-    rows: list[dict[str, Any]] = []
-    for batch in one.batches():
-        rows += batch.select([*one.keys, "verdict", "fault", "severity"]).to_pylist()
-        if len(rows) >= _READ:
-            break
-    words = [row["verdict"] for row in rows]
-    counts = ", ".join(f"{words.count(word)} {word}" for word in ("pass", "fail", "unknown"))
-    which = f"the first {len(rows)} of {one.row_count} rows" if len(rows) != one.row_count else "rows"
-    worst = sorted(rows, key=lambda row: -row["severity"])[:_WORST]
-    return f"{heading}; {which}: {counts}" + table(
+    rows = one.scan().select(*one.keys, "verdict", "fault", "severity")
+    counts = dict(rows.group_by("verdict").len().collect().rows())
+    words = ", ".join(f"{counts.get(word, 0)} {word}" for word in ("pass", "fail", "unknown"))
+    worst = rows.sort("severity", descending=True, nulls_last=True, maintain_order=True).head(_WORST)
+    return f"{heading}; rows: {words}" + table(
         (*one.keys, "verdict", "fault", "x limit"),
         (
-            (
-                *(row[key] for key in one.keys),
-                verdict(row["verdict"]),
-                row["fault"],
-                _size(row["severity"]),
-            )
-            for row in worst
+            (*keys, verdict(word), fault, f"{severity:.1f}" if severity else "")
+            for *keys, word, fault, severity in worst.collect().rows()
         ),
     )
-
-
-def _size(severity: float) -> str:
-    return f"{severity:.1f}" if severity else ""

@@ -288,6 +288,6 @@ def _pairs(
         }
 
     bundles = of(kind.bundle, kind.bundle_dimensions, _BUNDLE)
-    tables = of(kind.table, kind.table_dimensions, *_ARROW)
+    tables = of(kind.table, frozenset((kind.root, *kind.mosaic)), *_ARROW)
     for name in sorted(bundles.keys() | tables.keys()):
         yield name, bundles.get(name), tables.get(name)

@@ -8,8 +8,8 @@ __all__ = ("FaultChange", "MetricChange", "TableComparison", "compare_campaigns"
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,25 +91,21 @@ class TableComparison:
     """Probability of so many more rows that fail by chance: an exact sign test
     of those that flipped (McNemar's).
     """
-    metrics: list[MetricChange]
-    """Of each metric, those of the significant ones first."""
     significance: float
     """Below which probability a difference is significant, of all metrics
     together (Holm's correction).
     """
-    new_faults: list[FaultChange] = field(default_factory=list)
+    metrics: list[MetricChange]
+    """Of each metric, those of the significant ones first."""
+    changed_metrics: list[MetricChange]
+    """Metrics whose difference is significant and relevant."""
+    new_faults: list[FaultChange]
     """Faults that came, beyond what noise does at a limit."""
-    gone_faults: list[FaultChange] = field(default_factory=list)
-    most_changed: Mapping[str, list[tuple[str, float]]] = field(default_factory=dict)
+    gone_faults: list[FaultChange]
+    most_changed: Mapping[str, list[tuple[str, float]]]
     """Visits (tracts and bands), and detectors (patches), that changed most:
     what they are, and by how much, in units of what passes.
     """
-    _changed: set[str] = field(default_factory=set, repr=False)
-
-    @property
-    def changed_metrics(self) -> list[MetricChange]:
-        """Metrics whose difference is significant and relevant."""
-        return [metric for metric in self.metrics if metric.name in self._changed]
 
     @property
     def regression(self) -> bool:
@@ -179,29 +175,38 @@ def compare_campaigns(
 
 
 def _pairs(first: Campaign, second: Campaign) -> Iterator[tuple[CampaignTable, CampaignTable]]:
-    def of(campaign: Campaign, kind: str, root: str) -> dict[str, CampaignTable]:
-        return {t.name: t for t in campaign.tables if (t.kind, t.root) == (kind, root)}
-
     for kind, root in dict.fromkeys((t.kind, t.root) for t in first.tables if t.row_kind.tile):
-        ones, others = of(first, kind, root), of(second, kind, root)
+        ones, others = (
+            {t.name: t for t in campaign.tables if (t.kind, t.root) == (kind, root)}
+            for campaign in (first, second)
+        )
         if len(ones) == len(others) == 1:
-            yield next(iter(ones.values())), next(iter(others.values()))
+            (one,), (other,) = ones.values(), others.values()
+            yield one, other
         else:
             yield from ((ones[name], others[name]) for name in ones if name in others)
 
 
 def _compare(first: CampaignTable, second: CampaignTable, path: Path, significance: float) -> TableComparison:
     factors = _factors(first, second)
-    keys = [*dict.fromkeys([*second.row_kind.mosaic, *second.row_kind.tile])]
+    keys = second.row_kind.image
     rows = _paired(first, second, keys, factors)
-    table = _differences(first, second, rows, keys, factors, path)
+    table = _differences(second, rows, factors, path)
     verdicts = rows.select(
         now_failing=((pl.col("verdict") == "fail") & (pl.col("verdict_a") != "fail")).sum(),
         now_passing=((pl.col("verdict") != "fail") & (pl.col("verdict_a") == "fail")).sum(),
         rows=pl.len(),
     )
     counts = verdicts.collect().row(0, named=True)
-    found = TableComparison(
+    parts = itertools.batched(factors, _AT_ONCE)
+    metrics = [metric for some in parts for metric in _metric_changes(second, table, some)]
+    metrics.sort(key=lambda metric: (metric.p_value, not metric.relevant))
+    # Holm's: the smallest has to stand all tests, the next all but one ...
+    tested = itertools.takewhile(
+        lambda pair: pair[0] * pair[1].p_value < significance,
+        zip(range(len(metrics), 0, -1), metrics, strict=True),
+    )
+    return TableComparison(
         first,
         second,
         table,
@@ -211,22 +216,13 @@ def _compare(first: CampaignTable, second: CampaignTable, path: Path, significan
         counts["now_failing"],
         counts["now_passing"],
         _sign_test(counts["now_failing"], counts["now_passing"], "greater"),
-        [],
         significance,
+        metrics,
+        [metric for _, metric in tested if metric.relevant],
+        _fault_changes(second, rows, keys, "", "_a"),
+        _fault_changes(second, rows, keys, "_a", ""),
+        _most_changed(table),
     )
-    for some in itertools.batched(factors, _AT_ONCE):
-        found.metrics += _metric_changes(first, second, table, some)
-    found.metrics.sort(key=lambda metric: (metric.p_value, not metric.relevant))
-    # Holm's: the smallest has to stand all tests, the next all but one ...
-    for tested, metric in enumerate(found.metrics):
-        if not metric.p_value * (len(found.metrics) - tested) < significance:
-            break
-        if metric.relevant:
-            found._changed.add(metric.name)
-    found.new_faults = _fault_changes(second, rows, keys, "", "_a")
-    found.gone_faults = _fault_changes(second, rows, keys, "_a", "")
-    found.most_changed = _most_changed(table)
-    return found
 
 
 def _factors(first: CampaignTable, second: CampaignTable) -> dict[str, float]:
@@ -254,49 +250,42 @@ def _alone(one: CampaignTable, other: CampaignTable, keys: list[str]) -> dict[st
     mosaic = list(one.row_kind.mosaic)
     rows = one.scan().select(keys).join(other.scan().select(keys), on=keys, how="anti")
     counts = rows.group_by(mosaic).len().sort(mosaic).collect()
-    return {_label(dict(zip(mosaic, row, strict=False))): row[-1] for row in counts.rows()}
+    return {_label(mosaic, row): row[-1] for row in counts.rows()}
 
 
-def _label(keys: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in keys.items())
+def _label(keys: Sequence[str], values: Sequence[Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in zip(keys, values, strict=False))
 
 
 def _differences(
-    first: CampaignTable,
-    second: CampaignTable,
-    rows: pl.LazyFrame,
-    keys: list[str],
-    factors: Mapping[str, float],
-    path: Path,
+    second: CampaignTable, rows: pl.LazyFrame, names: Collection[str], path: Path
 ) -> CampaignTable:
     """Make a campaign table of the differences, which shows as others do."""
-    limits = {name: _scale(second, name) for name in factors}
+    limits = {name: _scale(second, name) for name in names}
     jumps = [
         ((pl.col(n) - pl.col(f"{n}_a")).abs() / limit).fill_nan(0.0) for n, limit in limits.items() if limit
     ]
     new = pl.col("failed").str.split(",").list.set_difference(pl.col("failed_a").str.split(","))
     failed = new.list.join(",")
     worse = (pl.col("verdict") == "fail") & (failed != "")
-    judged = pl.when((pl.col("verdict") == "unknown") & (pl.col("verdict_a") == "unknown"))
+    unknown = (pl.col("verdict") == "unknown") & (pl.col("verdict_a") == "unknown")
+    verdict = pl.when(worse).then(pl.lit("fail")).when(unknown).then(pl.lit("unknown"))
     rows.select(
         *second.keys,
         "run",
         "dataset_id",
-        pl.lit("").alias("kind"),
-        pl.when(worse)
-        .then(pl.lit("fail"))
-        .otherwise(judged.then(pl.lit("unknown")).otherwise(pl.lit("pass")))
-        .alias("verdict"),
-        pl.when(worse).then("severity").otherwise(0.0).alias("severity"),
-        pl.when(worse).then(failed).otherwise(pl.lit("")).alias("failed"),
-        pl.when(worse).then("fault").otherwise(pl.lit("")).alias("fault"),
-        (pl.max_horizontal(jumps) if jumps else pl.lit(0.0)).alias("change"),
-        *((pl.col(name) - pl.col(f"{name}_a")).alias(name) for name in factors),
+        kind=pl.lit(""),
+        verdict=verdict.otherwise(pl.lit("pass")),
+        severity=pl.when(worse).then("severity").otherwise(0.0),
+        failed=pl.when(worse).then(failed).otherwise(pl.lit("")),
+        fault=pl.when(worse).then("fault").otherwise(pl.lit("")),
+        change=pl.max_horizontal(jumps) if jumps else pl.lit(0.0),
+        **{name: pl.col(name) - pl.col(f"{name}_a") for name in names},
     ).sink_parquet(path)
-    free = dict.fromkeys(factors)
+    free = dict.fromkeys(names)
     return replace(
         second,
-        units={name: unit for name, unit in second.units.items() if name in factors},
+        units={name: unit for name, unit in second.units.items() if name in names},
         thresholds=Thresholds(free, free, {}, second.thresholds.min_peers),
         differences=True,
         gathered=True,
@@ -315,7 +304,7 @@ def _scale(table: CampaignTable, name: str) -> float | None:
 
 
 def _metric_changes(
-    first: CampaignTable, second: CampaignTable, table: CampaignTable, names: Sequence[str]
+    second: CampaignTable, table: CampaignTable, names: Sequence[str]
 ) -> Iterator[MetricChange]:
     mosaic = list(table.row_kind.mosaic)
     few = table.scan().select(*mosaic, *(pl.col(name).fill_nan(None) for name in names)).collect()
@@ -369,7 +358,7 @@ def _fault_changes(
             known = {_plain(words) for words in row[f"fault{without}"].split("; ")}
             for words in row[f"fault{with_}"].split("; "):
                 if words and _plain(words) not in known:
-                    changes.setdefault(_plain(words), []).append(_label({name: row[name] for name in keys}))
+                    changes.setdefault(_plain(words), []).append(_label(keys, [row[k] for k in keys]))
     found = [FaultChange(words, len(where), where[0]) for words, where in changes.items()]
     return sorted(found, key=lambda change: -change.rows)
 
@@ -386,22 +375,17 @@ def _jumps(table: CampaignTable, row: Mapping[str, Any], name: str, by_peers: bo
 
 
 def _plain(words: str) -> str:
+    """Return the words of a fault, without how large and how sure it is."""
     return words.partition(" (")[0]
 
 
 def _most_changed(table: CampaignTable) -> dict[str, list[tuple[str, float]]]:
     changes = {}
-    for name in ("mosaic", "tile"):
-        keys = list(getattr(table.row_kind, name))
+    mosaic, tile = map(list, (table.row_kind.mosaic, table.row_kind.tile))
+    for what, keys in ((" and ".join(mosaic), mosaic), (tile[-1], tile)):
         rows = pl.scan_parquet(table.path()).group_by(keys).agg(pl.col("change").max())
-        top = rows.filter(pl.col("change") > 0).sort(
-            ["change", *keys], descending=[True, *(False for _ in keys)]
-        )
-        what = " and ".join(keys) if name == "mosaic" else keys[-1]
-        changes[what] = [
-            (_label(dict(zip(keys, row, strict=False))), row[-1])
-            for row in top.head(_MOST_CHANGED).collect().rows()
-        ]
+        top = rows.filter(pl.col("change") > 0).sort(-pl.col("change"), *keys).head(_MOST_CHANGED)
+        changes[what] = [(_label(keys, row), row[-1]) for row in top.collect().rows()]
     return changes
 
 
@@ -423,10 +407,9 @@ def compare_models(
     from ..plots import plot_model_difference
 
     table, kind = comparison.differences, comparison.second.row_kind
-    keys = [*dict.fromkeys([*kind.mosaic, *kind.tile])]
     rows = pl.scan_parquet(table.path()).sort("change", descending=True, maintain_order=True).head(most)
-    for row in rows.select(keys).collect().iter_rows(named=True):
-        label = _label(row)
+    for row in rows.select(kind.image).collect().iter_rows(named=True):
+        label = _label(kind.image, [*row.values()])
         data_id = {kind.root: table.root, **row}
         try:
             models = [

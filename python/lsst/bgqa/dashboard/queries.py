@@ -186,7 +186,7 @@ def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary
     metrics, kind = metrics_of(table), table.row_kind
     rows = table.scan(progress).with_row_index("row")
     # Which rows fail, and by what.
-    columns = {*kind.mosaic, *kind.tile, "row", "band", "severity", "failed", "fault"}
+    columns = {*kind.image, "row", "band", "severity", "failed", "fault"}
     failing = rows.filter(pl.col("verdict") == "fail").select(sorted(columns)).collect()
     failures = failing.select("row", "band", *kind.tile, metric=pl.col("failed").str.split(","))
     failures = failures.explode("metric").with_columns(pl.col("metric").cast(pl.Categorical))
@@ -410,19 +410,18 @@ def worst_value(table: CampaignTable, row: Mapping[str, Any]) -> WorstValue:
     Where a value is within its bounds, its peers said so; what they allow is
     not known any more.
     """
-    best = WorstValue("", math.nan, math.nan, math.nan, row["severity"], row["fault"])
+    found = []
     for name in row["failed"].split(","):
-        value = row.get(name)
+        value = math.nan if row.get(name) is None else row[name]
         low, high = table.thresholds.bounds(name)
-        if value is None or not math.isfinite(value):
+        if not math.isfinite(value):
             own = -1.0
         elif value < low or value > high:
             own = _severity(value, low, high)
         else:
             low, high, own = math.nan, math.nan, 0.0
-        if not best.metric or own > best.severity:
-            best = WorstValue(name, math.nan if value is None else value, low, high, own, row["fault"])
-    return WorstValue(best.metric, best.value, best.low, best.high, row["severity"], best.words)
+        found.append((own, WorstValue(name, value, low, high, row["severity"], row["fault"])))
+    return max(found, key=lambda pair: pair[0])[1]
 
 
 def _night_spans(rows: pl.LazyFrame) -> pl.DataFrame | None:

@@ -31,98 +31,65 @@ class RowKind:
 
     name: str
     """``detector``, ``visit``, ``stack``, ``patch`` or ``tract``."""
-    root: str
-    """``instrument`` or ``skymap``: a table has one of them."""
     keys: Mapping[str, type]
     """Columns that say what a row is of, and their types."""
     mosaic: tuple[str, ...]
     """Columns that name the mosaic."""
-    tile: tuple[str, ...]
-    """Columns that name the tile."""
-    window: str
-    """Dimension, with numbers for values, by which datasets are looked up part by part."""
     window_size: int
-    """How many values of it are looked up at once."""
-    bundle: str
-    """How the names of bundles end."""
-    bundle_dimensions: frozenset[str]
-    table: str = ""
-    """How the names of tables of a mosaic end."""
-    table_dimensions: frozenset[str] = frozenset()
-    gathered: tuple[str, ...] = ()
-    """How the names of campaign tables end that were gathered of bundles, and of tables."""
+    """How many values of ``window`` are looked up at once."""
+    tile: tuple[str, ...] = ()
+    """Columns that name the tile."""
     whole: str = ""
-    """Kind of the rows that are of mosaics as a whole."""
+    """Kind of the rows that are of mosaics as a whole, which tables are named after."""
+
+    @property
+    def root(self) -> str:
+        """``instrument`` or ``skymap``: a table has one of them."""
+        return next(iter(self.keys))
+
+    @property
+    def image(self) -> list[str]:
+        """Columns that name a row's image."""
+        return list(dict.fromkeys((*self.mosaic, *self.tile)))
+
+    @property
+    def window(self) -> str:
+        """Dimension, with numbers for values, by which datasets are looked up part by part."""
+        return self.mosaic[0]
+
+    @property
+    def bundle_dimensions(self) -> frozenset[str]:
+        """Required dimensions of bundles; those of tables of a mosaic are without the tile's."""
+        return frozenset((self.root, *self.mosaic, *self.tile))
+
+    @property
+    def bundle(self) -> str:
+        """How the names of bundles end."""
+        return "_metrics" if self.tile else f"_{self.name}_metrics"
+
+    @property
+    def table(self) -> str:
+        """How the names of tables of a mosaic end; empty if there are none."""
+        return f"_{self.whole}_table" if self.whole else ""
+
+    @property
+    def gathered(self) -> tuple[str, ...]:
+        """How the names of campaign tables end that were gathered of bundles, and of tables."""
+        return ("_campaign_table", f"_{self.whole}_campaign_table") if self.whole else ()
 
 
 _VISIT = {"instrument": str, "band": str, "physical_filter": str, "day_obs": int, "visit": int}
-_STACK = {"instrument": str, "band": str, "physical_filter": str, "detector": int, "detector_name": str}
+_DETECTOR = {"detector": int, "detector_name": str}
+_STACK = {"instrument": str, "band": str, "physical_filter": str, **_DETECTOR}
+_PATCH = {"skymap": str, "tract": int, "patch": int, "band": str}
 _TRACT = {"skymap": str, "tract": int, "band": str}
 
 ROW_KINDS = (
-    RowKind(
-        "detector",
-        "instrument",
-        {**_VISIT, "detector": int, "detector_name": str},
-        mosaic=("visit",),
-        tile=("detector",),
-        window="visit",
-        window_size=16,
-        bundle="_metrics",
-        bundle_dimensions=frozenset(("instrument", "visit", "detector")),
-        table="_visit_table",
-        table_dimensions=frozenset(("instrument", "visit")),
-        gathered=("_campaign_table", "_visit_campaign_table"),
-        whole="visit",
-    ),
-    RowKind(
-        "visit",
-        "instrument",
-        _VISIT,
-        mosaic=("visit",),
-        tile=(),
-        window="visit",
-        window_size=500,
-        bundle="_visit_metrics",
-        bundle_dimensions=frozenset(("instrument", "visit")),
-    ),
-    RowKind(
-        "stack",
-        "instrument",
-        _STACK,
-        mosaic=("detector", "physical_filter"),
-        tile=(),
-        window="detector",
-        window_size=50,
-        bundle="_stack_metrics",
-        bundle_dimensions=frozenset(("instrument", "detector", "physical_filter")),
-    ),
-    RowKind(
-        "patch",
-        "skymap",
-        {"skymap": str, "tract": int, "patch": int, "band": str},
-        mosaic=("tract", "band"),
-        tile=("tract", "patch"),
-        window="tract",
-        window_size=4,
-        bundle="_metrics",
-        bundle_dimensions=frozenset(("skymap", "tract", "patch", "band")),
-        table="_tract_table",
-        table_dimensions=frozenset(("skymap", "tract", "band")),
-        gathered=("_campaign_table", "_tract_campaign_table"),
-        whole="tract",
-    ),
-    RowKind(
-        "tract",
-        "skymap",
-        _TRACT,
-        mosaic=("tract", "band"),
-        tile=(),
-        window="tract",
-        window_size=100,
-        bundle="_tract_metrics",
-        bundle_dimensions=frozenset(("skymap", "tract", "band")),
-    ),
+    RowKind("detector", {**_VISIT, **_DETECTOR}, ("visit",), 16, ("detector",), "visit"),
+    RowKind("visit", _VISIT, ("visit",), 500),
+    RowKind("stack", _STACK, ("detector", "physical_filter"), 50),
+    RowKind("patch", _PATCH, ("tract", "band"), 4, ("tract", "patch"), "tract"),
+    RowKind("tract", _TRACT, ("tract", "band"), 100),
 )
 """The kinds, in the order in which tables are listed."""
 

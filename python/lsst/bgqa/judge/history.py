@@ -19,6 +19,7 @@ _AGREEMENT = 4.0
 _MOST = 256
 # Distance of the quartiles of a normal distribution.
 _QUARTILES = 1.349
+_COMPARED = ("context_levelDeviation", *SMOOTH)
 
 
 class History:
@@ -44,24 +45,35 @@ class History:
         places
             The places, each once.
         deviations
-            Their deviations, shape (places,); NaN where there is none.
+            Their deviations, shape (places,) or (places, quantities), always
+            the same quantities; NaN where there is none.
         """
-        finite = np.isfinite(deviations)
-        rows = np.array([self._rows.setdefault(place, len(self._rows)) for place in places])[finite]
-        if (more := len(self._rows) - len(self._counts)) > 0:
-            more = max(more, len(self._counts))
-            self._counts = np.pad(self._counts, (0, more))
-            self._samples = np.pad(self._samples, ((0, more), (0, 0)), constant_values=np.inf)
-        counts = self._counts[rows]
+        rows = self._numbers(places, deviations)
+        finite = np.isfinite(deviations.ravel())
+        rows, counts = rows[finite], self._counts[rows[finite]]
         self._counts[rows] += 1
         # Each visit of a place is as likely to be kept (reservoir sampling).
         where = np.where(counts < _MOST, counts, self._random.integers(counts + 1))
         kept = where < _MOST
-        self._samples[rows[kept], where[kept]] = deviations[finite][kept]
+        self._samples[rows[kept], where[kept]] = deviations.ravel()[finite][kept]
         self._sorted = False
 
+    def _numbers(self, places: Sequence[Hashable], deviations: np.ndarray) -> np.ndarray:
+        """Return the rows of places' quantities, new ones for new places."""
+        numbers = np.array([self._rows.setdefault(place, len(self._rows)) for place in places], dtype=np.intp)
+        quantities = deviations[:1].size
+        if (more := len(self._rows) * quantities - len(self._counts)) > 0:
+            more = max(more, len(self._counts))
+            self._counts = np.pad(self._counts, (0, more))
+            self._samples = np.pad(self._samples, ((0, more), (0, 0)), constant_values=np.inf)
+        return (numbers[:, None] * quantities + np.arange(quantities)).ravel()
+
     def changes(
-        self, places: Sequence[Hashable], deviations: np.ndarray, floor: float, own_scatter: bool = False
+        self,
+        places: Sequence[Hashable],
+        deviations: np.ndarray,
+        floor: float | Sequence[float],
+        own_scatter: bool | Sequence[bool] = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compare a visit's deviations with what is usual.
 
@@ -72,10 +84,10 @@ class History:
         deviations
             Their deviations, as they were added.
         floor
-            Least scatter of a change.
+            Least scatter of a change, of each quantity.
         own_scatter
             Whether a place where the other visits scatter more than the visit's
-            other places is allowed more.
+            other places is allowed more, of each quantity.
 
         Returns
         -------
@@ -90,28 +102,30 @@ class History:
         Of two others that disagree one may be at fault: the one that is nearer
         to the deviation counts.
         """
-        usual, scatters = self._usual(places, deviations, floor)
-        changes = deviations - usual
-        known = changes[np.isfinite(changes)]
-        if len(known):
-            # A visit's common change is its surface's.
-            changes = changes - np.median(known)
-            scale = max(robust_scale(known - np.median(known)), floor)
-        else:
-            scale = floor
-        return changes, changes / (np.fmax(scatters, scale) if own_scatter else scale)
+        shape = len(places), -1
+        floors = np.broadcast_to(floor, deviations.shape).reshape(shape)
+        usual, scatters = self._usual(self._numbers(places, deviations), deviations.ravel(), floors.ravel())
+        changes, scatters = (deviations.ravel() - usual).reshape(shape), scatters.reshape(shape)
+        scales = np.where(np.broadcast_to(own_scatter, deviations.shape).reshape(shape), scatters, 0.0)
+        for change, scale, least in zip(changes.T, scales.T, floors[0], strict=True):
+            known = change[np.isfinite(change)]
+            if len(known):
+                # A visit's common change is its surface's.
+                middle = np.median(known)
+                change -= middle
+                least = max(robust_scale(known - middle), least)
+            np.fmax(scale, least, out=scale)
+        return changes.reshape(deviations.shape), (changes / scales).reshape(deviations.shape)
 
     def _usual(
-        self, places: Sequence[Hashable], deviations: np.ndarray, floor: float
+        self, rows: np.ndarray, deviations: np.ndarray, floors: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return what is usual, and how much the other visits scatter."""
         if not self._sorted:
             self._samples.sort(axis=1)
             self._sorted = True
-        rows = np.array([self._rows.get(place, -1) for place in places], dtype=np.intp)
         usual, scatters = np.full((2, len(rows)), np.nan)
-        known = np.flatnonzero((rows >= 0) & np.isfinite(deviations))
-        known = known[self._counts[rows[known]] >= 3]
+        known = np.flatnonzero(np.isfinite(deviations) & (self._counts[rows] >= 3))
         count = np.minimum(self._counts[rows[known]], _MOST) - 1
         values, own = self._samples[rows[known], : count.max(initial=0) + 1], deviations[known]
         rank_of_own = (values < own[:, None]).sum(axis=1)
@@ -124,7 +138,7 @@ class History:
         scatters[known] = (other(np.minimum(count - 1, 3 * count // 4)) - other(count // 4)) / _QUARTILES
         first, second = other((count - 1) // 2), other(count // 2)
         nearer = np.where(np.abs(first - own) <= np.abs(second - own), first, second)
-        disagree = (count == 2) & (second - first > _AGREEMENT * floor)
+        disagree = (count == 2) & (second - first > _AGREEMENT * floors[known])
         usual[known] = np.where(disagree, nearer, (first + second) / 2)
         return usual, scatters
 
@@ -145,8 +159,7 @@ def add_history(
     places
         Place of each row.
     """
-    for name in ("context_levelDeviation", *SMOOTH):
-        history.add([(name, place) for place in places], values[:, names.index(name)])
+    history.add(places, values[:, [names.index(name) for name in _COMPARED]])
 
 
 def compare_history(
@@ -175,15 +188,12 @@ def compare_history(
     floor
         Least noise of an amplitude, as a fraction of the sky.
     """
-
-    def changes(name: str, least: float) -> tuple[np.ndarray, np.ndarray]:
-        return history.changes(
-            [(name, place) for place in places], values[:, names.index(name)], least, name in SMOOTH
-        )
-
-    level, level_sigma = changes("context_levelDeviation", level_floor)
+    columns = [names.index(name) for name in _COMPARED]
     # Where the sky is steep, all visits follow the smooth field less well.
-    x, y, bowl = (changes(name, floor) for name in SMOOTH)
+    steep = [name in SMOOTH for name in _COMPARED]
+    floors = [floor if name in SMOOTH else level_floor for name in _COMPARED]
+    changes, sigmas = history.changes(places, values[:, columns], floors, steep)
+    (level, x, y, bowl), (level_sigma, x_sigma, y_sigma, bowl_sigma) = changes.T, sigmas.T
     # What a shape explains has a slope, and a bowl, as well.
     catalogue = load_catalogue()
     explained = np.zeros(len(values), dtype=bool)
@@ -192,18 +202,18 @@ def compare_history(
             explained |= np.abs(values[:, column]) > high
     bounds = Thresholds().bounds
     low, high = bounds("context_curvatureChangeSigma")
-    bowl_sigma = np.where(explained, np.clip(bowl[1], low, high), bowl[1])
+    bowl_sigma = np.where(explained, np.clip(bowl_sigma, low, high), bowl_sigma)
     explained |= np.abs(bowl_sigma) > high
-    slope_sigma = np.hypot(x[1], y[1])
+    slope_sigma = np.hypot(x_sigma, y_sigma)
     slope_sigma = np.where(
         explained, np.minimum(slope_sigma, bounds("context_slopeChangeSigma")[1]), slope_sigma
     )
     found = {
         "levelChange": level,
         "levelChangeSigma": level_sigma,
-        "slopeChange": np.hypot(x[0], y[0]),
+        "slopeChange": np.hypot(x, y),
         "slopeChangeSigma": slope_sigma,
-        "curvatureChange": bowl[0],
+        "curvatureChange": bowl,
         "curvatureChangeSigma": bowl_sigma,
     }
     for name, column_values in found.items():

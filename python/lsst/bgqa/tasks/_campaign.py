@@ -54,15 +54,15 @@ class NamedBackground:
 
     Attributes
     ----------
-    id : `int`
+    id
         Number of the detector, visit or patch.
-    identity : `str`
+    identity
         What it is, for messages.
-    load : `~collections.abc.Callable`
+    load
         Reads it.
-    name : `str`
+    name
         Name of the detector.
-    region : `lsst.sphgeom.Region` or `None`
+    region
         Its region of the sky.
     """
 
@@ -79,11 +79,11 @@ class LeftOut:
 
     Attributes
     ----------
-    log : `logging.Logger`
+    log
         Where they are named.
-    ids : `list` [`int`]
+    ids
         Their numbers.
-    errors : `list` [`BaseException`]
+    errors
         What is wrong with each.
     """
 
@@ -96,9 +96,9 @@ class LeftOut:
 
         Parameters
         ----------
-        background : `NamedBackground`
+        background
             The background.
-        error : `BaseException`
+        error
             What is wrong with it.
         """
         reason = str(error)
@@ -115,14 +115,14 @@ class LeftOut:
 
         Parameters
         ----------
-        identity : `str`
+        identity
             What was to be made of them.
-        what : `str`
+        what
             What could not be done with any.
 
         Returns
         -------
-        error : `~lsst.bgqa.BackgroundError` or `lsst.pipe.base.NoWorkFound`
+        error
             The latter if none of them is broken: there is nothing to do.
         """
         broken = [error for error in self.errors if isinstance(error, BackgroundError)]
@@ -139,16 +139,16 @@ def load_each(
 
     Parameters
     ----------
-    backgrounds : `~collections.abc.Iterable` [`NamedBackground`]
+    backgrounds
         What to read.
-    left_out : `LeftOut`
+    left_out
         Takes those that cannot be read.
 
     Yields
     ------
-    background : `NamedBackground`
+    background
         What was read.
-    model : `~lsst.bgqa.BackgroundModel`
+    model
         The background.
     """
     for background in backgrounds:
@@ -165,14 +165,14 @@ def kind_of_detector(name: str, kinds: Mapping[str, str]) -> str:
 
     Parameters
     ----------
-    name : `str`
+    name
         Its full name.
-    kinds : `~collections.abc.Mapping` [`str`, `str`]
+    kinds
         Kinds by the beginnings of names; the longest that fits counts.
 
     Returns
     -------
-    kind : `str`
+    kind
         Empty if none fits.
     """
     fitting = [prefix for prefix in kinds if name.startswith(prefix)]
@@ -186,14 +186,14 @@ def metric_names(
 
     Parameters
     ----------
-    groups : `~collections.abc.Collection` [`str`], optional
+    groups
         The groups; by default those that a background has among others.
-    exclude : `~collections.abc.Collection` [`str`], optional
+    exclude
         Full names to leave out.
 
     Returns
     -------
-    names : `list` [`str`]
+    names
         Full names, in the catalogue's order.
     """
     return [
@@ -211,19 +211,19 @@ def metric_table(
 
     Parameters
     ----------
-    columns : `~collections.abc.Mapping` [`str`, `~typing.Any`]
+    columns
         What comes before the metrics; a column that is an
         `~astropy.units.Quantity` keeps its unit.
-    rows : `~collections.abc.Sequence` [`~collections.abc.Mapping`]
+    rows
         Metrics of each row by full name, in the catalogue's units.
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Metrics that have a column, whether any row has them or not.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of the background.
 
     Returns
     -------
-    table : `astropy.table.Table`
+    table
         The table; NaN where a metric is not defined. Each column has its
         unit and, of a metric, the catalogue's description.
     """
@@ -248,12 +248,12 @@ def region_vertices(region: Region | None) -> np.ndarray | None:
 
     Parameters
     ----------
-    region : `lsst.sphgeom.Region` or `None`
+    region
         The region.
 
     Returns
     -------
-    vertices : `numpy.ndarray` or `None`
+    vertices
         Unit vectors, ``float64``, shape (4, 3), in the region's order; `None`
         if it is not a polygon with four corners.
     """

@@ -30,26 +30,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CampaignBatch:
-    """Rows that are judged together: a visit's detectors, a tract's patches.
-
-    Attributes
-    ----------
-    keys : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence`]
-        Columns that say what each row is of; ``dataset_id``, where it is
-        known, is the UUID of the dataset that the row was read from.
-    values : `numpy.ndarray`
-        Metrics, ``float64``, shape (rows, metrics); NaN where undefined.
-    kinds : `~collections.abc.Sequence` [`str`]
-        Kind of each row; only rows of one kind are compared.
-    known : `~collections.abc.Sequence` [`tuple` [`str`, `str`]]
-        Metrics by which each row was found to fail before, by commas, and
-        the words for it; empty if that is not known.
-    """
+    """Rows that are judged together: a visit's detectors, a tract's patches."""
 
     keys: Mapping[str, Sequence[Any]]
+    """Columns that say what each row is of; ``dataset_id``, where it is known,
+    is the UUID of the dataset that the row was read from.
+    """
     values: np.ndarray
+    """Metrics, ``float64``, shape (rows, metrics); NaN where undefined."""
     kinds: Sequence[str]
+    """Kind of each row; only rows of one kind are compared."""
     known: Sequence[tuple[str, str]] = ()
+    """Metrics by which each row was found to fail before, by commas, and the
+    words for it; empty if that is not known.
+    """
 
 
 # Rows that are written together. The table has as many chunks, of each column,
@@ -77,13 +71,7 @@ class Spool:
         self._file = tempfile.TemporaryFile()
 
     def add(self, batch: CampaignBatch) -> None:
-        """Keep a batch.
-
-        Parameters
-        ----------
-        batch : `CampaignBatch`
-            The batch.
-        """
+        """Keep a batch."""
         with _naming_its_folder():
             pickle.dump(batch, self._file, pickle.HIGHEST_PROTOCOL)
 
@@ -104,15 +92,16 @@ class CampaignWriter:
     """Writes batches into a temporary file, and gives it back as a table.
 
     What is in memory is a few batches, however many there are: the table's
-    columns are the file, mapped.
+    columns are the file, mapped. Where the file cannot be written, `OSError`
+    names the folder for temporary files.
 
     Parameters
     ----------
-    keys : `~collections.abc.Mapping` [`str`, `type`]
+    keys
         Name and type (`int` or `str`) of the columns that say what a row is.
-    names : `~collections.abc.Sequence` [`str`]
+    names
         Full names of the metrics, which are the last columns.
-    unit : `astropy.units.UnitBase`
+    unit
         Unit of the backgrounds.
     """
 
@@ -150,21 +139,7 @@ class CampaignWriter:
         self._values: list[np.ndarray] = []
 
     def add(self, batch: CampaignBatch, judgement: Judgement) -> None:
-        """Write a batch.
-
-        Parameters
-        ----------
-        batch : `CampaignBatch`
-            The rows.
-        judgement : `~lsst.bgqa.judge.Judgement`
-            What they amount to.
-
-        Raises
-        ------
-        OSError
-            Raised if the file cannot be written; the message names the
-            folder for temporary files.
-        """
+        """Write a batch, and what it amounts to."""
         rows = range(len(judgement.verdicts))
         failing = [row for row in rows if judgement.verdicts[row] == "fail"]
         failed, faults, severity = [""] * len(rows), [""] * len(rows), [0.0] * len(rows)
@@ -187,7 +162,7 @@ class CampaignWriter:
         import pyarrow as pa
 
         if self._values:
-            values = np.concatenate(self._values).T
+            values = np.concatenate([values.T for values in self._values], axis=1)
             columns = {**self._waiting, **dict(zip(self._names, values, strict=True))}
             batch = pa.record_batch(
                 [pa.array(columns[field.name], field.type) for field in self.schema], schema=self.schema
@@ -198,19 +173,7 @@ class CampaignWriter:
             self._values.clear()
 
     def finish(self) -> pa.Table:
-        """Return the table.
-
-        Returns
-        -------
-        table : `pyarrow.Table`
-            All batches' rows. The file behind it is gone when it is.
-
-        Raises
-        ------
-        OSError
-            Raised if the file cannot be written; the message names the
-            folder for temporary files.
-        """
+        """Return all batches' rows; the file behind them is gone when the table is."""
         import pyarrow as pa
 
         self._write()
@@ -245,14 +208,9 @@ class _Running:
 
 
 class Summary:
-    """What campaigns amount to, by some of the columns.
+    """What campaigns amount to, by some of the columns, such as band and night.
 
-    Parameters
-    ----------
-    by : `~collections.abc.Sequence` [`str`]
-        Columns, such as band and night.
-    batches : `str`
-        What to call the number of batches.
+    ``batches`` is what to call the number of batches.
     """
 
     def __init__(self, by: Sequence[str], batches: str) -> None:
@@ -261,17 +219,7 @@ class Summary:
         self._groups: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def add(self, batch: CampaignBatch, judgement: Judgement, levels: np.ndarray) -> None:
-        """Take a batch into account.
-
-        Parameters
-        ----------
-        batch : `CampaignBatch`
-            The rows, which agree in the columns of the summary.
-        judgement : `~lsst.bgqa.judge.Judgement`
-            What they amount to.
-        levels : `numpy.ndarray`
-            Their levels.
-        """
+        """Take a batch, whose rows agree in the columns of the summary, and its levels into account."""
         key = tuple(batch.keys[name][0] for name in self._by)
         group = self._groups.setdefault(
             key, {"batches": 0, "pass": 0, "fail": 0, "unknown": 0, "severity": 0.0, "level": _Running()}
@@ -283,18 +231,7 @@ class Summary:
         group["level"].add(levels)
 
     def finish(self, unit: u.UnitBase) -> Table:
-        """Return the summary.
-
-        Parameters
-        ----------
-        unit : `astropy.units.UnitBase`
-            Unit of the levels.
-
-        Returns
-        -------
-        table : `astropy.table.Table`
-            A row for each value of the columns, in their order.
-        """
+        """Return a row for each value of the columns, in their order, with levels in a unit."""
         from astropy.table import Table
 
         keys = sorted(self._groups)
@@ -312,17 +249,7 @@ class Summary:
 
 
 class WorstList:
-    """The failures that are most severe.
-
-    Parameters
-    ----------
-    size : `int`
-        How many to keep.
-    keys : `~collections.abc.Mapping` [`str`, `type`]
-        Columns that say what a row is.
-    unit_of : `~collections.abc.Callable`
-        Returns the unit of a metric, by its full name.
-    """
+    """The failures that are most severe: so many, with columns that say what a row is, and units."""
 
     def __init__(self, size: int, keys: Mapping[str, type], unit_of: Callable[[str], u.UnitBase]) -> None:
         self._size = size
@@ -333,15 +260,7 @@ class WorstList:
         self._order = itertools.count(0, -1)
 
     def add(self, batch: CampaignBatch, judgement: Judgement) -> None:
-        """Take a batch into account.
-
-        Parameters
-        ----------
-        batch : `CampaignBatch`
-            The rows.
-        judgement : `~lsst.bgqa.judge.Judgement`
-            What they amount to.
-        """
+        """Take a batch into account."""
         for failure in judgement.failures:
             order = next(self._order)
             if len(self._heap) >= self._size and (failure.severity, order) <= self._heap[0][:2]:
@@ -354,13 +273,7 @@ class WorstList:
                 heapq.heapreplace(self._heap, item)
 
     def finish(self) -> Table:
-        """Return the list.
-
-        Returns
-        -------
-        table : `astropy.table.Table`
-            A row for each failure, the most severe first.
-        """
+        """Return a row for each failure, the most severe first."""
         from astropy.table import Table
 
         items = sorted(self._heap, key=lambda item: (-item[0], -item[1]))

@@ -249,13 +249,7 @@ class GatherBackgroundMetricsConfig(
     )
 
     def thresholds(self) -> Thresholds:
-        """Return what values of metrics pass.
-
-        Returns
-        -------
-        thresholds : `~lsst.bgqa.judge.Thresholds`
-            The thresholds.
-        """
+        """Return what values of metrics pass."""
         return Thresholds(dict(self.low), dict(self.high), dict(self.max_z), self.min_peers)
 
 
@@ -297,11 +291,11 @@ class GatherBackgroundMetricsTask(PipelineTask):
 
         Parameters
         ----------
-        butlerQC : `lsst.pipe.base.QuantumContext`
+        butlerQC
             The Butler, limited to this quantum.
-        inputRefs : `lsst.pipe.base.InputQuantizedConnection`
+        inputRefs
             Datasets to read.
-        outputRefs : `lsst.pipe.base.OutputQuantizedConnection`
+        outputRefs
             Datasets to write.
 
         Raises
@@ -335,12 +329,12 @@ class GatherBackgroundMetricsTask(PipelineTask):
         batches : `~collections.abc.Iterable` [`CampaignBatch`]
             The rows of one visit (tract and band) after the other. A batch
             is not kept.
-        identity : `str`, optional
+        identity
             What is made, for messages.
 
         Returns
         -------
-        outputs : `lsst.pipe.base.Struct`
+        outputs
             Result struct with the attributes:
 
             ``table``
