@@ -26,6 +26,7 @@ import astropy.units as u
 import numpy as np
 
 import lsst.pipe.base.connectionTypes as cT
+from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import DictField, Field
 from lsst.pipe.base import (
     InputQuantizedConnection,
@@ -253,6 +254,16 @@ class GatherBackgroundMetricsConfig(
         return Thresholds(dict(self.low), dict(self.high), dict(self.max_z), self.min_peers)
 
 
+def _handles(butlerQC: QuantumContext, refs: Sequence[Any]) -> list[DeferredDatasetHandle]:
+    """Return handles of datasets: the Butler, asked for them one by one, looks each up in its database."""
+    if not refs:
+        return []
+    butler = butlerQC.get(refs[0]).butler
+    for ref in refs[1:]:
+        butlerQC.dataset_provenance.add_input(ref.datasetRef)
+    return [DeferredDatasetHandle(butler=butler, ref=ref.datasetRef, parameters=None) for ref in refs]
+
+
 class GatherBackgroundMetricsTask(PipelineTask):
     """Make one table of the metrics of a campaign's detectors."""
 
@@ -305,11 +316,11 @@ class GatherBackgroundMetricsTask(PipelineTask):
         lsst.pipe.base.NoWorkFound
             Raised if they have no row.
         """
-        handles = butlerQC.get(inputRefs.metrics)
+        handles = _handles(butlerQC, inputRefs.metrics)
         unreadable: dict[str, Exception] = {}
         identity = describe(outputRefs.table)
         try:
-            tables = butlerQC.get(getattr(inputRefs, "tables", []))
+            tables = _handles(butlerQC, getattr(inputRefs, "tables", []))
             outputs = self.run(self._read(handles, unreadable, tables), identity=identity)
         except NoWorkFound:
             if not unreadable:
