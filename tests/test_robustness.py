@@ -212,6 +212,24 @@ def test_a_report_keeps_what_a_user_put_beside(name: str, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
+@pytest.mark.parametrize("kind", ["empty folder", "link to a folder", "link to a file", "page made a link"])
+def test_a_report_keeps_folders_and_links_of_a_user(kind: str, tmp_path: Path) -> None:
+    target, mine = tmp_path / "report", tmp_path / "mine"
+    write_report(target, "index.html", "visits/1.html")
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    path = target / "visits" / ("1.html" if kind == "page made a link" else "here")
+    if kind == "empty folder":
+        path.mkdir()
+    else:
+        path.unlink(missing_ok=True)
+        path.symlink_to(mine if kind == "link to a folder" else mine / "notes.txt")
+    with pytest.raises(UserError, match=f"holds visits/{path.name}, which no report wrote"):
+        write_report(target, "index.html")
+    assert path.is_symlink() or path.is_dir()
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"files": 3}', "nonsense"])
 def test_a_marker_alone_makes_no_report(content: str, tmp_path: Path) -> None:
     target = tmp_path / "report"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 __all__ = ("band_styles", "every_figure", "script_files")
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ _NOWHERE = {
     **{"xs": [0, 1, 1, 0], "ys": [0, 0, 1, 1], "x": 0.5, "y": 0.5, "value": 0.0},
     **{"label": "", "text": "", "edge": "#b0b0b0", "width": 1, "hatch": "blank"},
 }
-_TOOLS = "pan,box_zoom,wheel_zoom,reset,save"
+_CHOSEN = {"selection_line_color": "#E69F00", "selection_line_width": 4}
 # As matplotlib names markers, and bokeh does.
 _MARKERS = {"o": "circle", "^": "triangle", "v": "inverted_triangle", "s": "square", "*": "star", "p": "hex"}
 _OTHERS = ("diamond", "plus", "x", "asterisk", "square_pin", "triangle_pin")
@@ -71,19 +71,20 @@ def every_figure() -> dict[str, Any]:
     import matplotlib
 
     turn = [matplotlib.colors.to_hex(matplotlib.colormaps["twilight"](i)) for i in range(256)]
-    maps = {"map": ("degrees", "degrees"), "sky": ("degrees to the east", "degrees to the north")}
-    figures: dict[str, Any] = {name: _map(name, *labels) for name, labels in maps.items()}
-    figures["histogram"] = _histogram()
-    for scale in ("linear", "log"):
-        end = "" if scale == "linear" else "-log"
-        figures[f"series{end}"] = _series(f"series{end}", scale)
-        figures[f"ranking{end}"] = _ranking(f"ranking{end}", scale)
-    return {**figures, "palettes": {"linear": list(Viridis256), "cyclic": turn}}
+    plots = [
+        _map("map", "degrees", "degrees"),
+        _map("sky", "degrees to the east", "degrees to the north"),
+        _histogram(),
+        *(make(scale) for make in (_series, _ranking) for scale in ("linear", "log")),
+    ]
+    return {plot.name: json_item(plot) for plot in plots} | {
+        "palettes": {"linear": list(Viridis256), "cyclic": turn}
+    }
 
 
-def _figure(name: str, **options: Any) -> Any:
-    return figure(
-        tools=_TOOLS,
+def _figure(name: str, x_label: str = "", y_label: str = "", **options: Any) -> Any:
+    plot = figure(
+        tools="pan,box_zoom,wheel_zoom,reset,save",
         active_drag=None,
         active_scroll=None,
         sizing_mode="stretch_width",
@@ -91,161 +92,6 @@ def _figure(name: str, **options: Any) -> Any:
         name=name,
         **options,
     )
-
-
-def _source(name: str, *columns: str) -> ColumnDataSource:
-    return ColumnDataSource({column: [] for column in columns}, name=name)
-
-
-def _ranges(start: float = 0) -> dict[str, Range1d]:
-    return {
-        "x_range": Range1d(start=0, end=1, name="x_range"),
-        "y_range": Range1d(start=start, end=1, name="y_range"),
-    }
-
-
-def _map(name: str, x_label: str, y_label: str) -> Mapping[str, Any]:
-    """Make a map: sources ``tiles``, ``seams`` and ``arrows``, the mapper ``colors``."""
-    plot = _figure(
-        name,
-        # Right ascension grows to the left on the sky.
-        x_range=DataRange1d(flipped=name == "sky", range_padding=0.16),
-        y_range=DataRange1d(range_padding=0.16),
-        match_aspect=True,
-        height=460,
-    )
-    colors = LinearColorMapper(palette=Viridis256, low=0, high=1, nan_color="#b0b0b0", name="colors")
-    # Without any tile, a map has no range to begin with.
-    tiles = ColumnDataSource({column: [value] for column, value in _NOWHERE.items()}, name="tiles")
-    patches = plot.patches(
-        "xs",
-        "ys",
-        source=tiles,
-        fill_color={"field": "value", "transform": colors},
-        line_color="edge",
-        line_width="width",
-        hatch_pattern="hatch",
-        hatch_color="#ffffff",
-        hatch_alpha=0.55,
-        hatch_scale=10,
-        nonselection_hatch_alpha=0.55,
-        nonselection_fill_alpha=1,
-        nonselection_line_alpha=1,
-        selection_line_color="#E69F00",
-        selection_line_width=4,
-        name="patches",
-    )
-    seams = _source("seams", "x0", "y0", "x1", "y1", "size", "color", "text")
-    borders = plot.segment(
-        "x0", "y0", "x1", "y1", source=seams, line_color="color", line_width="size", name="borders"
-    )
-    arrows = _source("arrows", "x0", "y0", "x1", "y1", "label", "color")
-    plot.segment("x0", "y0", "x1", "y1", source=arrows, line_color="color", line_width=2)
-    plot.text(
-        "x1",
-        "y1",
-        text="label",
-        source=arrows,
-        text_color="color",
-        text_align="center",
-        text_baseline="middle",
-        text_font_size="13px",
-        text_font_style="bold",
-        y_offset=-2,
-    )
-    labels = plot.text(
-        "x",
-        "y",
-        text="label",
-        source=tiles,
-        text_align="center",
-        text_baseline="middle",
-        text_font_size="11px",
-        text_color="#ffffff",
-        background_fill_color="#000000",
-        background_fill_alpha=0.5,
-        border_radius=3,
-        padding=2,
-        name="labels",
-    )
-    labels.nonselection_glyph = labels.glyph
-    plot.add_tools(
-        HoverTool(renderers=[patches], tooltips=_TOOLTIP, name="hover"),
-        HoverTool(renderers=[borders], tooltips=_TOOLTIP, line_policy="interp", name="seam_hover"),
-        TapTool(renderers=[patches]),
-    )
-    plot.x_range.renderers = plot.y_range.renderers = [patches]
-    bar = ColorBar(color_mapper=colors, width=12, padding=6, label_standoff=6, name="bar")
-    plot.add_layout(bar, "right")
-    # The bar's own title would take as much room as it is long.
-    plot.add_layout(Title(text="", align="center", text_font_size="12px", name="bar_label"), "right")
-    return _finish(plot, x_label, y_label)
-
-
-def _series(name: str, scale: str) -> Mapping[str, Any]:
-    """Make a time series by night: sources ``cells`` (x in ms since 1970) and ``lines``."""
-    plot = _figure(
-        name, x_axis_type="datetime", y_axis_type=scale, height=340, **_ranges(0.5 if scale == "log" else 0)
-    )
-    lines = _source("lines", "xs", "ys", "color")
-    plot.multi_line("xs", "ys", source=lines, line_color="color", line_width=1.5, line_alpha=0.6)
-    cells = _source("cells", "x", "median", "low", "high", "min", "max", "color", "marker", "text")
-    style: Any = {"source": cells, "line_color": "color"}
-    plot.segment("x", "min", "x", "max", line_alpha=0.45, line_width=1, **style)
-    plot.segment("x", "low", "x", "high", line_alpha=0.55, line_width=5, name="whiskers", **style)
-    medians = plot.scatter(
-        "x", "median", marker="marker", size=9, fill_color="color", name="medians", **style
-    )
-    plot.add_tools(HoverTool(renderers=[medians], tooltips=_TOOLTIP, name="hover"))
-    _add_bounds(plot)
-    plot.xaxis.formatter = DatetimeTickFormatter(
-        hours="%d %b %H:00", days="%d %b %Y", months="%b %Y", years="%Y", boundary_scaling=False
-    )
-    plot.xaxis.ticker.desired_num_ticks = 5
-    return _finish(plot, "night", "")
-
-
-def _histogram() -> Mapping[str, Any]:
-    """Make a histogram: the source is ``bins``."""
-    plot = _figure("histogram", y_axis_type="log", height=340, **_ranges(0.5))
-    bins = _source("bins", "left", "right", "all", "failing", "text")
-    style: dict[str, Any] = {"left": "left", "right": "right", "bottom": 0.5, "source": bins, "line_width": 0}
-    every = plot.quad(top="all", color=_PASS, alpha=0.65, name="every", **style)
-    hatch = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#ffffff", "hatch_scale": 6}
-    plot.quad(top="failing", color=_FAIL, alpha=0.9, hatch_alpha=0.5, name="failing", **hatch, **style)
-    plot.add_tools(HoverTool(renderers=[every], tooltips=_TOOLTIP, name="hover"))
-    _add_bounds(plot, "height")
-    return _finish(plot, "", "rows")
-
-
-def _ranking(name: str, scale: str) -> Mapping[str, Any]:
-    """Make a plot of a value by tile: the source is ``points``."""
-    plot = _figure(name, y_axis_type=scale, height=460, **_ranges(0.5 if scale == "log" else 0))
-    points = _source("points", "x", "y", "color", "marker", "text")
-    dots = plot.scatter(
-        "x",
-        "y",
-        source=points,
-        marker="marker",
-        size=9,
-        color="color",
-        line_width=2.5,
-        nonselection_alpha=0.8,
-        selection_line_color="#E69F00",
-        selection_line_width=4,
-    )
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=_TOOLTIP, name="hover"), TapTool(renderers=[dots]))
-    _add_bounds(plot)
-    return _finish(plot, "", "")
-
-
-def _add_bounds(plot: Any, dimension: Any = "width") -> None:
-    for name in ("low", "high"):
-        style: Any = {"line_color": _FAIL, "line_width": 2, "line_dash": "dashed", "visible": False}
-        plot.add_layout(Span(dimension=dimension, location=0, name=name, **style))
-
-
-def _finish(plot: Any, x_label: str, y_label: str) -> Mapping[str, Any]:
     # Plain texts: what looks like TeX is not, and nothing is loaded for it.
     plot.xaxis.axis_label = PlainText(text=x_label, name="x_label")
     plot.yaxis.axis_label = PlainText(text=y_label, name="y_label")
@@ -253,4 +99,118 @@ def _finish(plot: Any, x_label: str, y_label: str) -> Mapping[str, Any]:
     plot.toolbar.logo = None
     plot.toolbar.autohide = False
     plot.min_border_left = plot.min_border_right = 6
-    return json_item(plot)  # type: ignore[no-any-return]
+    return plot
+
+
+def _scaled(name: str, scale: str, height: int, x_label: str = "", y_label: str = "", **options: Any) -> Any:
+    """Make a figure with ranges that a page sets, and thresholds, and an axis of y that may be of powers."""
+    ranges = {
+        "x_range": Range1d(start=0, end=1, name="x_range"),
+        "y_range": Range1d(start=0.5 if scale == "log" else 0, end=1, name="y_range"),
+    }
+    plot = _figure(name, x_label, y_label, y_axis_type=scale, height=height, **ranges, **options)
+    for bound in ("low", "high"):
+        style: Any = {"line_color": _FAIL, "line_width": 2, "line_dash": "dashed", "visible": False}
+        dimension: Any = "height" if name == "histogram" else "width"
+        plot.add_layout(Span(dimension=dimension, location=0, name=bound, **style))
+    return plot
+
+
+def _source(name: str, columns: str) -> ColumnDataSource:
+    return ColumnDataSource({column: [] for column in columns.split()}, name=name)
+
+
+def _add_tooltips(plot: Any, renderer: Any, name: str = "hover", **options: Any) -> None:
+    plot.add_tools(HoverTool(renderers=[renderer], tooltips=_TOOLTIP, name=name, **options))
+
+
+def _map(name: str, x_label: str, y_label: str) -> Any:
+    """Make a map: sources ``tiles``, ``seams`` and ``arrows``, the mapper ``colors``."""
+    # Right ascension grows to the left on the sky.
+    x_range = DataRange1d(flipped=name == "sky", range_padding=0.16)
+    y_range = DataRange1d(range_padding=0.16)
+    plot = _figure(name, x_label, y_label, x_range=x_range, y_range=y_range, match_aspect=True, height=460)
+    colors = LinearColorMapper(palette=Viridis256, low=0, high=1, nan_color="#b0b0b0", name="colors")
+    # Without any tile, a map has no range to begin with.
+    tiles = ColumnDataSource({column: [value] for column, value in _NOWHERE.items()}, name="tiles")
+    shades = {
+        "fill_color": {"field": "value", "transform": colors},
+        "hatch_color": "#ffffff",
+        "hatch_alpha": 0.55,
+        "hatch_scale": 10,
+        "nonselection_hatch_alpha": 0.55,
+        "nonselection_fill_alpha": 1,
+        "nonselection_line_alpha": 1,
+    }
+    by_tile = {"line_color": "edge", "line_width": "width", "hatch_pattern": "hatch"}
+    patches = plot.patches("xs", "ys", source=tiles, name="patches", **by_tile, **shades, **_CHOSEN)
+    ends = ("x0", "y0", "x1", "y1")
+    seams = _source("seams", "x0 y0 x1 y1 size color text")
+    borders = plot.segment(*ends, source=seams, line_color="color", line_width="size", name="borders")
+    arrows = _source("arrows", "x0 y0 x1 y1 label color")
+    plot.segment(*ends, source=arrows, line_color="color", line_width=2)
+    middle = {"text": "label", "text_align": "center", "text_baseline": "middle"}
+    bold = {"text_color": "color", "text_font_size": "13px", "text_font_style": "bold", "y_offset": -2}
+    plot.text("x1", "y1", source=arrows, **middle, **bold)
+    box = {"background_fill_color": "#000000", "background_fill_alpha": 0.5, "border_radius": 3, "padding": 2}
+    small = {"text_font_size": "11px", "text_color": "#ffffff"}
+    labels = plot.text("x", "y", source=tiles, name="labels", **middle, **small, **box)
+    labels.nonselection_glyph = labels.glyph
+    _add_tooltips(plot, patches)
+    _add_tooltips(plot, borders, "seam_hover", line_policy="interp")
+    plot.add_tools(TapTool(renderers=[patches]))
+    plot.x_range.renderers = plot.y_range.renderers = [patches]
+    plot.add_layout(ColorBar(color_mapper=colors, width=12, padding=6, label_standoff=6, name="bar"), "right")
+    # The bar's own title would take as much room as it is long.
+    plot.add_layout(Title(text="", align="center", text_font_size="12px", name="bar_label"), "right")
+    return plot
+
+
+def _series(scale: str) -> Any:
+    """Make a time series by night: sources ``cells`` (x in ms since 1970) and ``lines``."""
+    plot = _scaled(_name("series", scale), scale, 340, "night", x_axis_type="datetime")
+    lines = _source("lines", "xs ys color")
+    plot.multi_line("xs", "ys", source=lines, line_color="color", line_width=1.5, line_alpha=0.6)
+    style: Any = {"source": _source("cells", "x median low high min max color marker text")}
+    style["line_color"] = "color"
+    plot.segment("x", "min", "x", "max", line_alpha=0.45, line_width=1, **style)
+    plot.segment("x", "low", "x", "high", line_alpha=0.55, line_width=5, name="whiskers", **style)
+    marks: Any = {"marker": "marker", "size": 9, "fill_color": "color", "name": "medians"}
+    _add_tooltips(plot, plot.scatter("x", "median", **marks, **style))
+    plot.xaxis.formatter = DatetimeTickFormatter(
+        hours="%d %b %H:00", days="%d %b %Y", months="%b %Y", years="%Y", boundary_scaling=False
+    )
+    plot.xaxis.ticker.desired_num_ticks = 5
+    return plot
+
+
+def _histogram() -> Any:
+    """Make a histogram: the source is ``bins``."""
+    plot = _scaled("histogram", "log", 340, y_label="rows")
+    bins = _source("bins", "left right all failing text")
+    style: Any = {"left": "left", "right": "right", "bottom": 0.5, "source": bins, "line_width": 0}
+    every = plot.quad(top="all", color=_PASS, alpha=0.65, name="every", **style)
+    hatch = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#ffffff", "hatch_scale": 6}
+    plot.quad(top="failing", color=_FAIL, alpha=0.9, hatch_alpha=0.5, name="failing", **hatch, **style)
+    _add_tooltips(plot, every)
+    return plot
+
+
+def _ranking(scale: str) -> Any:
+    """Make a plot of a value by tile: the source is ``points``."""
+    plot = _scaled(_name("ranking", scale), scale, 460)
+    style: Any = {
+        "marker": "marker",
+        "color": "color",
+        "size": 9,
+        "line_width": 2.5,
+        "nonselection_alpha": 0.8,
+    }
+    dots = plot.scatter("x", "y", source=_source("points", "x y color marker text"), **style, **_CHOSEN)
+    _add_tooltips(plot, dots)
+    plot.add_tools(TapTool(renderers=[dots]))
+    return plot
+
+
+def _name(name: str, scale: str) -> str:
+    return name if scale == "linear" else f"{name}-{scale}"

@@ -82,7 +82,7 @@ def making(target: Path) -> Iterator[Path]:
             os.umask(mask)
             folder.chmod(0o777 & ~mask)
             yield folder
-            about = {"made by": "bgqa report", "files": _files(folder)}
+            about = {"made by": "bgqa report", "files": sorted(_contents(folder)[0])}
             (folder / MARKER).write_text(json.dumps(about) + "\n")
             _check(target)
             if place.exists():
@@ -105,12 +105,18 @@ def _exchange(folder: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(
-        (Path(root) / name).relative_to(folder).as_posix()
-        for root, _, names in os.walk(folder)
-        for name in names
-    )
+def _contents(folder: Path) -> tuple[set[str], set[str]]:
+    """Return the paths of files, and of what no report writes: links, and folders with nothing in them."""
+    files, others = set(), set()
+    for root, folders, names in os.walk(folder):
+        place = Path(root)
+        found = {(place / name).relative_to(folder).as_posix(): place / name for name in (*folders, *names)}
+        links = {path for path, full in found.items() if full.is_symlink()}
+        others |= links
+        files |= {path for path in found if not (folder / path).is_dir()} - links
+        if not found and place != folder:
+            others.add(place.relative_to(folder).as_posix())
+    return files, others
 
 
 def _check(target: Path) -> None:
@@ -132,7 +138,8 @@ def _check(target: Path) -> None:
         raise UserError(
             f"{target} holds something that is not a report of bgqa; name another folder"
         ) from None
-    if others := sorted(set(_files(place)) - written - {MARKER}):
+    files, foreign = _contents(place)
+    if others := sorted(foreign | (files - written - {MARKER})):
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
             f"{target} holds {others[0]}{more}, which no report wrote; move that away, or name another folder"
