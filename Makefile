@@ -31,7 +31,7 @@ help:
 	@echo "make bench-power      count the faults that are found in campaigns where they are known"
 	@echo "make bench-resources  measure what batch jobs need (half an hour)"
 	@echo "make bench-scale      measure what campaigns cost, up to a million rows (40 minutes)"
-	@echo "make scons            build and test as EUPS packages are"
+	@echo "make scons [TESTS=..] build and test as EUPS packages are; all tests, or some files of tests/"
 	@echo "make wheel            build a wheel in dist/"
 	@echo "make clean            remove what make made, but for the demo"
 	@echo "What they need is installed once: .venv is 0.9 GB for the demo, 1.15 GB for the rest."
@@ -79,7 +79,7 @@ bench-scale: $(INSTALLED)
 	@PYTHONPATH=benchmarks $(BIN)/python -m scale measure --json scale.json
 
 scons: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/scons
+	PATH="$(CURDIR)/$(BIN):$$PATH" TESTS="$(TESTS)" $(BIN)/scons
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
