@@ -44,6 +44,7 @@ from lsst.bgqa.residual import ResidualSky, SkyImage, measure_residual_sky
 from lsst.bgqa.standalone._exposure import read_exposure
 from lsst.bgqa.standalone.demo import INPUT_RUN, make_repository
 from lsst.bgqa.statistics.closure import ClosureClass, compare_coadds
+from lsst.bgqa.statistics.seams import TractMosaic
 from lsst.bgqa.tasks._inputs import data_id_title
 from lsst.daf.butler import Butler
 from lsst.images import Box as ImageBox
@@ -394,15 +395,27 @@ def test_pictures_have_legends_beside_the_pixels(plot: Any) -> None:
     assert "1 bin without data" in words or "no value: 1 of 400 bins" in words
 
 
-def test_pictures_have_numbers_beside_the_bins_they_name() -> None:
-    figure = plot_bumps(corner_model())
+def step_model(rows: int) -> BackgroundModel:
+    """A step right across, as between amplifiers, that leaves no room at the sides."""
+    values = np.random.default_rng(5).normal(600, 0.2, (rows, 16))
+    values[rows // 2 :] += 5
+    return make_model(values, Box(0, 0, 2048, 128 * rows))
+
+
+@pytest.mark.parametrize("model", [corner_model(), step_model(16), step_model(8)])
+def test_pictures_have_numbers_beside_the_bins_they_name(model: BackgroundModel) -> None:
+    figure = plot_bumps(model)
     pixels_of(figure)
     (axes,) = figure.axes
     flagged = [path.get_extents(axes.transData) for path in axes.collections[-1].get_paths()]
     numbers = [text for text in axes.texts if text.get_text().endswith("σ")]
     assert numbers and flagged
     for number in numbers:
-        assert not any(number.get_window_extent().overlaps(frame.padded(-1)) for frame in flagged)
+        place = number.get_window_extent()
+        assert not any(place.overlaps(frame.padded(-1)) for frame in flagged)
+        # Nor over the numbers of an axis.
+        assert axes.get_window_extent().contains(place.x0, place.y0)
+        assert axes.get_window_extent().contains(place.x1, place.y1)
 
 
 def test_pictures_of_images_are_grey() -> None:
@@ -443,16 +456,20 @@ def test_pictures_of_closures_have_colours_that_differ() -> None:
 
 
 def test_pictures_of_tracts_end_where_patches_do() -> None:
-    # Cells of 16 pixels about points: those at the border reach over it.
-    values = np.ones((11, 11), dtype=np.float32)
-    figure = plot_tract(values, Box(-8, -8, 176, 176), {0: Box(0, 0, 160, 160)})
-    pixels = pixels_of(figure)
-    (axes,) = figure.axes
-    height = pixels.shape[0]
-    inside, outside = (axes.transData.transform((x, 80)).round().astype(int) for x in (3, -5))
-    yellow = pixels[height - inside[1], inside[0], :3]
-    beyond = pixels[height - outside[1], outside[0], :3]
-    assert np.ptp(beyond) < 0.02 < np.ptp(yellow)
+    # Points are 16 pixels apart: cells about those at the border reach over it.
+    mosaic = TractMosaic(step=16)
+    boxes = {0: Box(0, 0, 165, 165), 1: Box(105, 0, 165, 165)}
+    for patch, box in boxes.items():
+        mosaic.add(patch, make_model(np.full((5, 5), 100.0 * (1 + patch)), box))
+    figure = plot_tract(mosaic)
+    for mesh, (left, right) in zip(figure.axes[0].collections, [(-0.5, 134.5), (134.5, 269.5)], strict=True):
+        x, y = np.moveaxis(mesh.get_coordinates(), -1, 0)  # type: ignore[attr-defined]
+        # No pixel outside of its patch, none drawn twice, and none left out.
+        assert (x.min(), x.max(), y.min(), y.max()) == (left, right, -0.5, 164.5)
+        assert (np.diff(x[0]) > 0).all() and (np.diff(y[:, 0]) > 0).all()
+    assert figure.axes[0].get_legend() is None
+    # The colour bar is that of all patches.
+    assert {mesh.get_clim() for mesh in figure.axes[0].collections} == {(100.0, 200.0)}  # type: ignore[attr-defined]
 
 
 def test_pictures_say_filter_night_and_run(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 import pytest
+from matplotlib.collections import QuadMesh
 
 from lsst.bgqa import BackgroundError, BackgroundModel, measure_background
 from lsst.bgqa.background import Box, InterpStyle, Layer
 from lsst.bgqa.metrics import quantities_of
+from lsst.bgqa.plots import plot_tract
 from lsst.bgqa.standalone._regions import polygon
 from lsst.bgqa.standalone.demo import PATCHES, make_coadd
 from lsst.bgqa.statistics.seams import PatchSamples, TractMosaic, seam_metrics
@@ -171,20 +173,31 @@ def test_unreadable_patches_are_named(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("max_cells", [640, 20])
-def test_mosaic_shows_the_sky_where_it_is(max_cells: int) -> None:
+def test_mosaic_shows_the_sky_where_it_is(max_cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsst.bgqa.plots._campaign.MAX_CELLS", max_cells)
     mosaic = TractMosaic()
     for background in patches()[:8]:
         mosaic.add(background.id, background.load())
-    values, bbox = mosaic.image(max_cells)
-    ny, nx = values.shape
-    assert max(ny, nx) <= max_cells
-    x = bbox.x0 + bbox.width / nx * (np.arange(nx) + 0.5)
-    y = bbox.y0 + bbox.height / ny * (np.arange(ny) + 0.5)
-    expected = plane(*np.meshgrid(x, y))
-    finite = np.isfinite(values)
-    np.testing.assert_allclose(values[finite], expected[finite], atol=0.05)
-    # Patch 8 is missing: its inner corner has no value.
-    assert not finite[-1, -1] and finite[0, 0] and 0.8 < finite.mean() < 1
+    axes = plot_tract(mosaic).axes[0]
+    meshes = [mesh for mesh in axes.collections if isinstance(mesh, QuadMesh)]
+    side = 0
+    for mesh in meshes:
+        edges = mesh.get_coordinates()
+        values = mesh.get_array()
+        assert values is not None
+        side = max(side, *values.shape)
+        # Points are in their cells, if not in the middle of those at a border.
+        x, y = (0.5 * (edges[:-1, :-1, i] + edges[1:, 1:, i]) for i in (0, 1))
+        np.testing.assert_allclose(values, plane(x, y), atol=0.2)
+    assert side <= max_cells
+    # Each is drawn as far as the middle of an overlap, and nothing twice.
+    areas = [np.prod(np.ptp(mesh.get_coordinates(), axis=(0, 1))) for mesh in meshes]
+    assert areas[4] == 300 * 300
+    # Patch 8 is missing: those beside it are drawn to their ends, where they
+    # overlap each other.
+    assert sum(areas) == 1000 * 1000 - 300 * 300 + 50 * 50
+    legend = axes.get_legend()
+    assert legend is not None and "no patch" in legend.get_texts()[0].get_text()
 
 
 @pytest.mark.parametrize(("band", "step"), [("r", 4.0), ("i", 6.4)])

@@ -83,24 +83,9 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
     axes.add_collection(
         PolyCollection(list(corners), facecolor="none", edgecolor=OKABE_ITO["black"], linewidth=1.6)
     )
-    flagged = np.abs(np.nan_to_num(significance)) > threshold
+    signs = np.where(np.abs(np.nan_to_num(significance)) > threshold, np.sign(significance), 0)
     for row, column in _peaks(significance, rows, columns):
-        # Beside the flagged bins that hang together, with a line to the peak.
-        is_right = column > significance.shape[1] / 2
-        first, last = _run_of(flagged, row, column)
-        x, y = 0.5 * (x_edges[column] + x_edges[column + 1]), 0.5 * (y_edges[row] + y_edges[row + 1])
-        beside = x_edges[first] if is_right else x_edges[last + 1]
-        axes.plot([x, beside], [y, y], color="white", linewidth=1.2)
-        axes.annotate(
-            f"{significance[row, column]:+.1f}σ",
-            (beside, y),
-            xytext=(-5 if is_right else 5, 0),
-            textcoords="offset points",
-            ha="right" if is_right else "left",
-            va="center",
-            fontsize=10,
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
-        )
+        _write_beside(axes, signs, x_edges, y_edges, (row, column), f"{significance[row, column]:+.1f}σ")
     handles = [Patch(facecolor="none", edgecolor=OKABE_ITO["black"], label=f"beyond {threshold:g}σ")]
     if missing := int(np.isnan(significance).sum()):
         handles.append(Patch(facecolor="0.85", label=f"no value: {missing} of {significance.size} bins"))
@@ -108,13 +93,49 @@ def draw_bumps(axes: Axes, model: BackgroundModel, *, threshold: float | None = 
     return f"Bumps: {len(rows)} of {significance.size} bins beyond {threshold:g}σ"
 
 
-def _run_of(flagged: np.ndarray, row: int, column: int) -> tuple[int, int]:
-    """Return the first and the last column of the flagged bins that hang
-    together with one.
+def _write_beside(
+    axes: Axes, signs: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray, peak: tuple[int, int], text: str
+) -> None:
+    """Write the number of a bump where it hides none, with a line to its peak:
+    on one of the four sides of the flagged bins that hang together, if there
+    is room.
     """
-    labels, _ = ndimage.label(flagged, structure=np.ones((3, 3)))
-    columns = np.nonzero((labels == labels[row, column]).any(axis=0))[0]
-    return int(columns[0]), int(columns[-1])
+    row, column = peak
+    labels, _ = ndimage.label(signs == signs[row, column], structure=np.ones((3, 3)))
+    rows, columns = np.nonzero(labels == labels[row, column])
+    x, y = 0.5 * (x_edges[column] + x_edges[column + 1]), 0.5 * (y_edges[row] + y_edges[row + 1])
+    # The room for a number, where the longer side fills the picture.
+    width, height = (part * max(np.ptp(x_edges), np.ptp(y_edges)) for part in (0.16, 0.06))
+    left, right = x_edges[columns.min()], x_edges[columns.max() + 1]
+    low, high = y_edges[rows.min()], y_edges[rows.max() + 1]
+    # Where the line ends, the corner of the room that is needed, and on which
+    # side of its end the text is.
+    sides = [
+        ((left, y), (left - width, y - height / 2), (-5, 0), "right", "center"),
+        ((right, y), (right, y - height / 2), (5, 0), "left", "center"),
+        ((x, high), (x - width / 2, high), (0, 5), "center", "bottom"),
+        ((x, low), (x - width / 2, low - height), (0, -5), "center", "top"),
+    ]
+    flagged = signs != 0
+    for end, (x0, y0), offset, horizontal, vertical in sides:
+        covered = np.outer(
+            (y_edges[1:] > y0) & (y_edges[:-1] < y0 + height),
+            (x_edges[1:] > x0) & (x_edges[:-1] < x0 + width),
+        )
+        is_inside = x_edges[0] <= x0 <= x_edges[-1] - width and y_edges[0] <= y0 <= y_edges[-1] - height
+        if is_inside and not (flagged & covered).any():
+            axes.plot([x, end[0]], [y, end[1]], color="white", linewidth=1.2)
+            axes.annotate(
+                text,
+                end,
+                xytext=offset,
+                textcoords="offset points",
+                ha=horizontal,
+                va=vertical,
+                fontsize=10,
+                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+            )
+            return
 
 
 def _why_none(model: BackgroundModel, values: np.ndarray) -> str:

@@ -128,40 +128,6 @@ class TractMosaic:
                     )
         return seams
 
-    def image(self, max_cells: int = 640) -> tuple[np.ndarray, Box]:
-        """Make the mosaic: the mean of the patches that cover a cell, ``float32``, and its box.
-
-        Cells that no patch covers are NaN; the box is in the tract's coordinates.
-
-        Raises
-        ------
-        ValueError
-            Raised if there is no patch.
-        """
-        samples = list(self.patches.values())
-        x0, y0 = min(s.column for s in samples), min(s.row for s in samples)
-        nx = max(s.column + s.values.shape[1] for s in samples) - x0
-        ny = max(s.row + s.values.shape[0] for s in samples) - y0
-        thin = -(-max(nx, ny) // max_cells)
-        total, count = (np.zeros((-(-ny // thin), -(-nx // thin)), dtype) for dtype in (np.float64, np.int32))
-        for sample in samples:
-            # Cells are the points whose numbers are multiples of `thin`.
-            first_y, first_x = -(sample.row - y0) % thin, -(sample.column - x0) % thin
-            values = sample.values[first_y::thin, first_x::thin]
-            row, column = (sample.row - y0 + first_y) // thin, (sample.column - x0 + first_x) // thin
-            region = (slice(row, row + values.shape[0]), slice(column, column + values.shape[1]))
-            good = np.isfinite(values)
-            total[region] += np.where(good, values, 0)
-            count[region] += good
-        cell = thin * self.step
-        bbox = Box(
-            x0 * self.step - cell // 2,
-            y0 * self.step - cell // 2,
-            total.shape[1] * cell,
-            total.shape[0] * cell,
-        )
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), bbox
-
 
 def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[float, float]]:
     """Tell which patches are above or below those that they overlap.

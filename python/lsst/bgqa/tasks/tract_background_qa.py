@@ -236,9 +236,7 @@ class TractBackgroundQaTask(PipelineTask):
             # Imported late: a graph is built without drawing anything.
             from ..plots import plot_tract
 
-            image, bbox = mosaic.image()
-            boxes = {patch: samples.bbox for patch, samples in mosaic.patches.items()}
-            outputs.plot = plot_tract(image, bbox, boxes, title, unit=unit)
+            outputs.plot = plot_tract(mosaic, title, unit=unit)
         return outputs
 
     def _unexplained(self, row: Mapping[str, float], sigma: float) -> float:
