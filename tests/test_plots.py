@@ -402,7 +402,7 @@ def step_model(rows: int) -> BackgroundModel:
     return make_model(values, Box(0, 0, 2048, 128 * rows))
 
 
-@pytest.mark.parametrize("model", [corner_model(), step_model(16), step_model(8)])
+@pytest.mark.parametrize("model", [corner_model(), step_model(16), step_model(12)])
 def test_pictures_have_numbers_beside_the_bins_they_name(model: BackgroundModel) -> None:
     figure = plot_bumps(model)
     pixels_of(figure)

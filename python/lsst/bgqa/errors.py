@@ -62,6 +62,8 @@ def fault_of_the_machine(error: BaseException) -> str | None:
                 return f"{what}{current.strerror}"
             # One that a library made; what it was raised from may tell more.
             reason = reason or one_line(current)
+        if isinstance(current, UnicodeEncodeError):
+            return f"{current.object!r}: the name is not in UTF-8, as a Butler's names are; give it another"
         if isinstance(current, ModuleNotFoundError) and current.name in _EXTRAS:
             extra = _EXTRAS[current.name]
             return (

@@ -87,11 +87,11 @@ def plot_tract(mosaic: TractMosaic, title: str = "", *, unit: u.UnitBase | None 
         _cells(samples, _inner(samples.bbox, boxes), mosaic.step, thin) for samples in mosaic.patches.values()
     ]
     low, high, extend = robust_limits(np.concatenate([values.ravel() for _, _, values in cells]))
-    style = ScalarMappable(Normalize(low, high), "viridis")
+    norm = Normalize(low, high)
     for x_edges, y_edges, values in cells:
-        axes.pcolormesh(x_edges, y_edges, values, norm=style.norm, cmap=style.cmap)
+        axes.pcolormesh(x_edges, y_edges, values, norm=norm, cmap="viridis")
     label_pixels(axes, whole)
-    add_color_bar(style, axes, f"background / {unit_label(unit)}", extend=extend)
+    add_color_bar(ScalarMappable(norm, "viridis"), axes, f"background / {unit_label(unit)}", extend=extend)
     for patch, samples in mosaic.patches.items():
         box = samples.bbox
         axes.add_patch(
