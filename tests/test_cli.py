@@ -159,6 +159,26 @@ def test_a_fault_of_the_program_is_none_of_the_machine() -> None:
     assert fault_of_the_machine(error) == "the repository's database: database or disk is full"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "s3://somebody:{}@bucket/demo"],
+        ["report", "repo", "run", "-o", "s3://somebody:{}@bucket/report"],
+        ["inspect", "nowhere://somebody:{}@bucket/background.fits"],
+    ],
+)
+@pytest.mark.parametrize("password", ["secret", "se/cr@et"])
+def test_passwords_of_urls_are_never_printed(
+    arguments: list[str], password: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*(argument.format(password) for argument in arguments))
+    assert result.exit_code == 1
+    assert "somebody:***@" in result.stderr
+    for part in (password, "et@"):
+        assert part not in result.output
+
+
 def test_metrics_lists_the_catalogue() -> None:
     rows = json.loads(run("metrics", "--format", "json").stdout)
     assert [row["metric"] for row in rows] == list(load_catalogue())

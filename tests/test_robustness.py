@@ -365,6 +365,13 @@ def test_no_name_is_cut(columns: str, tmp_path: Path, made: MadeUp) -> None:
     assert run("inspect", str(BACKGROUND), columns=columns).stdout.count("coverage_finiteFraction ") == 1
 
 
+def test_tables_of_a_log_have_no_lines(tmp_path: Path) -> None:
+    repo = str(tmp_path / "hsc")
+    assert run("ingest", repo, str(HSC / "manifest.json")).exit_code == 0
+    for command in (["discover", repo], ["metrics"], ["inspect", str(BACKGROUND)]):
+        assert not set(run(*command).stdout) & set("│┃━┏┓"), command
+
+
 # --- As a new user -------------------------------------------------------
 
 

@@ -182,7 +182,7 @@ def test_mosaic_shows_the_sky_where_it_is(max_cells: int, monkeypatch: pytest.Mo
     meshes = [mesh for mesh in axes.collections if isinstance(mesh, QuadMesh)]
     side = 0
     for mesh in meshes:
-        edges = mesh.get_coordinates()
+        edges = np.asarray(mesh.get_coordinates())
         values = mesh.get_array()
         assert values is not None
         side = max(side, *values.shape)
@@ -191,7 +191,7 @@ def test_mosaic_shows_the_sky_where_it_is(max_cells: int, monkeypatch: pytest.Mo
         np.testing.assert_allclose(values, plane(x, y), atol=0.2)
     assert side <= max_cells
     # Each is drawn as far as the middle of an overlap, and nothing twice.
-    areas = [np.prod(np.ptp(mesh.get_coordinates(), axis=(0, 1))) for mesh in meshes]
+    areas = [np.prod(np.ptp(np.asarray(mesh.get_coordinates()), axis=(0, 1))) for mesh in meshes]
     assert areas[4] == 300 * 300
     # Patch 8 is missing: those beside it are drawn to their ends, where they
     # overlap each other.

@@ -24,7 +24,7 @@ from .commands.inspect import inspect
 from .commands.metrics import metrics
 from .commands.report import report
 from .commands.requirement import requirement
-from .errors import BackgroundError, UserError, fault_of_the_machine, one_line, plain
+from .errors import BackgroundError, UserError, fault_of_the_machine, in_one_line, one_line
 
 # Without a handler, Python would print the libraries' warnings besides ours.
 _QUIET = logging.NullHandler()
@@ -34,7 +34,7 @@ class _Warnings(logging.Handler):
     """Prints what is wrong, a line each, where errors are printed, too."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"Warning: {' '.join(plain(record.getMessage()).split())}", err=True)
+        click.echo(f"Warning: {in_one_line(record.getMessage())}", err=True)
 
 
 _WARNINGS = _Warnings(logging.WARNING)
@@ -54,7 +54,7 @@ class _Commands(click.Group):
             # A folder that may not be written, a full disk.
             if (reason := fault_of_the_machine(error)) is None:
                 raise
-            raise click.ClickException(reason) from error
+            raise click.ClickException(in_one_line(reason)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

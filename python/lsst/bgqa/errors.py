@@ -3,10 +3,20 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("BackgroundError", "UserError", "fault_of_the_machine", "one_line", "plain", "reason_of")
+__all__ = (
+    "BackgroundError",
+    "UserError",
+    "fault_of_the_machine",
+    "in_one_line",
+    "one_line",
+    "plain",
+    "reason_of",
+)
 
 # Of a terminal: what moves its cursor, changes its title or its colours.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Of a URL; whatever it has in it.
+_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):\S*@")
 
 # Packages whose errors say that a database, a store or a server is out of
 # reach, and what to call them.
@@ -104,7 +114,12 @@ def reason_of(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """Put what an error says, or its type if it says nothing, into one line."""
-    return " ".join(plain(str(error)).split()) or type(error).__name__
+    return in_one_line(str(error)) or type(error).__name__
+
+
+def in_one_line(text: str) -> str:
+    """Put a text from elsewhere into one line, without passwords of URLs."""
+    return " ".join(_PASSWORD.sub(r"\1:***@", plain(text)).split())
 
 
 def plain(text: str) -> str:

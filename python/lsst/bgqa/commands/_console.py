@@ -45,6 +45,8 @@ class _PlainConsole(Console):
 
 def print_table(console: Console, table: Table) -> None:
     """Print a table; columns that do not wrap are never cut, though wider than the window."""
+    if not console.is_terminal:
+        table.box = None
     window = console.width
     wide = console.options.update(width=_WIDEST)
     least = 1  # the last line

@@ -14,6 +14,7 @@ from lsst.daf.butler import Butler
 
 from ..metrics import quantities_of
 from ..standalone.demo import DemoGeneration
+from ._console import print_table
 
 _ROWS = 4
 
@@ -31,7 +32,7 @@ def print_campaign(console: Console, butler: Butler, collection: str, generation
     worst = sorted(steps.items(), key=lambda item: -max(map(abs, item[1])))[:_ROWS]
     for (first, second), values in worst:
         table.add_row(f"{first} - {second}", str(len(values)), f"{max(values, key=abs):+.1%}")
-    console.print(table)
+    print_table(console, table)
 
     patterns = []
     for ref in butler.query_datasets(f"{name}_stack_metrics", collection):
@@ -45,14 +46,14 @@ def print_campaign(console: Console, butler: Butler, collection: str, generation
         table.add_row(
             f"{detector}, {physical_filter}", f"{metrics['stack_visitCount'].value:.0f}", f"{size:.2%}"
         )
-    console.print(table)
+    print_table(console, table)
 
     table = _table("Campaign", "band, night", "visits", "detectors that pass", "fail", "unknown")
     for ref in butler.query_datasets(f"{name}_campaign_summary", collection):
         for row in butler.get(ref):
             counts = (str(row[name]) for name in ("visitCount", "passCount", "failCount", "unknownCount"))
             table.add_row(f"{row['band']}, {row['day_obs']}", *counts)
-    console.print(table)
+    print_table(console, table)
 
 
 def _table(title: str, *columns: str) -> Table:

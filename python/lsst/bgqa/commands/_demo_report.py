@@ -21,6 +21,7 @@ from lsst.daf.butler import Butler
 from ..judge import Thresholds, describe_failure
 from ..metrics import load_catalogue, quantities_of
 from ..standalone.demo import DemoGeneration
+from ._console import print_table
 from ._demo_campaign import print_campaign
 
 # Such a background has no picture.
@@ -76,7 +77,7 @@ def print_report(
         )
         for visit, words in bad_visits:
             table.add_row(visit, words)
-        console.print(table)
+        print_table(console, table)
     _print_places(console, "Worst detectors", "detector", "visits", by_detector, len(visits))
     _print_places(console, "Worst patches", "patch", "bands", patches, len(coadds))
     with Butler.from_config(str(repo)) as butler:
@@ -172,4 +173,4 @@ def _print_places(
             table.add_row(escape(label), style, f"{len(each)} of {number}", escape(worst.facts), size)
             label = ""
         table.add_section()
-    console.print(table)
+    print_table(console, table)

@@ -85,7 +85,7 @@ def measure_images(console: Console, repo: Path, output: str, generation: DemoGe
                     *(f"{size.value:+.3g} {size.unit}", f"{found[name].value:+.0f}"),
                 )
                 surest[detector] = max(surest.get(detector, 0.0), abs(float(found[name].value)))
-    console.print(table)
+    print_table(console, table)
     _print_requirement(console, repo, output)
     return sorted(sorted(surest, key=lambda detector: -surest[detector])[:_MOST_IMAGES])
 
