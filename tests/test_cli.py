@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -177,6 +178,18 @@ def test_passwords_of_urls_are_never_printed(
     assert "somebody:***@" in result.stderr
     for part in (password, "et@"):
         assert part not in result.output
+
+
+def test_names_that_are_not_utf8_are_said(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    for arguments in (
+        ["discover", name],
+        ["ingest", name, str(HSC / "manifest.json")],
+        ["ingest", "repo", name],
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert "the name is not in UTF-8" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_metrics_lists_the_catalogue() -> None:
