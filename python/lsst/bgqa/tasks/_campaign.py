@@ -33,74 +33,47 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 BACKGROUND_GROUPS = ("coverage", "level", "shape", "edges", "bumps", "blocks", "fit", "significance")
-"""Groups of the metrics that one background has by itself (`tuple`)."""
+"""Groups of the metrics that one background has by itself."""
 
 TABLE_GROUPS = (*BACKGROUND_GROUPS, "context")
-"""Groups of the metrics that a background has among others (`tuple`)."""
+"""Groups of the metrics that a background has among others."""
 
 PATCH_LOW: dict[str, float | None] = {"coverage_dataFraction": None}
 PATCH_HIGH: dict[str, float | None] = {"coverage_rangeExcess": None, "significance_holeFraction": None}
-"""Limits that do not hold for patches (`dict` [`str`, `float`]): at the edge
+"""Limits that do not hold for patches: at the edge
 of a survey they have bins without data, and no use for the pixels there.
 """
 
 NOT_IN_TABLES = ("coverage_inputVisitCount",)
-"""Metrics of these groups that come from elsewhere (`tuple`)."""
+"""Metrics of these groups that come from elsewhere."""
 
 
 @dataclass(frozen=True)
 class NamedBackground:
-    """A background that is read when it is needed.
-
-    Attributes
-    ----------
-    id
-        Number of the detector, visit or patch.
-    identity
-        What it is, for messages.
-    load
-        Reads it.
-    name
-        Name of the detector.
-    region
-        Its region of the sky.
-    """
+    """A background that is read when it is needed."""
 
     id: int
+    """Number of the detector, visit or patch."""
     identity: str
+    """What it is, for messages."""
     load: Callable[[], BackgroundModel]
+    """Reads it."""
     name: str = ""
+    """Name of the detector."""
     region: Region | None = None
+    """Its region of the sky."""
 
 
 @dataclass
 class LeftOut:
-    """Backgrounds that a task goes on without, and why.
-
-    Attributes
-    ----------
-    log
-        Where they are named.
-    ids
-        Their numbers.
-    errors
-        What is wrong with each.
-    """
+    """Backgrounds that a task goes on without, and why."""
 
     log: Any
     ids: list[int] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
 
     def add(self, background: NamedBackground, error: BaseException) -> None:
-        """Go on without a background.
-
-        Parameters
-        ----------
-        background
-            The background.
-        error
-            What is wrong with it.
-        """
+        """Go on without a background, and name it in the log."""
         reason = str(error)
         # What a reader raises names the dataset already.
         if reason.startswith(background.identity):
@@ -113,17 +86,9 @@ class LeftOut:
     def nothing_left(self, identity: str, what: str) -> BaseException:
         """Make the error to raise where no background is left.
 
-        Parameters
-        ----------
-        identity
-            What was to be made of them.
-        what
-            What could not be done with any.
-
-        Returns
-        -------
-        error
-            The latter if none of them is broken: there is nothing to do.
+        It is `~lsst.bgqa.BackgroundError`, or `lsst.pipe.base.NoWorkFound` if
+        none of them is broken: there is nothing to do. ``identity`` is what
+        was to be made of them, ``what`` what could not be done with any.
         """
         broken = [error for error in self.errors if isinstance(error, BackgroundError)]
         message = f"{identity}: none of {len(self.errors)} backgrounds can be {what}"
@@ -135,22 +100,7 @@ class LeftOut:
 def load_each(
     backgrounds: Iterable[NamedBackground], left_out: LeftOut
 ) -> Iterator[tuple[NamedBackground, BackgroundModel]]:
-    """Read backgrounds one by one, and go on where one cannot be read.
-
-    Parameters
-    ----------
-    backgrounds
-        What to read.
-    left_out
-        Takes those that cannot be read.
-
-    Yields
-    ------
-    background
-        What was read.
-    model
-        The background.
-    """
+    """Read backgrounds one by one; ``left_out`` takes those that cannot be read."""
     for background in backgrounds:
         try:
             model = background.load()
@@ -161,20 +111,7 @@ def load_each(
 
 
 def kind_of_detector(name: str, kinds: Mapping[str, str]) -> str:
-    """Return the kind of a detector.
-
-    Parameters
-    ----------
-    name
-        Its full name.
-    kinds
-        Kinds by the beginnings of names; the longest that fits counts.
-
-    Returns
-    -------
-    kind
-        Empty if none fits.
-    """
+    """Return the kind that the longest fitting beginning of a name stands for; empty if none fits."""
     fitting = [prefix for prefix in kinds if name.startswith(prefix)]
     return kinds[max(fitting, key=len)] if fitting else ""
 
@@ -182,20 +119,7 @@ def kind_of_detector(name: str, kinds: Mapping[str, str]) -> str:
 def metric_names(
     groups: Collection[str] = TABLE_GROUPS, exclude: Collection[str] = NOT_IN_TABLES
 ) -> list[str]:
-    """Return the full names of the metrics of some groups.
-
-    Parameters
-    ----------
-    groups
-        The groups; by default those that a background has among others.
-    exclude
-        Full names to leave out.
-
-    Returns
-    -------
-    names
-        Full names, in the catalogue's order.
-    """
+    """Return the full names of the metrics of some groups, in the catalogue's order."""
     return [
         name for name, metric in load_catalogue().items() if metric.group in groups and name not in exclude
     ]
@@ -244,19 +168,7 @@ def metric_table(
 
 
 def region_vertices(region: Region | None) -> np.ndarray | None:
-    """Return the corners of a region.
-
-    Parameters
-    ----------
-    region
-        The region.
-
-    Returns
-    -------
-    vertices
-        Unit vectors, ``float64``, shape (4, 3), in the region's order; `None`
-        if it is not a polygon with four corners.
-    """
+    """Return the corners of a polygon of four, in its order: unit vectors, shape (4, 3)."""
     if not isinstance(region, ConvexPolygon):
         return None
     vertices = np.array([[v.x(), v.y(), v.z()] for v in region.getVertices()])

@@ -300,15 +300,6 @@ class GatherBackgroundMetricsTask(PipelineTask):
     ) -> None:
         """Read metrics batch by batch, and gather them.
 
-        Parameters
-        ----------
-        butlerQC
-            The Butler, limited to this quantum.
-        inputRefs
-            Datasets to read.
-        outputRefs
-            Datasets to write.
-
         Raises
         ------
         lsst.bgqa.BackgroundError
@@ -337,7 +328,7 @@ class GatherBackgroundMetricsTask(PipelineTask):
 
         Parameters
         ----------
-        batches : `~collections.abc.Iterable` [`CampaignBatch`]
+        batches
             The rows of one visit (tract and band) after the other. A batch
             is not kept.
         identity
