@@ -75,12 +75,14 @@ class Points:
             names = list(members)
             fields = []
             for name in names:
-                before = pl.lit(f",{escape_tag(name.partition('_')[2])}=")
-                field = pl.concat_str(before, pl.col(name).cast(pl.String))
+                field = pl.concat_str(
+                    pl.lit(f"{escape_tag(name.partition('_')[2])}="), pl.col(name).cast(pl.String)
+                )
                 # Undefined values are left out, as in bundles.
                 fields.append(field if finite[name] else pl.when(pl.col(name).is_finite()).then(field))
             head = pl.lit(escape_measurement(self._head + group))
-            every = pl.concat_str(fields, ignore_nulls=True).str.slice(1)
+            some_undefined = not all(finite[name] for name in names)
+            every = pl.concat_str(fields, separator=",", ignore_nulls=some_undefined)
             point = pl.concat_str(head, "tags", pl.lit(" "), every, pl.lit(" "), "time")
             points.append(pl.when(pl.any_horizontal(pl.col(names).is_finite())).then(point))
         return rows.select(pl.concat_list(points).alias("line")).explode("line").to_series().drop_nulls()
