@@ -7,7 +7,7 @@ __all__ = ("Inputs",)
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from ..tasks._gather import CampaignBatch, CampaignWriter
 from ..tasks.gather_background_metrics import _TableReader
 from ._fetch import Fetcher
 from .rows import RowKind, Unreadable
+from .table import Progress
 
 _TASKS: dict[str, type[GatherBackgroundMetricsTask]] = {
     "detector": GatherBackgroundMetricsTask,
@@ -138,7 +139,7 @@ class Inputs:
         path: Path,
         task: GatherBackgroundMetricsTask,
         unreadable: Unreadable,
-        progress: Callable[[int, int], None] | None,
+        progress: Progress | None,
     ) -> None:
         """Gather them into a Parquet file."""
         try:
@@ -148,7 +149,7 @@ class Inputs:
         pq.write_table(table, path, compression="zstd")
 
     def _batches(
-        self, task: Any, unreadable: Unreadable, progress: Callable[[int, int], None] | None
+        self, task: Any, unreadable: Unreadable, progress: Progress | None
     ) -> Iterator[CampaignBatch]:
         mosaic, row = self.kind.mosaic, task._row_key
         done = 0
