@@ -15,6 +15,7 @@ __all__ = (
     "circular_mean",
     "metrics_of",
     "mosaics_of",
+    "nearest_to_failing",
     "summarize",
 )
 
@@ -176,9 +177,10 @@ def mosaics_of(table: CampaignTable) -> Iterator[tuple[tuple[Any, ...], MosaicRo
         values = every.select(pl.col(table.metrics).cast(pl.Float32)).to_numpy().T
         columns = every.drop(table.metrics)
         begins = columns.select(other.arg_true()).to_series()
-        for first, last in itertools.pairwise([*begins, len(columns)]):
-            mine = columns[first:last]
-            yield mine.select(mosaic).row(0), MosaicRows(mine, values[:, first:last])
+        keys = columns[begins].select(mosaic).rows()
+        bounds = itertools.pairwise([*begins, len(columns)])
+        for key, (first, last) in zip(keys, bounds, strict=True):
+            yield key, MosaicRows(columns[first:last], values[:, first:last])
 
 
 def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary:
@@ -295,6 +297,24 @@ class _Steps:
                 counts = by_it.group_by(self._tile).len()
                 counts = self._tiles.join(counts, on=self._tile, how="left", maintain_order="left")
                 self._summary.failing_tiles[name] = counts["len"].fill_null(0).to_numpy()
+
+
+def nearest_to_failing(table: CampaignTable, most: int) -> set[tuple[Any, ...]]:
+    """Return the visits, or tracts and bands, with the values that come nearest to what fails."""
+    ratios = []
+    for name in table.metrics:
+        value, (low, high) = pl.col(name).fill_nan(None), table.thresholds.bounds(name)
+        # As severity is defined, which is 1 at the bound.
+        if math.isfinite(low):
+            shares = (1 - value) / (1 - low) if 0.5 < low < 1 else 1 + (low - value) / (abs(low) or 1)
+            ratios.append(value / low if low < 0 else shares)
+        if math.isfinite(high):
+            ratios.append(value / high if high > 0 else 1 + (value - high) / (abs(high) or 1))
+    mosaic = [*table.row_kind.mosaic]
+    nearest = pl.max_horizontal(ratios).max() if ratios else pl.lit(0)
+    found = table.scan().group_by(mosaic, maintain_order=True).agg(nearest=nearest)
+    order = found.sort("nearest", descending=True, nulls_last=True, maintain_order=True)
+    return set(order.head(most).select(mosaic).collect().rows())
 
 
 def circular_mean(angle: pl.Expr, unit: str) -> pl.Expr:

@@ -17,7 +17,7 @@ import polars as pl
 
 from ...errors import UserError
 from ..campaign import VERDICTS, Campaign, CampaignTable
-from ..queries import Summary, mosaics_of, summarize
+from ..queries import Summary, mosaics_of, nearest_to_failing, summarize
 from ._datasets import Datasets, Pictures, table_corners
 from ._overview import TableReport, mosaic_table, section, stack_table
 from ._pages import MosaicPages
@@ -234,7 +234,7 @@ class _Maker:
         pages = MosaicPages(
             self._site, self._report, table, self._datasets, self._pictures, whole, wholes, outlines
         )
-        if wanted := self._wanted(summary.mosaics, mosaic, wholes):
+        if wanted := self._wanted(table, summary.mosaics, wholes):
             with self._progress(f"Writing pages of {table.name}") as advance:
                 for key, some in mosaics_of(table):
                     if key in wanted:
@@ -247,15 +247,15 @@ class _Maker:
         return TableReport(table, summary, pages, tiles, wholes)
 
     def _wanted(
-        self, mosaics: pl.DataFrame, keys: tuple[str, ...], wholes: Mapping[Any, Mapping[str, Any]]
+        self, table: CampaignTable, mosaics: pl.DataFrame, wholes: Mapping[Any, Mapping[str, Any]]
     ) -> set[tuple[Any, ...]]:
         """Return the visits or tracts that get a page."""
-        every = mosaics.select(keys).rows()
+        keys = mosaics.select(table.row_kind.mosaic).rows()
         if self._detail != "flagged":
-            return set(every) if self._detail == "all" else set()
-        failing = set(mosaics.filter(pl.col("fail") > 0).select(keys).rows())
-        failing |= {key for key in every if wholes.get(key, {}).get("verdict") == "fail"}
-        return failing or set(every[:_PAGES_OF_NONE])
+            return set(keys) if self._detail == "all" else set()
+        failing = {key for key, fails in zip(keys, mosaics["fail"], strict=True) if fails}
+        failing |= {key for key in keys if wholes.get(key, {}).get("verdict") == "fail"}
+        return failing or nearest_to_failing(table, _PAGES_OF_NONE)
 
     def _write_stacks(self) -> dict[str, Any] | None:
         """Write the page of stacks, and return what the overview shows."""

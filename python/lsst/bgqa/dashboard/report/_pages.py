@@ -115,7 +115,7 @@ class MosaicPages:
         where = " AND ".join(f"{name}={_quoted(value)}" for name, value in data_id.items())
         read = self._datasets.read
         of_visit = read(f"{self._table.name}_visit_table", data_id) if self.visits else None
-        tiles = rows.columns.select(self._kind.tile).rows()
+        tiles = list(zip(*(rows.columns[name].to_list() for name in self._kind.tile), strict=True))
         shown = self._tiles(tiles, rows, found, of_visit, root)
         outlines = dict(zip((tile[-1] for tile in tiles), shown.outlines or (), strict=False))
         steps, seams = self._steps(data_id, outlines)

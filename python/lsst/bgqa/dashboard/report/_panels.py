@@ -120,26 +120,23 @@ def tiles_of(
 
 def dump(value: Any) -> Markup:
     """Write JSON that may stand in a page: no character ends a script, NaN is null."""
-    text = _dump(value)
-    for character in "<>&'":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _dump(value: Any) -> str:
     if isinstance(value, Markup):
         return value
     if isinstance(value, np.ndarray):
         value = list(value) if value.ndim > 1 else [_short(item) for item in value.tolist()]
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{json.dumps(str(key))}:{_dump(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        try:
-            # All at once, if there is nothing special.
-            return json.dumps(value, allow_nan=False, separators=(",", ":"))
-        except (TypeError, ValueError):
-            return f"[{','.join(map(_dump, value))}]"
-    return json.dumps(None if isinstance(value, float) and not math.isfinite(value) else value)
+        items = (f"{dump(str(key))}:{dump(item)}" for key, item in value.items())
+        return Markup("{" + ",".join(items) + "}")
+    if isinstance(value, float) and not math.isfinite(value):
+        value = None
+    try:
+        # All at once, if there is nothing special.
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        return Markup(f"[{','.join(map(dump, value))}]")
+    for character in "<>&'":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
 
 
 def _short(value: float) -> float | None:
@@ -151,7 +148,8 @@ def _short(value: float) -> float | None:
 
 def _pack(names: Sequence[str], values: np.ndarray) -> dict[str, Any]:
     """Write values of shape (names, rows) as short as a page's script can read them."""
-    return {"names": names, "float32": base64.b64encode(values.astype("<f4").tobytes()).decode()}
+    text = base64.b64encode(values.astype("<f4").tobytes()).decode()
+    return {"names": names, "float32": Markup(f'"{text}"')}
 
 
 def overview_panels(

@@ -36,6 +36,7 @@ class Site:
         """Pages that were written (`int`)."""
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("lsst.bgqa.dashboard.report"),
+            auto_reload=False,
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -108,14 +109,19 @@ def _exchange(folder: Path, place: Path) -> None:
 def _contents(folder: Path) -> tuple[set[str], set[str]]:
     """Return the paths of files, and of what no report writes: links, and folders with nothing in them."""
     files, others = set(), set()
-    for root, folders, names in os.walk(folder):
-        place = Path(root)
-        found = {(place / name).relative_to(folder).as_posix(): place / name for name in (*folders, *names)}
-        links = {path for path, full in found.items() if full.is_symlink()}
-        others |= links
-        files |= {path for path in found if not (folder / path).is_dir()} - links
-        if not found and place != folder:
-            others.add(place.relative_to(folder).as_posix())
+    waiting = [""]
+    for inside in waiting:
+        with os.scandir(folder / inside) as entries:
+            found = {f"{inside}{entry.name}": entry for entry in entries}
+        for path, entry in found.items():
+            if entry.is_symlink():
+                others.add(path)
+            elif entry.is_dir():
+                waiting.append(f"{path}/")
+            else:
+                files.add(path)
+        if inside and not found:
+            others.add(inside.rstrip("/"))
     return files, others
 
 
