@@ -49,6 +49,10 @@ COLOR = """
 const color = (figure) => figure.background_fill_color?.value ?? figure.background_fill_color;
 return Bokeh.documents.map((made) => color(made.roots()[0]));
 """
+OUT_OF_SIGHT = """
+const cells = [...document.querySelectorAll("table.cards tbody td")];
+return cells.filter((cell) => cell.getBoundingClientRect().right > innerWidth).length;
+"""
 SHOWN = "return [...arguments[0].tBodies[0].rows].filter((row) => !row.hidden).length;"
 
 
@@ -156,6 +160,9 @@ def test_pages_open_without_complaint_and_fit(
         assert all(entry.startswith(("file:", "data:", "blob:")) for entry in browser.loaded())
         # Wide tables scroll in their own boxes.
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), name
+        # Or, where there is little room, rows are cards whose parts are all in sight.
+        assert browser.run(OUT_OF_SIGHT) == 0, name
+        assert (browser.run("return document.querySelectorAll('table.cards').length") > 0) == (width == 390)
         figures = browser.run("return document.querySelectorAll('[data-figure]').length")
         assert browser.run("return Bokeh?.documents.length ?? 0") == figures if figures else True
         for color in browser.run(COLOR) if figures else ():

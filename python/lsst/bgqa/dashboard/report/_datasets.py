@@ -7,7 +7,7 @@ __all__ = ("Datasets", "MosaicDatasets", "Pictures", "table_corners")
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,33 @@ class Datasets:
             and set(kind.dimensions.required) == set(dimensions)
         ]
 
+    def _ask(
+        self, what: Callable[[Any], Any], root: Mapping[str, str], dimension: str, values: Iterable[int]
+    ) -> list[Any]:
+        """Ask for what has some values of one dimension."""
+        wanted = {"wanted": list(values)}
+        try:
+            with self.butler.query() as query:
+                return list(what(query).where(f"{dimension} IN (wanted)", root, bind=wanted))
+        except DataIdError:
+            # The instrument or sky map is not registered.
+            return []
+
     def find(
         self, name: str, root: Mapping[str, str], dimension: str, values: Iterable[int]
     ) -> list[DatasetRef]:
         """Find datasets by the values of one dimension."""
-        if name not in self.types:
+        if (kind := self.types.get(name)) is None:
             return []
-        try:
-            with self.butler.query() as query:
-                refs = query.datasets(self.types[name], self.collections).where(
-                    f"{dimension} IN (wanted)", root, bind={"wanted": list(values)}
-                )
-                return list(refs)
-        except DataIdError:
-            # The instrument or sky map is not registered.
-            return []
+        return self._ask(lambda query: query.datasets(kind, self.collections), root, dimension, values)
+
+    def _corners(
+        self, element: str, root: Mapping[str, str], dimension: str, values: Iterable[int]
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """Yield records of detectors in visits, or of patches, with the corners of their regions."""
+        for record in self._ask(lambda query: query.dimension_records(element), root, dimension, values):
+            if isinstance(record.region, ConvexPolygon):
+                yield record, np.array([[v.x(), v.y(), v.z()] for v in record.region.getVertices()])
 
     def look_up(
         self, background: str, kind: RowKind, root: str, keys: Sequence[tuple[Any, ...]]
@@ -91,34 +103,29 @@ class Datasets:
                 if (mine := found.get(tuple(ref.dataId[name] for name in kind.mosaic))) is not None:
                     yield mine, ref
 
-        for name in _names(background, self.types):
-            if kind.tile[-1] in self.types[name].dimensions.required:
+        # The types that may stand for a background, the best first.
+        for name in (background, background.removesuffix("_backgrounds"), f"{background}_metrics"):
+            if name in self.types and kind.tile[-1] in self.types[name].dimensions.required:
                 for mine, ref in of(name):
                     tile = tuple(ref.dataId[name] for name in kind.tile)
                     mine.ids.setdefault(tile, (name, str(ref.id)))
-        for dimensions, names in (
-            (kind.bundle_dimensions, kind.tile),
-            (kind.bundle_dimensions - {kind.tile[-1]}, ()),
-        ):
+        of_mosaics = kind.bundle_dimensions - {kind.tile[-1]}
+        for dimensions, names in ((kind.bundle_dimensions, kind.tile), (of_mosaics, ())):
             for name in self.plot_types(background, dimensions):
                 for mine, ref in of(name):
                     mine.plots.setdefault(tuple(ref.dataId[name] for name in names), []).append(ref)
         element = "visit_detector_region" if kind.name == "detector" else "patch"
-        for record in self._records(element, *where):
-            if (corners := _corners(record.region)) is not None:
-                tile = tuple(record.dataId[name] for name in kind.tile)
-                for key in keys if kind.name == "patch" else [(record.visit,)]:
-                    if key[0] == record.dataId[kind.window]:
-                        found[key].corners[tile] = corners
+        for record, corners in self._corners(element, *where):
+            tile = tuple(record.dataId[name] for name in kind.tile)
+            for key in keys if kind.name == "patch" else [(record.visit,)]:
+                if key[0] == record.dataId[kind.window]:
+                    found[key].corners[tile] = corners
         return found
 
-    def patch_corners(self, skymap: str, tracts: Sequence[int]) -> dict[tuple[Any, ...], np.ndarray]:
+    def patch_corners(self, skymap: str, tracts: Iterable[int]) -> dict[tuple[Any, ...], np.ndarray]:
         """Return corners of the patches of tracts."""
-        return {
-            (record.tract, record.id): corners
-            for record in self._records("patch", {"skymap": skymap}, "tract", tracts)
-            if (corners := _corners(record.region)) is not None
-        }
+        found = self._corners("patch", {"skymap": skymap}, "tract", tracts)
+        return {(record.tract, record.id): corners for record, corners in found}
 
     def read(self, name: str, data_id: Mapping[str, Any]) -> Any:
         """Read a dataset that may be missing or broken."""
@@ -131,19 +138,6 @@ class Datasets:
             # The datastore and the formatters have errors of their own.
             _LOG.warning("%s of %s is left out: %s", name, dict(data_id), error)
             return None
-
-    def _records(
-        self, element: str, root: Mapping[str, str], dimension: str, values: Sequence[int]
-    ) -> list[Any]:
-        try:
-            with self.butler.query() as query:
-                return list(
-                    query.dimension_records(element).where(
-                        f"{dimension} IN (wanted)", root, bind={"wanted": list(values)}
-                    )
-                )
-        except DataIdError:
-            return []
 
 
 def table_corners(table: Any) -> dict[tuple[Any, ...], np.ndarray]:
@@ -166,8 +160,6 @@ class Pictures:
         self._folder = folder
         self._fetcher = Fetcher(butler)
         self._fetched: dict[DatasetId, str | Exception] = {}
-        self.copied = 0
-        """Pictures that were copied (`int`)."""
 
     def fetch(self, refs: Iterable[DatasetRef]) -> None:
         """Copy pictures that will be added, many at once if they are far."""
@@ -180,13 +172,11 @@ class Pictures:
         try:
             if isinstance(path, Exception):
                 raise path
-            path = path or self._copy(self._butler, ref)
+            return path or self._copy(self._butler, ref)
         except Exception as error:
             # Each kind of store has errors of its own.
             _LOG.warning("%s is left out: %s", ref, error)
             return None
-        self.copied += 1
-        return path
 
     def _copy(self, butler: Butler, ref: DatasetRef) -> str:
         uri = butler.getURI(ref)
@@ -199,15 +189,3 @@ class Pictures:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(read_artifact(uri))
         return path
-
-
-def _names(background: str, types: Mapping[str, DatasetType]) -> list[str]:
-    """Return the types that may stand for a background, the best first."""
-    candidates = [background, background.removesuffix("_backgrounds"), f"{background}_metrics"]
-    return [name for name in dict.fromkeys(candidates) if name in types]
-
-
-def _corners(region: Any) -> np.ndarray | None:
-    if not isinstance(region, ConvexPolygon):
-        return None
-    return np.array([[v.x(), v.y(), v.z()] for v in region.getVertices()])

@@ -1,14 +1,13 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("Detail", "Report", "load_figures", "make_report", "start_report", "tile_outlines")
+__all__ = ("Detail", "load_figures", "make_report", "start_report", "tile_outlines")
 
 import datetime
 import importlib.metadata
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,19 +37,6 @@ _STACKS_SHOWN = 6
 _MOST_TRIES = 20
 _PAGES_OF_NONE = 10
 _MOST_WARNINGS = 5
-
-
-@dataclass(frozen=True)
-class Report:
-    """What every page needs to know: what it is of, when and by what it was made, links and scripts."""
-
-    title: str
-    collection: str
-    repository: str
-    made: str
-    version: str
-    navigation: list[dict[str, str]]
-    scripts: list[str]
 
 
 def make_report(
@@ -122,19 +108,19 @@ def _no_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]
 
 def start_report(
     site: Site, figures: Any, campaign: Campaign, title: str, pages: Mapping[str, str], collection: str = ""
-) -> Report:
+) -> dict[str, Any]:
     """Write what all pages share, and return what each needs to know; pages are those of the top."""
     scripts = figures.script_files()
     site.write_assets(scripts, figures.every_figure())
-    return Report(
-        title,
-        collection or campaign.collection,
-        campaign.repo,
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
-        importlib.metadata.version("lsst-bgqa"),
-        [{"href": f"{name}.html", "label": label} for name, label in pages.items()],
-        [path.name for path in scripts],
-    )
+    return {
+        "title": title,
+        "collection": collection or campaign.collection,
+        "repository": campaign.repo,
+        "made": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        "version": importlib.metadata.version("lsst-bgqa"),
+        "pages": pages,
+        "scripts": [path.name for path in scripts],
+    }
 
 
 class _Maker:

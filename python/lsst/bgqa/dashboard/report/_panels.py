@@ -5,7 +5,6 @@ from __future__ import annotations
 
 __all__ = (
     "FAILING_SHARE",
-    "Panel",
     "Panels",
     "Tiles",
     "describe",
@@ -35,18 +34,6 @@ FAILING_SHARE = "verdict_failingShare"
 """What the share of rows that fail is called."""
 
 _NIGHT_QUANTILES = 5
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A figure of a page: what it shows, in which of the report's figures, and how to read it."""
-
-    kind: str
-    figure: str
-    caption: str
-    text: str = ""
-    high: bool = False
-    wide: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +70,20 @@ class Tiles:
 class Panels:
     """Figures that follow the choice of a metric: what they are of, and what they show.
 
-    The choices are parts of the rows that the map may show: all, a band, a
-    night.
+    The choices are parts of the rows that the map may show, all, a band, a
+    night; of the rows of one visit or tract there are none.
     """
 
     label: str
     tile: str
-    panels: list[Panel]
+    tiles: Tiles
+    nights: bool
     choices: list[str]
     json: Markup
-    no_map: str
+
+    @property
+    def plural(self) -> str:
+        return "detectors" if self.tile == "detector" else "patches"
 
 
 def tiles_of(
@@ -168,20 +159,9 @@ def overview_panels(
     metrics = [summary.metrics[i] for i in shown]
     names = [metric.name for metric in metrics]
     failing = {FAILING_SHARE: fails, **summary.failing_tiles}
-    panels = []
-    if tiles.outlines is not None:
-        panels.append(Panel("map", tiles.figure, f"Median of each {tile}", tiles.text, high=True))
-    text = "Hatched: those that fail for this metric. The first and the last bin hold what is beyond."
-    panels.append(Panel("histogram", "histogram", "All rows", text, high=bool(panels)))
-    if summary.nights:
-        text = "Median, 5% to 95% (thick) and extremes (thin); dashed: thresholds."
-        panels.append(Panel("series", "series", "By night", text, wide=True))
-    return _panels(
-        label,
+    data = _data(
         table,
         tiles,
-        panels,
-        summary.medians,
         # What is red is what one sees first.
         first=FAILING_SHARE if fails.any() or "level_median" not in names else "level_median",
         worst=found["severity"].fill_null(0.0).arg_max() if len(found) else None,
@@ -197,6 +177,7 @@ def overview_panels(
         },
         cells=_cells(summary, metrics),
     )
+    return Panels(label, tile, tiles, bool(summary.nights), list(summary.medians), data)
 
 
 def mosaic_panels(
@@ -213,12 +194,6 @@ def mosaic_panels(
 
     Metrics are as `describe` writes them; values have the shape (metrics, rows).
     """
-    panels = [
-        Panel("ranking", "ranking", f"By {table.kind}", "Crosses: fail. Dashed: thresholds.", high=True)
-    ]
-    if tiles.outlines is not None:
-        caption = "Detectors" if table.kind == "detector" else "Patches"
-        panels.insert(0, Panel("map", tiles.figure, caption, tiles.text, high=True))
     failing: dict[str, list[int]] = {}
     for row, failed in enumerate(rows["failed"]):
         for name in failed.split(",") if failed else ():
@@ -228,12 +203,9 @@ def mosaic_panels(
     # Of what the worst fails by, that by which most do.
     red = [name for name in names if worst in failing.get(name, ())] or [n for n in names if n in failing]
     first = max(red, key=lambda name: len(failing[name]), default="level_median")
-    return _panels(
-        label,
+    data = _data(
         table,
         tiles,
-        panels,
-        ["all"],
         first=first if first in names else "".join(names[:1]),
         worst=worst,
         failingWord="fails",
@@ -244,20 +216,11 @@ def mosaic_panels(
         bands={},
         **({} if seams is None or tiles.outlines is None else {"seams": seams}),
     )
+    return Panels(label, table.kind, tiles, False, [], data)
 
 
-def _panels(
-    label: str,
-    table: CampaignTable,
-    tiles: Tiles,
-    panels: list[Panel],
-    choices: Sequence[str] | Mapping[str, Any],
-    **data: Any,
-) -> Panels:
-    what = "detectors" if table.kind == "detector" else "patches"
-    no_map = "" if tiles.outlines is not None else f"The repository has no regions of these {what}: no map."
-    text = dump({"title": table.kind.capitalize(), "tiles": tiles.json, **data})
-    return Panels(label, table.kind, panels, list(choices), text, no_map)
+def _data(table: CampaignTable, tiles: Tiles, **data: Any) -> Markup:
+    return dump({"title": table.kind.capitalize(), "tiles": tiles.json, **data})
 
 
 def describe(metrics: Sequence[Metric], table: CampaignTable) -> Markup:

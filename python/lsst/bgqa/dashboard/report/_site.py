@@ -32,8 +32,6 @@ class Site:
         import jinja2
 
         self.folder = folder
-        self.pages = 0
-        """Pages that were written (`int`)."""
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("lsst.bgqa.dashboard.report"),
             auto_reload=False,
@@ -51,7 +49,6 @@ class Site:
         root = "../" * path.count("/")
         text = self._environment.get_template(template).render(root=root, here=path, **values)
         target.write_text(text, encoding="utf-8")
-        self.pages += 1
 
     def write_assets(self, scripts: Sequence[Path], figures: Mapping[str, Any]) -> None:
         """Write what all pages share."""

@@ -42,11 +42,17 @@
 
   // ---- Tables ------------------------------------------------------------
 
+  const narrow = window.matchMedia("(max-width: 520px)");
+
   function setUpTable(table) {
     const rows = [...table.tBodies[0].rows];
     const original = new Map(rows.map((row, i) => [row, i]));
     const tools = document.getElementById(table.dataset.tools);
     const heads = [...table.tHead.rows[0].cells];
+    if (narrow.matches && heads.length > 3) {
+      table.classList.add("cards");
+      for (const row of rows) [...row.cells].forEach((cell, i) => (cell.dataset.label = heads[i].textContent));
+    }
 
     const key = (row, column) => {
       const cell = row.cells[column];
@@ -401,7 +407,7 @@
           ...(named ? [element("td", {}, tiles.name[i])] : []),
           element("td", {}, element("span", { className: `verdict ${verdict}` }, verdict)),
           severity,
-          element("td", { className: "number" }),
+          element("td", { className: "number metric-value" }),
           element("td", { className: "wrap" }, rows.fault[i] || rows.failed[i].replaceAll(",", ", ")),
           element("td", {}, ...links),
           ids
@@ -655,6 +661,7 @@
         const cell = row.cells[column];
         cell.textContent = value === null ? "" : format(value);
         cell.dataset.value = value ?? "";
+        if (cell.dataset.label !== undefined) cell.dataset.label = head.textContent;
         cell.style.color = bad.has(index) ? "var(--fail-ink)" : "";
       }
     }
