@@ -1,5 +1,5 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""Reading a detector's image, and measuring the sky that is left in it."""
+"""Reading a detector's image, and measuring the residual sky in it."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
         assert f'REPO = "{folder}"' in notebook
         assert command.split()[:2] == ["bgqa", "discover"]
         # Commands can be typed as they are printed, in a fresh shell.
-        _, _, last = output.partition("To look further, in this shell or in another:\n")
+        _, _, last = output.partition("To go further, in this or another shell:\n")
         lines = [line.strip() for line in last.splitlines()]
         assert lines[0].startswith("source ")
         assert "calexpBackground_metrics" in type_in(tmp_path, *lines)

@@ -109,7 +109,7 @@ class Pilot:
 
         Returns what was answered.
         """
-        heading = "Go on"
+        heading = "Resume"
         answers: list[str] = []
         for _ in range(6):
             result = self.type(heading)
@@ -120,7 +120,7 @@ class Pilot:
             answers.append(answer)
             if "does not exist" in answer:
                 assert not has_run(self.repo, RUN)
-                heading = "Begin so that you can go on"
+                heading = "Start so that you can resume"
             elif "same sequence" in answer:
                 assert self.type("Fill the collection").returncode == 0
             elif "readonly" in answer:
@@ -160,7 +160,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     template = folder / "template"
     shutil.copytree(repo, template)
     begin = time.monotonic()
-    process = Pilot(repo, folder).start("Begin so that you can go on")
+    process = Pilot(repo, folder).start("Start so that you can resume")
     assert process.stdout is not None
     life, said = [], []
     for line in process.stdout:
@@ -247,7 +247,7 @@ def kill_at(process: subprocess.Popen[str], life: list[float], fraction: float, 
 @pytest.mark.parametrize("number", range(MOMENTS))
 def test_killed_at_any_moment(number: int, undisturbed: Undisturbed, pilot: Pilot) -> None:
     fraction = (number + random.Random(number).random()) / MOMENTS
-    kill_at(pilot.start("Begin so that you can go on"), undisturbed.life, fraction, signal.SIGKILL)
+    kill_at(pilot.start("Start so that you can resume"), undisturbed.life, fraction, signal.SIGKILL)
     before = check_what_a_kill_left(pilot)
     began = time.time()
     answers = pilot.go_on()
@@ -256,7 +256,7 @@ def test_killed_at_any_moment(number: int, undisturbed: Undisturbed, pilot: Pilo
     print(f"killed at {fraction:.2f} with {sum(before.values())} quanta done; answers: {answers}")
     temporary = strays(pilot.repo)
     assert all(TEMPORARY.search(path) for path in temporary), temporary
-    assert pilot.type("What is left of a killed process").returncode == 0
+    assert pilot.type("Clean up after a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
 
 
@@ -326,7 +326,7 @@ STAGES = [
 def test_killed_while_writing(when: str, dataset: str, undisturbed: Undisturbed, pilot: Pilot) -> None:
     script = pilot.folder / "killer.py"
     script.write_text(KILLER)
-    command = pilot.command("Begin so that you can go on").replace(
+    command = pilot.command("Start so that you can resume").replace(
         "pipetask run", f"exec {sys.executable} {script} {when} {dataset} run", 1
     )
     assert execute(command, cwd=pilot.folder).returncode == -signal.SIGKILL
@@ -336,7 +336,7 @@ def test_killed_while_writing(when: str, dataset: str, undisturbed: Undisturbed,
     # Without the last option the page's command does not go on where a
     # quantum had written something.
     stubborn = execute(
-        pilot.command("Go on").replace(" --clobber-outputs", ""),
+        pilot.command("Resume").replace(" --clobber-outputs", ""),
         cwd=pilot.folder,
     )
     partial = dataset != "calexpBackground_metrics"
@@ -344,7 +344,7 @@ def test_killed_while_writing(when: str, dataset: str, undisturbed: Undisturbed,
     assert (stubborn.returncode != 0) == partial, stubborn.stdout
     pilot.go_on()
     assert [path for path in strays(pilot.repo) if dataset in path] == ([left] if when == "before" else [])
-    assert pilot.type("What is left of a killed process").returncode == 0
+    assert pilot.type("Clean up after a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
 
 
@@ -352,12 +352,12 @@ def test_a_log_that_a_kill_lost_is_lost_alone(undisturbed: Undisturbed, pilot: P
     """Between a quantum's metadata and its log: the page says so."""
     script = pilot.folder / "killer.py"
     script.write_text(KILLER)
-    command = pilot.command("Begin so that you can go on").replace(
+    command = pilot.command("Start so that you can resume").replace(
         "pipetask run", f"exec {sys.executable} {script} before backgroundQa_log run", 1
     )
     assert execute(command, cwd=pilot.folder).returncode == -signal.SIGKILL
     pilot.go_on()
-    assert pilot.type("What is left of a killed process").returncode == 0
+    assert pilot.type("Clean up after a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
     with Butler.from_config(str(pilot.repo), collections=RUN) as butler:
         counts = {name: len(butler.query_datasets(f"backgroundQa_{name}")) for name in ("metadata", "log")}
@@ -369,21 +369,21 @@ def test_a_log_that_a_kill_lost_is_lost_alone(undisturbed: Undisturbed, pilot: P
 
 
 def test_terminated(undisturbed: Undisturbed, pilot: Pilot) -> None:
-    process = pilot.start("Begin so that you can go on")
+    process = pilot.start("Start so that you can resume")
     lines_until(process, "Executed 5 quanta")
     os.killpg(process.pid, signal.SIGTERM)
     process.communicate()
     check_what_a_kill_left(pilot)
     assert 5 <= sum(done(pilot.repo, RUN).values()) < sum(QUANTA.values())
     pilot.go_on()
-    assert pilot.type("What is left of a killed process").returncode == 0
+    assert pilot.type("Clean up after a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
 
 
 def test_quantum_that_hangs_is_killed_alone(undisturbed: Undisturbed, pilot: Pilot) -> None:
     # Each quantum takes the start of a process.
     seconds = max(15, math.ceil(2 * undisturbed.life[-1]))
-    process = pilot.start("Begin so that you can go on", f" -j 2 --timeout {seconds}")
+    process = pilot.start("Start so that you can resume", f" -j 2 --timeout {seconds}")
     said = lines_until(process, "Constructing task and executing quantum")
     os.kill(busiest_child(process.pid), signal.SIGSTOP)
     said += process.communicate()[0]
@@ -398,7 +398,7 @@ def test_quantum_that_hangs_is_killed_alone(undisturbed: Undisturbed, pilot: Pil
     assert Counter(done(pilot.repo, RUN)) >= Counter(QUANTA) - stopped - waited
     check_what_a_kill_left(pilot)
     pilot.go_on()
-    assert pilot.type("What is left of a killed process").returncode == 0
+    assert pilot.type("Clean up after a killed process").returncode == 0
     check_nothing_is_lost(pilot, undisturbed)
 
 
@@ -425,7 +425,7 @@ def test_truncated_and_missing_inputs(undisturbed: Undisturbed, pilot: Pilot) ->
     truncated.write_bytes(contents[0][:9000])
     missing.unlink()
 
-    result = pilot.type("Begin so that you can go on")
+    result = pilot.type("Start so that you can resume")
     assert result.returncode == 1
     names = [f"calexpBackground {{instrument: 'HSC', detector: {d}, visit: {v}}}" for v, d in PLACES]
     for name in (names[0], names[3]):
@@ -451,7 +451,7 @@ def test_truncated_and_missing_inputs(undisturbed: Undisturbed, pilot: Pilot) ->
             table = butler.get("calexpBackground_visit_table", instrument="HSC", visit=visit)
             assert table["detector"].tolist() == [detector]
 
-    report = pilot.type("Ask what became of it")
+    report = pilot.type("Check the result")
     assert report.returncode == 0
     for visit, detector in (PLACES[0], PLACES[3]):
         assert re.search(rf"'instrument': 'HSC', 'detector': {detector}, 'visit': {visit}", report.stdout)
@@ -522,7 +522,7 @@ FULL = re.compile(r"No space left on device|database or disk is full")
 
 def test_disk_fills_while_writing(small_disk: Pilot, undisturbed: Undisturbed) -> None:
     disk = small_disk.repo.parent
-    process = small_disk.start("Begin so that you can go on")
+    process = small_disk.start("Start so that you can resume")
     said = lines_until(process, "Executed 2 quanta")
     os.killpg(process.pid, signal.SIGSTOP)
     make_room = fill(disk)
@@ -545,11 +545,11 @@ def test_disk_fills_while_writing(small_disk: Pilot, undisturbed: Undisturbed) -
 @pytest.mark.parametrize("leave", [16 << 10, 64 << 10])
 def test_disk_is_full_from_the_start(leave: int, small_disk: Pilot, undisturbed: Undisturbed) -> None:
     make_room = fill(small_disk.repo.parent, leave)
-    result = small_disk.type("Begin so that you can go on")
+    result = small_disk.type("Start so that you can resume")
     assert result.returncode == 1
     assert FULL.search(result.stdout)
     make_room()
-    if "is missing from database schema" in small_disk.type("Go on").stdout:
+    if "is missing from database schema" in small_disk.type("Resume").stdout:
         assert small_disk.type("Dataset types without tables").returncode == 0
     small_disk.go_on()
     check_nothing_is_lost(small_disk, undisturbed)
@@ -566,7 +566,7 @@ def test_temporary_folder_is_full(pilot: Pilot, undisturbed: Undisturbed, tmp_pa
         # Where not a byte is free Python takes another folder.
         fill(folder, leave=8 << 10)
         result = execute(
-            pilot.command("Begin so that you can go on"),
+            pilot.command("Start so that you can resume"),
             cwd=pilot.folder,
             variables={"TMPDIR": str(folder)},
         )
@@ -584,7 +584,7 @@ def test_read_only_repository(undisturbed: Undisturbed, pilot: Pilot, tmp_path: 
     # Permissions do not keep root from writing; a mount does.
     with mounted(tmp_path / "mounted", "--bind", str(pilot.repo)) as place:
         mount("-o", "remount,bind,ro", str(place))
-        result = Pilot(place, pilot.folder).type("Begin so that you can go on")
+        result = Pilot(place, pilot.folder).type("Start so that you can resume")
         assert result.returncode == 1
         assert "attempt to write a readonly database" in result.stdout
         for arguments in (("ingest", str(place), str(HSC / "manifest.json")), ("demo", str(place))):
@@ -614,7 +614,7 @@ def test_two_campaigns_at_once(undisturbed: Undisturbed, pilot: Pilot) -> None:
         folder = pilot.folder / name
         folder.mkdir()
         pilots.append(Pilot(pilot.repo, folder, f"u/{name}/bgqa"))
-    processes = [each.start("Begin so that you can go on") for each in pilots]
+    processes = [each.start("Start so that you can resume") for each in pilots]
     said = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     for each in pilots:

@@ -313,7 +313,7 @@ def test_inspect_draws_a_file(model: BackgroundModel, tmp_path: Path) -> None:
         assert len(run.stderr.splitlines()) == 1
 
 
-# --- The sky that is left --------------------------------------------------
+# --- The residual sky --------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""The sky that is left: truth from the real stack, and from simulations."""
+"""The residual sky: truth from the real stack, and from simulations."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _MOST_IMAGES = 2
 
 
 def measure_images(console: Console, repo: Path, output: str, generation: DemoGeneration) -> list[int]:
-    """Measure the sky that is left in images, and print what is wrong.
+    """Measure the residual sky in images, and print what is wrong.
 
     It returns the detectors with the surest finds, for pictures.
 

@@ -26,30 +26,30 @@ _REGRESSION = 3
 @click.argument("repo")
 @click.argument("collection_a")
 @click.argument("collection_b")
-@click.option("--repo-b", metavar="REPO", help="Repository of COLLECTION_B, if it is another.")
+@click.option("--repo-b", metavar="REPO", help="Repository of COLLECTION_B, if it is not REPO.")
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
     type=LocalPath(),
-    help="Folder for a page with histograms and maps of the differences.",
+    help="Make a page with histograms and maps of the differences in this folder.",
 )
 @click.option(
     "--pixels",
     metavar="N",
     type=click.IntRange(min=0),
     default=0,
-    help="Compare the backgrounds themselves, of the N images that changed most.",
+    help="Compare the pixels of the backgrounds for the N images that changed most.",
 )
 @click.option(
-    "--fail-on-regression", is_flag=True, help="Exit with 3 if significantly more fail in COLLECTION_B."
+    "--fail-on-regression", is_flag=True, help="Exit with 3 if significantly more rows fail in COLLECTION_B."
 )
 @click.option(
     "--significance",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.001,
     show_default=True,
-    help="How improbable by chance a difference has to be.",
+    help="Largest probability that a difference arises by chance.",
 )
 def compare(
     repo: str,
@@ -63,8 +63,8 @@ def compare(
 ) -> None:
     """Compare the metrics in COLLECTION_B with those in COLLECTION_A of REPO.
 
-    Tells whether a new processing (B) changed the backgrounds: faults that
-    came or went, verdicts that flipped, metrics that differ, image by image.
+    Show how a new processing (B) changed the backgrounds, image by image: new
+    and gone faults, flipped verdicts, and metrics that differ.
     """
     from rich.markup import escape
 

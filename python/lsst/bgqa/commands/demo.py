@@ -32,10 +32,9 @@ _SUBSETS = ("detector", "visit", "stack", "coadd", "tract", "gather")
 def demo(folder: Path, generation: str) -> None:
     """Run background QA on a small simulated survey, made in DIR.
 
-    Makes a data repository in DIR, runs the pipeline on it with pipetask, and
-    prints which detectors and patches are bad, and how; then draws the worst
-    of them, and makes a report for a browser. A second run uses the
-    repository again.
+    Make a data repository in DIR, run the pipeline on it with pipetask, print
+    which detectors and patches are bad, and why, draw the worst of them, and
+    make a report for a browser. A second run reuses the repository.
     """
     from ..standalone.demo import (
         DETECTORS,
@@ -104,7 +103,7 @@ def _print_next(console: Console, folder: Path, collection: str) -> None:
     lines.append(
         shlex.join(["butler", "query-datasets", str(folder), "*_metrics", "--collections", collection])
     )
-    console.print("To look further, in this shell or in another:")
+    console.print("To go further, in this or another shell:")
     for line in lines:
         console.print(f"  {line}", soft_wrap=True, markup=False)
 
@@ -141,12 +140,12 @@ def _say_what_is_next(console: Console, folder: Path, report: Path | None) -> No
         with contextlib.suppress(ValueError):
             notebook = notebook.relative_to(Path.cwd())
         console.print(
-            f'  {notebook}: the notebook; in its first cell, REPO = "{folder.absolute()}"',
+            f'  {notebook}: the notebook; in its first cell, set REPO = "{folder.absolute()}"',
             soft_wrap=True,
             markup=False,
         )
     console.print(
-        "  bgqa discover REPO: what a repository of yours holds, and the command that measures it",
+        "  bgqa discover REPO: lists the backgrounds of your own repository, and how to measure them",
         soft_wrap=True,
         markup=False,
     )

@@ -22,10 +22,10 @@ _MAX_COLLECTIONS = 4
 def discover(repo: str, collections: tuple[str, ...], as_json: bool) -> None:
     """List the backgrounds in REPO, and how to judge them.
 
-    Looks in COLLECTIONS, names or glob patterns, by default in all. Prints
-    every dataset type that is a background, or an image that holds some, with
-    the pipeline that judges it and the command to run. Only the registry is
-    asked; no file is opened.
+    Look in COLLECTIONS (names or glob patterns; by default all). Print every
+    dataset type that is a background, or an image with backgrounds, with the
+    pipeline that judges it and the command to run. Only the registry is read,
+    no files.
     """
     from ..discovery import discover as search
 

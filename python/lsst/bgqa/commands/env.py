@@ -18,10 +18,10 @@ _PACKAGE = Path(__file__).parents[1]
 def env() -> None:
     """Print what a shell needs to run butler, pipetask and bps.
 
-    Use it as: eval "$(bgqa env)". BGQA_DIR is the folder with pipelines and
-    config, where EUPS has not set it. Where the Science Pipelines are
-    installed the Butler needs nothing else, and a comment says so. PYTHONPATH
-    is set where Python is one that cannot read large quantum graphs.
+    Use it as: eval "$(bgqa env)". It sets BGQA_DIR, the folder with pipelines
+    and config, unless EUPS has set it. With the Science Pipelines the Butler
+    needs nothing else, and a comment says so. If this Python cannot read large
+    quantum graphs, it also sets PYTHONPATH.
     """
     variables = standalone.environment()
     if not standalone.is_needed():

@@ -32,20 +32,20 @@ _KINDS = ("detector", "visit", "stack", "patch", "tract")
     "form",
     type=click.Choice(["parquet", "csv", "influx"]),
     required=True,
-    help="A table with a row a value, or InfluxDB's line protocol.",
+    help="A table with one row per value, or InfluxDB's line protocol.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
-    help="File or URI to write; by default, and for -, csv and influx go to standard output.",
+    help="File or URI to write. Without it, or with -, csv and influx go to standard output.",
 )
 @click.option(
     "--kind",
     "kinds",
     type=click.Choice(_KINDS),
     multiple=True,
-    help="Export only these rows; may be repeated. By default all.",
+    help="Export only these rows (may be repeated); by default all.",
 )
 @click.option("--url", help="Post to this InfluxDB 1.x server, such as http://HOST:8086.")
 @click.option("--database", default="lsst.dm", show_default=True, help="Database to post to.")
@@ -53,20 +53,20 @@ _KINDS = ("detector", "visit", "stack", "patch", "tract")
 @click.option(
     "--user",
     envvar="INFLUX_USERNAME",
-    help="Name of the user; INFLUX_PASSWORD has the password. Without --user, INFLUX_TOKEN may have a token.",
+    help="User name; set the password in INFLUX_PASSWORD. Without a user, set a token in INFLUX_TOKEN.",
 )
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
     default=6,
     show_default=True,
-    help="How many more times to try if the server does not answer, after 0.5 s, 1 s, 2 s and so on.",
+    help="How often to try again if the server does not answer, after 0.5 s, 1 s, 2 s and so on.",
 )
 @click.option(
     "--namespace",
     default="lsst.dm",
     show_default=True,
-    help="What the names of measurements begin with, a Sasquatch namespace.",
+    help="Beginning of the measurements' names: a Sasquatch namespace.",
 )
 def export(
     repo: str,
@@ -83,9 +83,9 @@ def export(
 ) -> None:
     """Export the metrics in COLLECTION of REPO.
 
-    Every value of every detector, visit, stack, patch and tract, with its
-    data ID, unit, and whether it passes. What is exported is streamed: a
-    survey's campaign needs no more memory than a night's.
+    Write every value of every detector, visit, stack, patch and tract, with its
+    data ID, unit and verdict. The output is streamed: a survey needs no more
+    memory than a night.
     """
     if url is not None and form != "influx":
         raise click.UsageError("--url goes with --format influx")

@@ -15,7 +15,7 @@ _MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 @click.argument("manifest")
 @click.option("--run", default="bgqa/ingested", show_default=True, help="RUN collection for the files.")
 @click.option(
-    "--dataset-type", default="calexpBackground", show_default=True, help="Dataset type to give them."
+    "--dataset-type", default="calexpBackground", show_default=True, help="Dataset type of the files."
 )
 @click.option(
     "-t",
@@ -23,16 +23,16 @@ _MODES = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
     type=click.Choice(_MODES),
     default="copy",
     show_default=True,
-    help="How the repository takes over the files.",
+    help="How to bring the files into the repository.",
 )
-@click.option("--check/--no-check", default=True, show_default=True, help="Read every file first.")
+@click.option("--check/--no-check", default=True, show_default=True, help="First read every file.")
 def ingest(repo: str, manifest: str, run: str, dataset_type: str, transfer: str, check: bool) -> None:
     """Register the background files that MANIFEST lists in REPO.
 
     MANIFEST is a JSON array with an object for each file: file, instrument,
     visit, detector, band, physical_filter, width, height, ra_corners_deg and
     dec_corners_deg; optional: day_obs, detector_name, instrument_class.
-    REPO is made if it is a local folder that does not exist.
+        If REPO is a local folder that does not exist, it is made.
     """
     from ..standalone.ingest import ingest as ingest_files
     from ._console import make_console, track

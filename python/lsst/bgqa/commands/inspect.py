@@ -30,25 +30,27 @@ if TYPE_CHECKING:
     "--image",
     "image_file",
     metavar="CALEXP",
-    help="The image that the background was subtracted from; measure the sky that is left in it, too.",
+    help="The background-subtracted image; also measure its residual sky.",
 )
 @click.option(
-    "--image-unit", help="Unit of the image's pixels, if its file does not say it: by default that of FILE."
+    "--image-unit", help="Unit of the image's pixels, if its file does not say it; by default that of FILE."
 )
-@click.option("--unit", default="adu", show_default=True, help="Unit of the pixels; files do not say it.")
+@click.option(
+    "--unit", default="adu", show_default=True, help="Unit of the background; FILE does not say it."
+)
 @click.option(
     "--plot",
     metavar="PNG",
     type=LocalPath(dir_okay=False),
-    help="Draw the background, its histogram and its bumps into a file: PNG, or PDF or SVG by its name.",
+    help="Draw the background, its histogram and its bumps into a file (.png, .pdf or .svg).",
 )
 def inspect(
     file: str, as_json: bool, image_file: str | None, image_unit: str | None, unit: str, plot: Path | None
 ) -> None:
     """Print the layers and the metrics of a background FILE.
 
-    FILE is a path or URI of a file that lsst.afw.math.BackgroundList wrote,
-    as every Background dataset of a Butler is; CALEXP one of an ExposureF.
+    FILE is a path or URI of a file written by lsst.afw.math.BackgroundList,
+    such as any Background dataset of a Butler; CALEXP is that of an ExposureF.
     """
     from ..background import BackgroundModel
     from ..judge import measure_background

@@ -15,22 +15,25 @@ import click
     type=click.Choice(["table", "markdown", "json", "metricInformation"]),
     default="table",
     show_default=True,
-    help="How to print them; metricInformation is the file of thresholds that analysis_tools reads.",
+    help="Output format; metricInformation is the file of thresholds that analysis_tools reads.",
 )
 @click.option(
     "--visit-background",
     default="calexpBackground",
     show_default=True,
-    help="For metricInformation: the visits' background, as in the names of pictures.",
+    help="For metricInformation: type of the visits' backgrounds.",
 )
 @click.option(
     "--coadd-background",
     default="deepCoadd_calexp_background",
     show_default=True,
-    help="For metricInformation: the coadds' background.",
+    help="For metricInformation: type of the coadds' backgrounds.",
 )
 @click.option(
-    "--visit-image", default="calexp", show_default=True, help="For metricInformation: the visits' image."
+    "--visit-image",
+    default="calexp",
+    show_default=True,
+    help="For metricInformation: type of the visits' images.",
 )
 def metrics(form: str, visit_background: str, coadd_background: str, visit_image: str) -> None:
     """List the metrics: names, units, thresholds and meanings."""

@@ -41,25 +41,25 @@ _NO_END = 99999999
     metavar="DIR",
     type=LocalPath(),
     required=True,
-    help="Folder for the report; a report that is there is replaced.",
+    help="Folder for the report; replaces a report that is there.",
 )
 @click.option(
     "--detail",
     type=click.Choice(["flagged", "all", "none"]),
     default="flagged",
     show_default=True,
-    help="Which visits and tracts get a page of their own: those with a failure, all or none.",
+    help="Which visits and tracts get their own page: those with a failure, all, or none.",
 )
-@click.option("--since", metavar="NIGHT", type=NIGHT, help="Report on nights from this on, YYYYMMDD.")
-@click.option("--night", metavar="NIGHT", type=NIGHT, help="Report on this night alone, or the newest.")
+@click.option("--since", metavar="NIGHT", type=NIGHT, help="First night to report on, YYYYMMDD.")
+@click.option("--night", metavar="NIGHT", type=NIGHT, help="The only night to report on, YYYYMMDD or newest.")
 def report(
     repo: str, collection: str, output: Path, detail: str, since: int | None, night: int | None
 ) -> None:
     """Make a report of the metrics in COLLECTION of REPO.
 
-    The report is a folder of pages that open from disk, without a network:
-    index.html in it is the overview. COLLECTION may be several, with commas,
-    such as those of the metrics and of the pictures.
+    The report is a folder of web pages that open from disk, without a network;
+    begin with index.html. COLLECTION may be several, separated by commas, such
+    as those of the metrics and of the pictures.
     """
     if since is not None and night is not None:
         raise click.UsageError("--since and --night exclude each other")

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def requirement(repo: str, collection: str, as_json: bool) -> None:
     """Verify the sky brightness precision (OSS-REQ-0387) in COLLECTION of REPO.
 
-    A table by band: in how many images the error of the sky brightness and
-    its scatter are within 1 percent. COLLECTION has what the subset residual
-    wrote.
+    Print for each band in how many images the error of the sky brightness and
+    its scatter are within 1 percent. COLLECTION has the output of the
+    pipeline's subset residual.
     """
     from rich.console import Console
 
@@ -41,7 +41,7 @@ def requirement(repo: str, collection: str, as_json: bool) -> None:
         tables = [table for table in campaign.tables if has_precision(table)]
         if not tables:
             raise UserError(
-                f"{collection} has no metrics of the sky that is left in images; run the pipeline's subset "
+                f"{collection} has no metrics of the residual sky in images; run the pipeline's subset "
                 "residual"
             )
         bands = []

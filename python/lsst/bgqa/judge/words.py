@@ -18,7 +18,7 @@ class _Words(NamedTuple):
 
 
 def _left(words: str) -> _Words:
-    """Return words for what is dark or bright in the sky that is left."""
+    """Return words for what is dark or bright in the residual sky."""
     return _Words(f"{words.format('dark')} left in the image", f"{words.format('bright')} left in the image")
 
 

@@ -227,11 +227,11 @@ class Catalogue(Mapping[str, MetricDefinition]):
             "",
             "*For all who read metrics.*",
             "",
-            "A metric's full name is `group_name`; a bundle's keys are the groups. *background* is",
-            "the unit of the background's pixels. A value below *low* or above *high* fails; where",
-            "neither is given, it fails nothing by itself ([judging](judging.md) says what does, and",
-            "which values of patches their peers judge). A value that is not defined is left out.",
-            "This page is what `bgqa metrics --format markdown` prints.",
+            "A metric's full name is `group_name`; the keys of a bundle are the groups. The unit",
+            "*background* is that of the background's pixels. A value below *low* or above *high*",
+            "fails. A metric without limits never fails by itself; [judging](judging.md) explains how",
+            "backgrounds are compared with each other. Undefined values are left out.",
+            "`bgqa metrics --format markdown` prints this page.",
             "",
         ]
         for group in self.groups:

@@ -13,7 +13,7 @@ from ._quantities import Quantities, to_quantities
 def measure_residual(
     image: Any, background: BackgroundModel, config: ResidualConfig | None = None
 ) -> Quantities:
-    """Measure the sky that is left in an image.
+    """Measure the residual sky in an image.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def plot_notebook_row(
 
 @in_style
 def plot_residual_map(residual: ResidualSky, title: str = "") -> Figure:
-    """Show the sky that is left, averaged over cells.
+    """Show the residual sky, averaged over cells.
 
     Parameters
     ----------

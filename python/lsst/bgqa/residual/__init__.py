@@ -1,5 +1,5 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""Numbers from the sky that is left in an image after the subtraction."""
+"""Numbers from the residual sky in an image after the subtraction."""
 
 from ._apertures import *
 from ._blocks import *

@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ResidualSky:
-    """The sky that is left in an image.
+    """The residual sky in an image.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class ResidualSky:
 def measure_residual_sky(
     image: SkyImage, background: BackgroundModel, config: ResidualConfig | None = None
 ) -> ResidualSky:
-    """Measure the sky that is left in an image.
+    """Measure the residual sky in an image.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class CoaddInputs(
         deferLoad=True,
     )
     deepCoadd = cT.Input(
-        doc="Coadd before the background was subtracted, if it is still there; its image alone is read.",
+        doc="Coadd before background subtraction, if it still exists; only its image is read.",
         name="{coaddName}",
         storageClass="ExposureF",
         dimensions=("tract", "patch", "band"),
@@ -64,7 +64,7 @@ class CoaddInputs(
         deferGraphConstraint=True,
     )
     deepCoadd_calexp = cT.Input(
-        doc="Coadd after the background was subtracted, if it is there; its image alone is read.",
+        doc="Coadd after background subtraction, if it exists; only its image is read.",
         name="{calexpName}",
         storageClass="ExposureF",
         dimensions=("tract", "patch", "band"),

@@ -23,7 +23,7 @@ _SCATTER = "residual_skyBrightnessScatter"
 
 
 def read_residuals(handles: Iterable[DeferredDatasetHandle]) -> dict[int, dict[str, u.Quantity]]:
-    """Read the metrics of the sky that is left in a visit's images, by detector.
+    """Read the metrics of the residual sky in a visit's images, by detector.
 
     A bundle that is missing or cannot be read is logged.
     """

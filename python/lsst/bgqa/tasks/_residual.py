@@ -145,7 +145,7 @@ def image_and_background(dimensions: tuple[str, ...]) -> tuple[cT.Input, cT.Inpu
     """
     return (
         cT.Input(
-            doc="Background-subtracted image; its image, mask and calibration alone are read.",
+            doc="Background-subtracted image; only its image, mask and calibration are read.",
             name="{imageName}",
             storageClass="ExposureF",
             dimensions=dimensions,

@@ -37,7 +37,7 @@ class CoaddBackgroundQaConnections(CoaddInputs):
     """What `CoaddBackgroundQaTask` reads and writes."""
 
     provenance = cT.Input(
-        doc="Coadd that may say which visits it was made from; no pixel of it is read.",
+        doc="Coadd that may record its input visits; none of its pixels are read.",
         name="{calexpName}",
         storageClass="ExposureF",
         dimensions=("tract", "patch", "band"),

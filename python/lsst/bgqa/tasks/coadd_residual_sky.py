@@ -21,7 +21,7 @@ class CoaddResidualSkyConnections(
 
     image, background = image_and_background(("tract", "patch", "band"))
     metrics = cT.Output(
-        doc="Metrics of the sky that is left in the coadd.",
+        doc="Metrics of the residual sky in the coadd.",
         name="{imageName}_residual_metrics",
         storageClass="MetricMeasurementBundle",
         dimensions=("tract", "patch", "band"),
@@ -48,7 +48,7 @@ class CoaddResidualSkyConfig(ResidualSkyConfig, pipelineConnections=CoaddResidua
 
 
 class CoaddResidualSkyTask(ResidualSkyTask):
-    """Measure the sky that is left in a patch's coadd."""
+    """Measure the residual sky in a patch's coadd."""
 
     ConfigClass: ClassVar[type[PipelineTaskConfig]] = CoaddResidualSkyConfig
     _DefaultName: ClassVar[str] = "coaddResidualSky"

@@ -105,7 +105,7 @@ class GatherBackgroundMetricsConnections(
         deferLoad=True,
     )
     tables = cT.Input(
-        doc="Tables that say what a detector is beside the others of its visit, where they are there.",
+        doc="Tables that compare a detector with the others of its visit, if they exist.",
         name="{backgroundName}_visit_table",
         storageClass="ArrowAstropy",
         dimensions=("instrument", "visit"),
@@ -128,7 +128,7 @@ class GatherVisitTablesConnections(
     """What `GatherVisitTablesTask` reads and writes."""
 
     metrics = cT.Input(
-        doc="Tables of metrics, a row a detector.",
+        doc="Tables of metrics, one row per detector.",
         name="{backgroundName}_visit_table",
         storageClass="ArrowAstropy",
         dimensions=("instrument", "visit"),
@@ -157,7 +157,7 @@ class GatherCoaddMetricsConnections(
         deferLoad=True,
     )
     tables = cT.Input(
-        doc="Tables that say what a patch is beside the others of its tract, where they are there.",
+        doc="Tables that compare a patch with the others of its tract, if they exist.",
         name="{backgroundName}_tract_table",
         storageClass="ArrowAstropy",
         dimensions=("tract", "band"),
@@ -180,7 +180,7 @@ class GatherTractTablesConnections(
     """What `GatherTractTablesTask` reads and writes."""
 
     metrics = cT.Input(
-        doc="Tables of metrics, a row a patch.",
+        doc="Tables of metrics, one row per patch.",
         name="{backgroundName}_tract_table",
         storageClass="ArrowAstropy",
         dimensions=("tract", "band"),

@@ -33,7 +33,7 @@ class GatherResidualConnections(
     """What `GatherResidualTask` reads and writes."""
 
     metrics = cT.Input(
-        doc="Metrics of the sky that is left in each detector's image.",
+        doc="Metrics of the residual sky in each detector's image.",
         name="{imageName}_residual_metrics",
         storageClass="MetricMeasurementBundle",
         dimensions=("instrument", "visit", "detector"),
@@ -51,7 +51,7 @@ class GatherCoaddResidualConnections(
     """What `GatherCoaddResidualTask` reads and writes."""
 
     metrics = cT.Input(
-        doc="Metrics of the sky that is left in each patch's coadd.",
+        doc="Metrics of the residual sky in each patch's coadd.",
         name="{imageName}_residual_metrics",
         storageClass="MetricMeasurementBundle",
         dimensions=("tract", "patch", "band"),

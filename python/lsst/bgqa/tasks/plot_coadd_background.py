@@ -46,13 +46,13 @@ class PlotCoaddBackgroundConnections(CoaddInputs):
         dimensions=("tract", "patch", "band"),
     )
     bumps = cT.Output(
-        doc="Bins of the background that stand out of their neighbourhood.",
+        doc="Bins of the background that stand out from their neighbourhood.",
         name="{backgroundName}_bumps_plot",
         storageClass="Plot",
         dimensions=("tract", "patch", "band"),
     )
     difference = cT.Output(
-        doc="What another model of the background differs from the one that is judged; not written if there "
+        doc="Difference of another background model from the one that is judged; not written if there "
         "is none.",
         name="{backgroundName}_difference_plot",
         storageClass="Plot",

@@ -40,13 +40,13 @@ def _figures(dimensions: tuple[str, ...]) -> tuple[cT.Output, cT.Output, cT.Outp
             dimensions=dimensions,
         ),
         cT.Output(
-            doc="The sky that is left, in cells.",
+            doc="The residual sky, averaged over cells.",
             name="{imageName}_residual_map_plot",
             storageClass="Plot",
             dimensions=dimensions,
         ),
         cT.Output(
-            doc="The sky by distance from large sources; not written if there is none.",
+            doc="The residual sky by distance from large sources; not written if there is none.",
             name="{imageName}_residual_halo_plot",
             storageClass="Plot",
             dimensions=dimensions,
@@ -79,7 +79,7 @@ class PlotResidualConfig(
 
 
 class PlotResidualTask(PipelineTask):
-    """Draw a detector's image, its background, and the sky that is left."""
+    """Draw a detector's image, its background, and the residual sky."""
 
     ConfigClass: ClassVar[type[PipelineTaskConfig]] = PlotResidualConfig
     _DefaultName: ClassVar[str] = "plotResidualSky"
@@ -102,7 +102,7 @@ class PlotResidualTask(PipelineTask):
         put_figures(butlerQC, outputs, outputRefs)
 
     def run(self, image: SkyImage, background: BackgroundModel, *, title: str = "") -> Struct:
-        """Draw an image and the sky that is left in it.
+        """Draw an image and the residual sky in it.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class PlotCoaddResidualConfig(PlotResidualConfig, pipelineConnections=PlotCoaddR
 
 
 class PlotCoaddResidualTask(PlotResidualTask):
-    """Draw a patch's coadd, its background, and the sky that is left."""
+    """Draw a patch's coadd, its background, and the residual sky."""
 
     ConfigClass: ClassVar[type[PipelineTaskConfig]] = PlotCoaddResidualConfig
     _DefaultName: ClassVar[str] = "plotCoaddResidualSky"

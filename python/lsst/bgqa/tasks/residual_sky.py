@@ -34,7 +34,7 @@ class ResidualSkyConnections(
 
     image, background = image_and_background(("instrument", "visit", "detector"))
     metrics = cT.Output(
-        doc="Metrics of the sky that is left in the image.",
+        doc="Metrics of the residual sky in the image.",
         name="{imageName}_residual_metrics",
         storageClass="MetricMeasurementBundle",
         dimensions=("instrument", "visit", "detector"),
@@ -62,7 +62,7 @@ class ResidualSkyConfig(
 
 
 class ResidualSkyTask(PipelineTask):
-    """Measure the sky that is left in a detector's image."""
+    """Measure the residual sky in a detector's image."""
 
     ConfigClass: ClassVar[type[PipelineTaskConfig]] = ResidualSkyConfig
     _DefaultName: ClassVar[str] = "residualSky"
@@ -83,7 +83,7 @@ class ResidualSkyTask(PipelineTask):
         put_metrics_first(butlerQC, outputs, outputRefs)
 
     def run(self, image: SkyImage, background: BackgroundModel, *, identity: str = "residual") -> Struct:
-        """Measure the sky that is left in an image.
+        """Measure the residual sky in an image.
 
         Parameters
         ----------

@@ -67,13 +67,13 @@ class StackBackgroundsConnections(
         dimensions=_DIMENSIONS,
     )
     min = cT.Output(
-        doc="Least value over the visits, by coordinate.",
+        doc="Minimum over the visits, by coordinate.",
         name="{backgroundName}_stack_min",
         storageClass="ImageV2",
         dimensions=_DIMENSIONS,
     )
     max = cT.Output(
-        doc="Greatest value over the visits, by coordinate.",
+        doc="Maximum over the visits, by coordinate.",
         name="{backgroundName}_stack_max",
         storageClass="ImageV2",
         dimensions=_DIMENSIONS,

@@ -58,13 +58,13 @@ class TractBackgroundQaConnections(
         deferLoad=True,
     )
     table = cT.Output(
-        doc="Metrics of the background of each patch, a row a patch.",
+        doc="Metrics of the background of each patch, one row per patch.",
         name="{backgroundName}_tract_table",
         storageClass="ArrowAstropy",
         dimensions=("tract", "band"),
     )
     seams = cT.Output(
-        doc="How backgrounds differ where patches overlap, a row a pair of patches.",
+        doc="How backgrounds differ where patches overlap, one row per pair of patches.",
         name="{backgroundName}_tract_seams",
         storageClass="ArrowAstropy",
         dimensions=("tract", "band"),

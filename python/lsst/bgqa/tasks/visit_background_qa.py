@@ -64,7 +64,7 @@ class VisitBackgroundQaConnections(
         deferLoad=True,
     )
     residuals = cT.Input(
-        doc="Metrics of the sky that is left in the images, where they are there; no image is read.",
+        doc="Metrics of the residual sky in the images, if they exist; no image is read.",
         name="{imageName}_residual_metrics",
         storageClass="MetricMeasurementBundle",
         dimensions=("instrument", "visit", "detector"),
@@ -74,13 +74,13 @@ class VisitBackgroundQaConnections(
         deferGraphConstraint=True,
     )
     table = cT.Output(
-        doc="Metrics of the background of each detector, a row a detector.",
+        doc="Metrics of the background of each detector, one row per detector.",
         name="{backgroundName}_visit_table",
         storageClass="ArrowAstropy",
         dimensions=("instrument", "visit"),
     )
     steps = cT.Output(
-        doc="Steps in level across the edges that detectors share, a row a pair of detectors.",
+        doc="Steps in level between adjacent detectors, one row per pair of detectors.",
         name="{backgroundName}_visit_steps",
         storageClass="ArrowAstropy",
         dimensions=("instrument", "visit"),
@@ -188,7 +188,7 @@ class VisitBackgroundQaTask(PipelineTask):
             Detectors that there should be; if `None`, missing ones are not
             counted.
         images
-            Metrics of the sky that is left in the images, by full name, by
+            Metrics of the residual sky in the images, by full name, by
             detector.
         identity
             What is measured, for messages and the metrics' identifiers.

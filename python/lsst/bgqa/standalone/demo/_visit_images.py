@@ -1,5 +1,5 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""Images of one visit: stars, galaxies, and the sky that is left."""
+"""Images of one visit: stars, galaxies, and the residual sky."""
 
 from __future__ import annotations
 
