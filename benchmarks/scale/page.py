@@ -127,7 +127,7 @@ def gathering(results: Mapping[str, Any]) -> str:
             ]
         )
     header = (
-        *("subset", "datasets", "rows", "CPU s", "µs a row", "memory", "with files", "graph, CPU s"),
+        *("subset", "datasets", "rows", "CPU s", "µs per row", "memory", "with files", "graph, CPU s"),
         "graph's memory",
     )
     return _table(header, rows)
@@ -147,7 +147,7 @@ def commands(results: Mapping[str, Any]) -> str:
         ]
         for m in sorted(results["commands"], key=lambda m: (m["command"], m["rows"]))
     ]
-    return _table(("command", "rows", "CPU s", "µs a row", "memory", "with files", "output"), rows)
+    return _table(("command", "rows", "CPU s", "µs per row", "memory", "with files", "output"), rows)
 
 
 def surveys(results: Mapping[str, Any]) -> str:

@@ -108,7 +108,7 @@ def _show(console: Console, one: TableComparison) -> None:
     if not one.changed:
         return
     if changed := one.changed_metrics:
-        table = Table("metric", title="Metrics that differ: B less A", title_justify="left")
+        table = Table("metric", title="Metrics that differ: B minus A", title_justify="left")
         for name in ("median", "scatter", "unit", "by chance", "rows"):
             table.add_column(name, justify="left" if name == "unit" else "right", no_wrap=True)
         for metric in changed[:_MOST_METRICS]:

@@ -23,7 +23,7 @@ _BUMP_SIZE = 5
 
 @in_style
 def plot_bumps(model: BackgroundModel, title: str = "", *, threshold: float | None = None) -> Figure:
-    """Show which bins stand out of their neighbourhood.
+    """Show which bins stand out from their neighbourhood.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ def plot_differences(
     Parameters
     ----------
     differences
-        Each other model less the one judged, by name, at least one; the
+        Each other model minus the one judged, by name, at least one; the
         first four are drawn.
     title
         The data ID.
@@ -58,7 +58,7 @@ def plot_differences(
         label_pixels(axes, difference.bbox)
         set_title(axes, _numbers(difference), name if len(shown) > 1 else "")
         add_color_bar(image, axes, f"difference / {unit_label(difference.unit)}")
-    set_title(figure, f"{', '.join(name for name, _ in shown)} less {judged}", title)
+    set_title(figure, f"{', '.join(name for name, _ in shown)} minus {judged}", title)
     return figure
 
 

@@ -134,7 +134,7 @@ def plot_rings(residual: ResidualSky, title: str = "") -> Figure | None:
         xerr=0.5 * np.diff(profile.radii),
         fmt="o",
         color=OKABE_ITO["blue"],
-        label="ring less far sky",
+        label="ring minus far sky",
     )
     if (ring := profile.deepest) is not None:
         axes.plot(

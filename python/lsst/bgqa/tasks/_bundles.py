@@ -21,7 +21,7 @@ class BundleConfig(Config):
     """
 
     metric_name_prefix = Field[str](
-        "What comes before a metric group's name in the name of its Sasquatch topic.",
+        "Prefix of the group's name in the name of its Sasquatch topic.",
         default="backgroundQa_",
     )
     reference_package = Field[str](
@@ -30,13 +30,13 @@ class BundleConfig(Config):
         optional=True,
     )
     timestamp_version = Field[str](
-        "Which time the Sasquatch dispatcher gives the metrics, such as run_timestamp; its own default if "
-        "this is not set.",
+        "Timestamp that the Sasquatch dispatcher gives the metrics, such as run_timestamp; by default"
+        " its own choice.",
         default=None,
         optional=True,
     )
     dataset_identifier = Field[str](
-        "Name of the processing that the Sasquatch dispatcher tags the metrics with.",
+        "Name of the processing, with which the Sasquatch dispatcher tags the metrics.",
         default=None,
         optional=True,
     )

@@ -103,14 +103,13 @@ class BackgroundInputConfig(Config):
     """
 
     unit = Field[str](
-        "Unit of the background's pixels, for astropy.units, where the dataset does not say it: afw's "
+        "Unit of the background's pixels, for astropy.units, if the dataset does not say it; afw's "
         "background files do not.",
         default="adu",
         check=is_unit,
     )
     background_model = Field[str](
-        "Name of the background to read, where an image has several; if this is not set, the one that was "
-        "subtracted from it.",
+        "Name of the background to read, if an image has several; by default the one that was subtracted.",
         default=None,
         optional=True,
     )

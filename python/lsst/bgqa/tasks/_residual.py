@@ -54,8 +54,8 @@ class ResidualStatisticsConfig(Config):
     """
 
     planes = ListField[str](
-        "Mask planes whose pixels are no sky. A plane that a mask lacks is no error; the names of afw and of "
-        "lsst.images for one plane are the same.",
+        "Mask planes whose pixels are not sky. A mask may lack planes. Names of afw and of "
+        "lsst.images are equivalent.",
         default=list(SKY_PLANES),
     )
     cell_size = Field[int](
@@ -87,8 +87,8 @@ class ResidualStatisticsConfig(Config):
         check=_positive,
     )
     segments = ListField[int](
-        "Number of segments (amplifiers) in x and in y, all of one size, whose steps are looked for; there "
-        "are none if this is not set.",
+        "Number of segments (amplifiers) in x and in y, of equal size, between which steps are "
+        "measured; without them no steps are measured.",
         default=None,
         optional=True,
         length=2,
@@ -100,13 +100,13 @@ class ResidualStatisticsConfig(Config):
         check=_positive,
     )
     halo_radii = ListField[float](
-        "Borders of the rings about such footprints, from their edge, ascending (pixels).",
+        "Borders of the rings around such footprints, as distances from their edge, ascending (pixels).",
         default=list(_DEFAULT.halo_radii),
         minLength=2,
     )
     whole_sky = Field[bool](
-        "Whether the background is all of the sky, and not what was left of it in a coadd of images whose "
-        "sky had been subtracted before; the precision of the sky's brightness needs that.",
+        "Whether the background is the whole sky. It is not in a coadd of images whose sky was "
+        "subtracted before. The precision of the sky brightness needs the whole sky.",
         default=_DEFAULT.whole_sky,
     )
 
@@ -129,8 +129,8 @@ class ResidualInputConfig(Config):
     """
 
     image_unit = Field[str](
-        "Unit of the image's pixels, for astropy.units, where the image does not say it; by default that of "
-        "the background. Calibrated images of afw (DP1) are in nJy.",
+        "Unit of the image's pixels, for astropy.units, if the image does not say it; by default that"
+        " of the background. Calibrated images of afw (DP1) are in nJy.",
         default=None,
         optional=True,
         check=lambda value: value is None or is_unit(value),

@@ -76,8 +76,8 @@ class BackgroundStatisticsConfig(Config):
     """
 
     edge_width = Field[int](
-        "Width of the outermost ring of pixels, and side of the corners, that the edges group compares "
-        "with the interior (pixels).",
+        "Width of the outermost ring, and side of the corners, that the group edges compares with the"
+        " interior (pixels).",
         default=128,
         check=lambda value: value >= 1,
     )
@@ -87,15 +87,16 @@ class BackgroundStatisticsConfig(Config):
         check=lambda value: value >= 1,
     )
     segments = ListField[int](
-        "Number of segments (amplifiers) in x and in y, all of one size, that segmentContrast compares; "
-        "it is left out if this is not set.",
+        "Number of segments (amplifiers) in x and in y, of equal size, that segmentContrast compares;"
+        " without them it is not measured.",
         default=None,
         optional=True,
         length=2,
         itemCheck=lambda value: value >= 1,
     )
     bump_threshold = Field[float](
-        "How far a bin must stand out of its neighbourhood to count as a bump (robust standard deviations).",
+        "How far a bin must stand out from its neighbourhood to count as a bump (robust standard "
+        "deviations).",
         default=5.0,
         check=lambda value: value > 0,
     )
@@ -116,8 +117,8 @@ class JudgeConfig(Config):
     """
 
     floor = Field[float](
-        "Least noise of an amplitude, as a fraction of the sky: what is smaller than that times the limit of "
-        "its significance passes, however sure it is.",
+        "Least noise of an amplitude, as a fraction of the sky. An amplitude below this times the "
+        "limit of its significance passes, however significant it is.",
         default=7e-5,
         check=lambda value: value > 0,
     )
@@ -127,12 +128,13 @@ class JudgeConfig(Config):
         check=lambda value: value > 0,
     )
     low = DictField[str, float](
-        "Least values that pass, by full name of the metric, in place of the catalogue's; None for none.",
+        "Least values that pass, by full name of the metric, instead of the catalogue's; None for no limit.",
         default={},
         dictCheck=_are_metrics,
     )
     high = DictField[str, float](
-        "Greatest values that pass, by full name of the metric, in place of the catalogue's; None for none.",
+        "Greatest values that pass, by full name of the metric, instead of the catalogue's; None for "
+        "no limit.",
         default={},
         dictCheck=_are_metrics,
     )

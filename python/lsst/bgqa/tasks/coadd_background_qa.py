@@ -69,13 +69,11 @@ class CoaddBackgroundQaConfig(BackgroundQaConfig, pipelineConnections=CoaddBackg
     """Configuration of `CoaddBackgroundQaTask`."""
 
     doClosure = Field[bool](
-        "Compare the coadds before and after subtraction with the background, where both are there; of a "
-        "coadd that holds its backgrounds, the one before is restored from it.",
+        "Compare the coadds before and after subtraction with the background, if both exist. If a "
+        "coadd holds its backgrounds, the coadd before subtraction is restored from it.",
         default=True,
     )
-    doInputVisits = Field[bool](
-        "Count the visits that the coadd was made from, where it says so.", default=True
-    )
+    doInputVisits = Field[bool]("Count the coadd's input visits, if the coadd records them.", default=True)
 
 
 class CoaddBackgroundQaTask(BackgroundQaTask):

@@ -200,30 +200,31 @@ class GatherBackgroundMetricsConfig(
     """Configuration of `GatherBackgroundMetricsTask`."""
 
     unit = Field[str](
-        "Unit of the backgrounds that were measured, for astropy.units; the table's values are in it.",
+        "Unit of the measured backgrounds, and of the table's values, for astropy.units.",
         default="adu",
         check=is_unit,
     )
     low = DictField[str, float](
-        "Least values that pass, by full name of the metric, in place of the catalogue's; None for none.",
+        "Least values that pass, by full name of the metric, instead of the catalogue's; None for no limit.",
         default={},
         dictCheck=_are_metrics,
     )
     high = DictField[str, float](
-        "Greatest values that pass, by full name of the metric, in place of the catalogue's; None for none.",
+        "Greatest values that pass, by full name of the metric, instead of the catalogue's; None for "
+        "no limit.",
         default={},
         dictCheck=_are_metrics,
     )
     max_z = DictField[str, float](
-        "Greatest distance that passes from the median of the peers, by full name of the metric (robust "
-        "standard deviations of theirs). Peers are of one visit (tract and band) and one kind. A level is "
-        "judged so where its place on the sky is not known.",
+        "Greatest distance from the median of the peers that passes, by full name of the metric (in "
+        "their robust standard deviations). Peers belong to one visit (tract and band) and one kind. "
+        "A level is judged so if its place on the sky is not known.",
         default={"level_median": 8.0},
         dictCheck=_are_metrics,
     )
     floor = Field[float](
-        "Least noise of an amplitude, as a fraction of the sky, where detectors are compared that were "
-        "measured each by itself.",
+        "Least noise of an amplitude, as a fraction of the sky, for detectors that were measured by "
+        "themselves.",
         default=7e-5,
         check=lambda value: value > 0,
     )
@@ -238,15 +239,15 @@ class GatherBackgroundMetricsConfig(
         check=lambda value: value > 0,
     )
     min_peers = Field[int](
-        "How many peers are needed to judge by them.", default=5, check=lambda value: value >= 3
+        "How many peers a value needs to be judged by them.", default=5, check=lambda value: value >= 3
     )
     kinds = DictField[str, str](
-        "Kind of a detector, by the beginning of its full name, such as that of its raft; the longest that "
-        "fits counts. Detectors are compared with those of their own kind. By default all are of one kind.",
+        "Kind of a detector, by the beginning of its full name, such as its raft; the longest match "
+        "counts. Detectors are compared with those of their kind. By default all are of one kind.",
         default={},
     )
     worst_count = Field[int](
-        "How many values the list of the worst has.", default=100, check=lambda value: value >= 1
+        "Length of the list of the worst values.", default=100, check=lambda value: value >= 1
     )
 
     def thresholds(self) -> Thresholds:

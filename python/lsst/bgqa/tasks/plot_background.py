@@ -82,7 +82,7 @@ class PlotBackgroundConfig(
         "Number of bins of the histogram.", default=50, check=lambda value: value >= 1
     )
     bump_threshold = Field[float](
-        "How far a bin must stand out of its neighbourhood to be flagged (robust standard deviations).",
+        "How far a bin must stand out from its neighbourhood to be flagged (robust standard deviations).",
         default=5.0,
         check=lambda value: value > 0,
     )

@@ -92,10 +92,10 @@ class PlotCoaddBackgroundConfig(PlotBackgroundConfig, pipelineConnections=PlotCo
     """Configuration of `PlotCoaddBackgroundTask`."""
 
     doClosure = Field[bool](
-        "Compare the coadds before and after subtraction with the background, where both are there.",
+        "Compare the coadds before and after subtraction with the background, if both exist.",
         default=True,
     )
-    doSubtracted = Field[bool]("Draw the coadd after subtraction, where it is there.", default=True)
+    doSubtracted = Field[bool]("Draw the coadd after subtraction, if it exists.", default=True)
 
 
 class PlotCoaddBackgroundTask(PlotBackgroundTask):

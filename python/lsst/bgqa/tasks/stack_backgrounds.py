@@ -110,27 +110,27 @@ class StackBackgroundsConfig(
     """Configuration of `StackBackgroundsTask`."""
 
     scale_by_median = Field[bool](
-        "Divide each visit by its own median, and multiply the results by the mean of the medians: the "
-        "stack shows what is proportional to the sky. Otherwise, and where the sky is about zero, as after a "
-        "sky correction, visits are stacked as they are.",
+        "Divide each visit by its own median, and multiply the results by the mean of the medians: "
+        "the stack then shows patterns that are proportional to the sky. Otherwise, and if the sky is"
+        " about zero, as after a sky correction, visits are stacked as they are.",
         default=True,
     )
     cell_size = Field[int](
-        "Side of the cells that are stacked (pixels). If this is not set, they are the bins of the first "
+        "Side of the cells that are stacked (pixels). By default, cells are the bins of the first "
         "background, or 128 pixels for a polynomial without bins.",
         default=None,
         optional=True,
         check=lambda value: value is None or value >= 1,
     )
     clip_sigma = Field[float](
-        "How far from the pattern of the first visits a visit's pattern may be (robust standard deviations "
-        "of theirs). No visit is clipped if this is not set.",
+        "How far a visit's pattern may be from that of the first visits (in their robust standard "
+        "deviations). None clips no visit.",
         default=8.0,
         optional=True,
         check=lambda value: value is None or value > 0,
     )
     clip_visits = Field[int](
-        "How many visits, in the order of their numbers, define the pattern that visits are compared with.",
+        "How many visits, in the order of their numbers, define the pattern for clipping.",
         default=9,
         check=lambda value: value >= 5,
     )

@@ -101,27 +101,28 @@ class VisitBackgroundQaConfig(BackgroundQaConfig, pipelineConnections=VisitBackg
     """Configuration of `VisitBackgroundQaTask`."""
 
     outlier_threshold = Field[float](
-        "How far a detector's level must stand out of the visit's trend to be an outlier (robust standard "
-        "deviations).",
+        "How far a detector's level must stand out from the visit's trend to be an outlier (robust "
+        "standard deviations).",
         default=4.0,
         check=lambda value: value > 0,
     )
     mirrored = Field[bool](
-        "Whether the camera's pixel grids are mirrored on the sky (x to the east if y is to the north). If "
-        "this is not set, it is what lets the backgrounds rise as the levels do over the focal plane.",
+        "Whether the camera's pixel grids are mirrored on the sky (x to the east if y is to the "
+        "north). By default it is found from the data: backgrounds should rise as the levels do over "
+        "the focal plane.",
         default=None,
         optional=True,
     )
     kinds = DictField[str, str](
-        "Kind of a detector, by the beginning of its full name, such as that of its raft; the longest that "
-        "fits counts. Detectors are compared with those of their own kind. By default all are of one kind, "
-        "but for those whose grids of bins differ.",
+        "Kind of a detector, by the beginning of its full name, such as its raft; the longest match "
+        "counts. Detectors are compared with those of their kind. By default all are of one kind, "
+        "except those with different grids of bins.",
         default={},
     )
     detectors = ListField[int](
-        "Numbers of the detectors that a visit should have. If this is not set, they are the science "
-        "detectors of the camera that the instrument's class describes; without any, missing detectors are "
-        "not counted.",
+        "Numbers of the detectors that a visit should have; by default the science detectors of the "
+        "camera that the instrument's class describes. If there is none, missing detectors are not "
+        "counted.",
         default=None,
         optional=True,
     )
