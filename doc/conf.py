@@ -1,11 +1,13 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 """How Sphinx makes the site: as documenteer does for Rubin's guides."""
 
+import pydoc
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from documenteer.conf.guide import *
+from numpydoc.docscrape import NumpyDocString
 
 import lsst.bgqa
 import lsst.bgqa.tasks
@@ -21,11 +23,13 @@ exclude_patterns += ["README.md", "_templates", "images"]
 templates_path.append("_templates")
 myst_heading_anchors = 4
 # The docstrings' own format, which knows several attributes in one entry; types
-# stand in signatures.
+# are in signatures.
 for name in ("sphinx.ext.napoleon", "sphinx_autodoc_typehints"):
     extensions.remove(name)
 extensions.append("numpydoc")
 numpydoc_show_class_members = False
+# A parameter a line, with its type.
+python_maximum_signature_line_length = 60
 # The notebook shows the demo that `make docs` has made.
 nb_execution_mode = "force"
 nb_execution_timeout = 300
@@ -106,6 +110,18 @@ def stay_in_site(app: Any, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"](../{folder}/README.md", f"]({folder}.md")
 
 
+def describe_attribute(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Describe an attribute as the docstring of its class does."""
+    if what != "attribute" or (any(lines) and not lines[0].startswith("Alias for field")):
+        return
+    owner, _, attribute = name.rpartition(".")
+    for entry in NumpyDocString(pydoc.getdoc(pydoc.locate(owner)))["Attributes"]:
+        # Several in one entry are taken for a type.
+        if attribute in (entry.name or entry.type).split(", "):
+            lines[:] = entry.desc
+
+
 def setup(app: Any) -> None:
     """Add what this site has of its own."""
     app.connect("source-read", stay_in_site)
+    app.connect("autodoc-process-docstring", describe_attribute)

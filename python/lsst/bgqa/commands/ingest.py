@@ -32,7 +32,7 @@ def ingest(repo: str, manifest: str, run: str, dataset_type: str, transfer: str,
     MANIFEST is a JSON array with an object for each file: file, instrument,
     visit, detector, band, physical_filter, width, height, ra_corners_deg and
     dec_corners_deg; optional: day_obs, detector_name, instrument_class.
-        If REPO is a local folder that does not exist, it is made.
+    If REPO is a local folder that does not exist, it is made.
     """
     from ..standalone.ingest import ingest as ingest_files
     from ._console import make_console, track
