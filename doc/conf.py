@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from documenteer.conf.guide import *
-from numpydoc.docscrape import NumpyDocString
 
 import lsst.bgqa
 import lsst.bgqa.tasks
@@ -110,18 +109,20 @@ def stay_in_site(app: Any, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"](../{folder}/README.md", f"]({folder}.md")
 
 
-def describe_attribute(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Describe an attribute as the docstring of its class does."""
-    if what != "attribute" or (any(lines) and not lines[0].startswith("Alias for field")):
+def name_fields_once(app: Any, docname: str, source: list[str]) -> None:
+    """Leave the fields of a class to its docstring and its signature."""
+    if not docname.startswith("api/"):
         return
-    owner, _, attribute = name.rpartition(".")
-    for entry in NumpyDocString(pydoc.getdoc(pydoc.locate(owner)))["Attributes"]:
-        # Several in one entry are taken for a type.
-        if attribute in (entry.name or entry.type).split(", "):
-            lines[:] = entry.desc
+    owner: Any = pydoc.locate(docname.removeprefix("api/"))
+    fields = getattr(owner, "__dataclass_fields__", getattr(owner, "_fields", ()))
+    for field in fields:
+        entry = rf"^ +(~\w+\.|\.\. autoattribute:: ){field}\n"
+        source[0] = re.sub(entry, "", source[0], flags=re.MULTILINE)
+    empty = r"   \.\. rubric:: Attributes \w+\n\n(   \.\. autosummary::\n\n)?\n*(?=   \.\. rubric|\Z)"
+    source[0] = re.sub(empty, "", source[0])
 
 
 def setup(app: Any) -> None:
     """Add what this site has of its own."""
     app.connect("source-read", stay_in_site)
-    app.connect("autodoc-process-docstring", describe_attribute)
+    app.connect("source-read", name_fields_once)
