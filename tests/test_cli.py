@@ -155,6 +155,8 @@ def test_a_fault_of_the_program_is_none_of_the_machine() -> None:
     assert fault_of_the_machine(PermissionError(errno.EACCES, "Permission denied", "f")) == (
         "f: Permission denied"
     )
+    copied = OSError(errno.ENOSPC, "No space left on device", "source", None, "copy")
+    assert fault_of_the_machine(copied) == "copy: No space left on device"
     assert fault_of_the_machine(OSError("Header missing END card.")) == "Header missing END card."
     error.__cause__ = sqlite3.OperationalError("database or disk is full")
     assert fault_of_the_machine(error) == "the repository's database: database or disk is full"

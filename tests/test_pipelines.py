@@ -195,6 +195,20 @@ def test_units_must_agree(label: str, field: str) -> None:
     assert set(alone.to_graph().tasks) == {label}
 
 
+def test_one_parameter_sets_the_unit_of_all_coadds() -> None:
+    """What would otherwise be ``-c coaddBackgroundQa:unit=nJy`` and so on."""
+    pipeline = Pipeline.fromFile(f"{RESOURCE}/backgroundQa.yaml")
+    pipeline.addConfigOverride("parameters", "coaddUnit", "nJy")
+    units = {
+        label: str(task.config.unit)
+        for label, task in pipeline.to_graph().tasks.items()
+        if hasattr(task.config, "unit")
+    }
+    of_coadds = {label for label in units if "oadd" in label or "ract" in label}
+    assert len(of_coadds) >= 8
+    assert {label for label, unit in units.items() if unit == "nJy"} == of_coadds
+
+
 def test_visits_of_hsc_have_103_detectors() -> None:
     config = load(f"{RESOURCE}/HSC/backgroundQa.yaml").tasks["visitBackgroundQa"].config
     assert isinstance(config, VisitBackgroundQaConfig)

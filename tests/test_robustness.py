@@ -241,6 +241,13 @@ def test_a_marker_alone_makes_no_report(content: str, tmp_path: Path) -> None:
     assert (target / "thesis.tex").read_text() == "mine"
 
 
+def test_a_folder_that_cannot_be_made_is_named(made: MadeUp, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("report", made.path, "run", "-o", str(tmp_path / "file" / "report"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {tmp_path / 'file' / 'report'} cannot be made: ")
+
+
 def test_links_to_a_report(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "real")

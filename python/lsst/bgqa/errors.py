@@ -67,7 +67,9 @@ def fault_of_the_machine(error: BaseException) -> str | None:
     reason = None
     while current is not None:
         if isinstance(current, OSError):
-            what = f"{current.filename}: " if current.filename else ""
+            # Of a copy, the second is what is written.
+            name = current.filename2 or current.filename
+            what = f"{name}: " if name else ""
             if current.strerror is not None:
                 return f"{what}{current.strerror}"
             # One that a library made; what it was raised from may tell more.

@@ -61,7 +61,7 @@ def run_pipetask(arguments: Sequence[str], log: Path, progress: Callable[[int, i
     os.environ.update(standalone.environment())
     multiprocessing.set_forkserver_preload(_PRELOADED)
     output, there = _CONTEXT.Pipe(duplex=False)
-    # It ends with this process, whatever ends this one.
+    # It ends with this process.
     process = _CONTEXT.Process(target=_run, args=(list(arguments), there), daemon=True)
     process.start()
     there.close()

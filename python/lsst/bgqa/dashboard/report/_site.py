@@ -68,11 +68,14 @@ def making(target: Path) -> Iterator[Path]:
     """Make a folder that appears when it is complete."""
     _check(target)
     place = Path(os.path.realpath(target))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(place, _INCOMPLETE)
-    if place.exists():  # otherwise it may be all that there is of an earlier one
-        remove_stale(place, _OLD)
-    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=_INCOMPLETE, dir=place.parent))
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(place, _INCOMPLETE)
+        if place.exists():  # otherwise it may be all that there is of an earlier one
+            remove_stale(place, _OLD)
+        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=_INCOMPLETE, dir=place.parent))
+    except OSError as error:
+        raise UserError(f"{target} cannot be made: {error.strerror}") from error
     try:
         with held(folder):
             # As mkdir would have made it, for a web server to read.
