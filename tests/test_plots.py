@@ -184,12 +184,12 @@ def test_differences_are_on_one_scale_with_their_numbers() -> None:
         for name, level, slope in (("pretty", -2.0, 1.0), ("$flat", 0.5, 0.0))
     }
     figure = plot_differences(models, "here", judged="object, which was subtracted")
-    assert figure.get_suptitle() == "here\npretty, \\$flat less object, which was subtracted"
+    assert figure.get_suptitle() == "here\npretty, \\$flat minus object, which was subtracted"
     assert "pretty\nmedian -2, rms 2.08, up to ±2.98 nJy" in texts_of(figure)
     images = [image for axes in figure.axes for image in axes.images]
     assert [image.get_clim() for image in images] == [(-limit, limit) for limit in [2 + 59 / 60] * 2]
     alone = plot_differences({"pretty": models["pretty"]}, "here")
-    assert "less the background judged" in alone.get_suptitle()
+    assert "minus the background judged" in alone.get_suptitle()
     assert "median -2" in texts_of(alone)
 
 
