@@ -118,13 +118,17 @@ def dump(value: Any) -> Markup:
     if isinstance(value, Mapping):
         items = (f"{dump(str(key))}:{dump(item)}" for key, item in value.items())
         return Markup("{" + ",".join(items) + "}")
-    if isinstance(value, float) and not math.isfinite(value):
-        value = None
     try:
-        # All at once, if there is nothing special.
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _plain(value)
     except (TypeError, ValueError):
+        if isinstance(value, float):
+            return Markup("null")
         return Markup(f"[{','.join(map(dump, value))}]")
+
+
+def _plain(value: Any) -> Markup:
+    """Write all at once what has neither arrays, nor NaN, nor what is written already."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for character in "<>&'":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
@@ -211,8 +215,8 @@ def mosaic_panels(
         failingWord="fails",
         metrics=metrics,
         values={"all": _pack(names, values)},
-        failing=failing,
-        rows=rows,
+        failing=_plain(failing),
+        rows=dump(rows),
         bands={},
         **({} if seams is None or tiles.outlines is None else {"seams": seams}),
     )
