@@ -34,7 +34,7 @@ help:
 	@echo "make scons [TESTS=..] build and test as EUPS packages are; all tests, or some files of tests/"
 	@echo "make wheel            build a wheel in dist/"
 	@echo "make clean            remove what make made, but for the demo"
-	@echo "What they need is installed once: .venv is 0.9 GB for the demo, 1.15 GB for the rest."
+	@echo "What they need is installed once: .venv is 0.9 GB for the demo, 1.5 GB with what tests need, 1.9 GB with all."
 
 demo: $(RUNS)
 	@$(BIN)/bgqa demo $(DIR)
@@ -103,7 +103,7 @@ $(RUNS): pyproject.toml
 	@touch $@
 
 $(INSTALLED): $(RUNS)
-	@echo "Installing what tests and BPS need, too (once; half a minute, 0.25 GB)"
+	@echo "Installing what tests and BPS need, too (once; half a minute, 0.6 GB)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,report,bps]" || { $(UNREACHABLE); }
 	@touch $@
 
