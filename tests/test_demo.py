@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import astropy.units as u
@@ -22,6 +24,7 @@ from lsst.bgqa.residual import ResidualConfig, SkyImage, measure_residual_sky
 from lsst.bgqa.standalone._regions import polygon
 from lsst.bgqa.standalone.demo import (
     DETECTORS,
+    FILTERS,
     IMAGE_VISIT,
     PATCHES,
     VISITS,
@@ -288,6 +291,31 @@ def test_demo_runs_twice(tmp_path: Path) -> None:
         assert type(Instrument.fromName("DemoCam", butler.registry)) is DemoCam
         # Spatial queries work: the patches lie in the visits' detectors.
         assert butler.query_data_ids(["visit", "patch"], instrument="DemoCam", skymap="demo")
+        # A stack costs no more than a few detectors of the visits that it reads.
+        per_visit = seconds_of(butler, "stackBackgrounds") / (len(VISITS) / len(FILTERS))
+        assert per_visit < 5 * seconds_of(butler, "backgroundQa")
+
+
+def seconds_of(butler: Butler, task: str) -> float:
+    """Return what a quantum of a task takes of the processor, in the middle."""
+    metadata = (butler.get(ref)["quantum"] for ref in butler.query_datasets(f"{task}_metadata"))
+    return float(np.median([quantum["endCpuTime"] - quantum["prepCpuTime"] for quantum in metadata]))
+
+
+@pytest.mark.slow
+def test_demo_that_is_told_to_end_leaves_nothing_running(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lsst.bgqa", "demo", str(tmp_path / "demo")], stdout=subprocess.DEVNULL
+    )
+    log = tmp_path / "demo" / "pipetask.log"
+    while not (log.is_file() and " took " in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    done = [len(list((tmp_path / "demo" / "demo").rglob("*")))]
+    time.sleep(5)
+    assert [len(list((tmp_path / "demo" / "demo").rglob("*")))] == done
 
 
 @pytest.mark.slow
