@@ -173,13 +173,12 @@ def test_demo_agrees(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), width=200)
     print_report(console, made.repo, "qa", GENERATIONS["dp02"])
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    lines = [line for line in text.splitlines() if re.search(r"│.* of \d", line)]
+    lines = re.findall(r"^ (\d+)? .*?  +(\w.*?)  +(\d of \d)  +(?:(\S.*?)  +)?\d", text, re.MULTILINE)
     printed = {}
     detector = -1
-    for line in lines:
-        cells = [cell.strip() for cell in line.strip("│").split("│")]
-        detector = int(cells[0].partition(" ")[0]) if cells[0] else detector
-        printed[detector] = (cells[1], cells[2], cells[3])
+    for number, *words in lines:
+        detector = int(number) if number else detector
+        printed[detector] = words
     assert len(lines) == len(PUT_IN)
     for number in PUT_IN:
         rows = [made.rows[visit.id, number] for visit in SOME]
