@@ -173,7 +173,10 @@ def test_a_killed_report_leaves_nothing_for_the_next(number: int, made: MadeUp, 
         "main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", script, "report", made.path, "run", "-o", str(folder / "report")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    # Under nohup, a hangup is ignored, and by children, too.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    )
     assert process.stdout is not None and process.stdout.readline() == b"making\n"
     process.send_signal(number)
     process.wait(20)
