@@ -34,7 +34,7 @@ help:
 	@echo "make scons [TESTS=..] build and test as EUPS packages are; all tests, or some files of tests/"
 	@echo "make wheel            build a wheel in dist/"
 	@echo "make clean            remove what make made, but for the demo"
-	@echo "What they need is installed once: .venv is 0.9 GB for the demo, 1.5 GB with what tests need, 1.9 GB with all."
+	@echo "What they need is installed once: .venv is 1.1 GB for the demo, 1.5 GB with what tests need, 1.9 GB with all."
 
 demo: $(RUNS)
 	@$(BIN)/bgqa demo $(DIR)
@@ -94,7 +94,7 @@ $(RUNS): pyproject.toml
 	@python="$(PYTHON)"; \
 	if [ -z "$$python" ]; then \
 	echo "bgqa needs Python 3.12 or newer; none was found (make PYTHON=/path/to/python3 uses another)" >&2; exit 1; fi; \
-	echo "Installing into $(VENV) with $$python (once; a minute or two, 0.9 GB)"; \
+	echo "Installing into $(VENV) with $$python (once; a minute or two, 1.1 GB)"; \
 	"$$python" -c "import sys; sys.exit(not ($(SOUND)))" || echo "Warning: zipfile of this Python has a fault that\
 	 bgqa works around (eval \"\$$(bgqa env)\"); 3.12.9 or 3.13.2 and later have none" >&2; \
 	"$$python" -m venv $(VENV) || { \
@@ -103,7 +103,7 @@ $(RUNS): pyproject.toml
 	@touch $@
 
 $(INSTALLED): $(RUNS)
-	@echo "Installing what tests and BPS need, too (once; half a minute, 0.6 GB)"
+	@echo "Installing what tests and BPS need, too (once; half a minute, 0.4 GB)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,report,bps]" || { $(UNREACHABLE); }
 	@touch $@
 
