@@ -3,14 +3,13 @@ from __future__ import annotations
 
 __all__ = ("print_command", "run_pipetask")
 
-import multiprocessing
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from rich.console import Console
@@ -18,15 +17,6 @@ from rich.markup import escape
 
 from .. import standalone
 from ..errors import UserError
-
-# A process that has imported what every run needs, and that runs are forked
-# from; elsewhere, a fork may not use the libraries that its parent has used.
-_CONTEXT = (
-    multiprocessing.get_context("forkserver")
-    if sys.platform == "linux"
-    else multiprocessing.get_context("spawn")
-)
-_PRELOADED = ["lsst.ctrl.mpexec.cli.script", "lsst.bgqa.tasks", "lsst.bgqa.plots", "lsst.images"]
 
 _TOTAL = re.compile(r"QuantumGraph contains (\d+) quant")
 _DONE = re.compile(r"Execution of task '\w+' on quantum .* took")
@@ -56,41 +46,47 @@ def run_pipetask(arguments: Sequence[str], log: Path, progress: Callable[[int, i
     ~lsst.bgqa.errors.UserError
         Raised if it is not installed, or fails.
     """
-    if find_spec("lsst.ctrl.mpexec") is None:
-        raise UserError("pipetask is not installed; lsst-ctrl-mpexec (or the Science Pipelines) has it")
-    os.environ.update(standalone.environment())
-    multiprocessing.set_forkserver_preload(_PRELOADED)
-    output, there = _CONTEXT.Pipe(duplex=False)
-    # It ends with this process.
-    process = _CONTEXT.Process(target=_run, args=(list(arguments), there), daemon=True)
-    process.start()
-    there.close()
+    command = [_find(), *arguments]
+    environment = {**os.environ, **standalone.environment()}
     done, total, summary, last_error = 0, 0, "", ""
-    with log.open("w") as stream, open(output.fileno(), errors="replace", closefd=False) as lines:
-        for line in lines:
-            stream.write(line)
-            if match := _TOTAL.search(line):
-                total = int(match[1])
-            elif _DONE.search(line):
-                done += 1
-            elif match := _SUMMARY.search(line):
-                summary = match[1]
-            elif "ERROR" in line or re.match(r"\w*(Error|Exception): ", line):
-                last_error = " ".join(line.split())
-            if total:
-                progress(done, total)
-    process.join()
-    if process.exitcode:
+    with (
+        log.open("w") as stream,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                stream.write(line)
+                if match := _TOTAL.search(line):
+                    total = int(match[1])
+                elif _DONE.search(line):
+                    done += 1
+                elif match := _SUMMARY.search(line):
+                    summary = match[1]
+                elif "ERROR" in line or re.match(r"\w*(Error|Exception): ", line):
+                    last_error = " ".join(line.split())
+                if total:
+                    progress(done, total)
+        except BaseException:
+            # It ends with this process.
+            process.terminate()
+            raise
+    if process.returncode:
         reason = f": {last_error}" if last_error else ""
-        raise UserError(f"pipetask failed with exit status {process.exitcode}{reason} (see {log})")
+        raise UserError(f"pipetask failed with exit status {process.returncode}{reason} (see {log})")
     return summary or "Nothing to run."
 
 
-def _run(arguments: list[str], output: Connection) -> None:
-    """Be pipetask, and print into a pipe."""
-    for stream in (1, 2):
-        os.dup2(output.fileno(), stream)
-    from lsst.ctrl.mpexec.cli.pipetask import main
-
-    sys.argv = ["pipetask", *arguments]
-    main()
+def _find() -> str:
+    beside = Path(sys.executable).parent / "pipetask"
+    found = str(beside) if beside.exists() else shutil.which("pipetask")
+    if found is None:
+        raise UserError("pipetask is not installed; lsst-ctrl-mpexec (or the Science Pipelines) has it")
+    return found
