@@ -164,7 +164,7 @@ def test_metric_of_the_contributors_page_reaches_the_report(tmp_path: Path) -> N
     (tree / "tests").symlink_to(ROOT / "tests")
     (tree / "doc").mkdir()
     ingest(str(tree / "repo"), str(ROOT / "tests" / "data" / "hsc" / "manifest.json"))
-    example = page[page.index("## A metric, from the catalogue") :]
+    example = page[page.index("## Example: a new metric") :]
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```", example, re.MULTILINE | re.DOTALL))
     script = script.replace("REPO", "repo").replace("COLLECTION", "bgqa/ingested")
     environment = os.environ | {
