@@ -362,7 +362,7 @@ def test_a_log_that_a_kill_lost_is_lost_alone(undisturbed: Undisturbed, pilot: P
     with Butler.from_config(str(pilot.repo), collections=RUN) as butler:
         counts = {name: len(butler.query_datasets(f"backgroundQa_{name}")) for name in ("metadata", "log")}
     assert counts["log"] == counts["metadata"] - 1
-    assert "Its log is lost." in " ".join(PAGE.read_text().split())
+    assert "its log is lost for good" in " ".join(PAGE.read_text().split())
 
 
 # --- Killed for time -----------------------------------------------------
