@@ -151,7 +151,7 @@ def _median(values: np.ndarray) -> float:
     """Return the median; numpy's own is slow for few values."""
     flat = values.ravel()
     low, high = (flat.size - 1) // 2, flat.size // 2
-    ordered = np.partition(flat, (low, high) if low < high else low)
+    ordered = np.partition(flat, (low, high))
     return 0.5 * (float(ordered[low]) + float(ordered[high]))
 
 
