@@ -29,7 +29,7 @@ from lsst.bgqa.dashboard import Campaign
 from lsst.bgqa.dashboard.queries import Summary, summarize
 from lsst.bgqa.dashboard.report import _site, make_report
 from lsst.bgqa.dashboard.report._panels import dump
-from lsst.bgqa.dashboard.report._sky import on_focal_plane, project, separate, shared_border, unit_vectors
+from lsst.bgqa.dashboard.report._sky import on_focal_plane, project, separate, shared_borders, unit_vectors
 from lsst.bgqa.dashboard.report._tables import band_order, number, share, slug
 from lsst.bgqa.errors import UserError
 from lsst.bgqa.standalone._regions import polygon
@@ -596,20 +596,20 @@ def test_outlines_that_overlap_are_separated_and_others_left_alone() -> None:
 
 
 def test_border_of_neighbours() -> None:
-    border = shared_border(SQUARE, moved(1.2, 0.25))
-    np.testing.assert_allclose(border[np.argsort(border[:, 1])], [(1.1, 0.25), (1.1, 1)])
+    triangle = np.array([(1.2, -1), (2, 0.5), (1.2, 2)])
+    borders = shared_borders([SQUARE, SQUARE], [moved(1.2, 0.25), triangle])
+    for border, expected in zip(borders, ([(1.1, 0.25), (1.1, 1)], [(1.1, 0), (1.1, 1)]), strict=True):
+        np.testing.assert_allclose(border[np.argsort(border[:, 1])], expected)
 
 
 def test_maps_reach_over_right_ascension_zero_and_the_whole_sky() -> None:
     corners = {0: unit_vectors(np.array([359.9, 0.1, 0.1, 359.9]), np.array([-0.1, -0.1, 0.1, 0.1]))}
-    outlines, flat = project(corners)
-    assert flat
+    outlines = project(corners)
     assert np.ptp(outlines[0][:, 0]) == pytest.approx(0.2, rel=1e-4)
     corners |= {1: unit_vectors(np.array([179.9, 180.1, 180.1]), np.array([10.0, 10.0, 10.2]))}
-    outlines, flat = project(corners)
-    assert not flat
+    outlines = project(corners)
     assert all(np.ptp(outline[:, 0]) < 0.3 for outline in outlines.values())
-    assert project({}) == ({}, True)
+    assert project({}) == {}
 
 
 def test_numbers_in_words() -> None:
@@ -755,6 +755,27 @@ def test_where_nothing_fails_the_nearest_to_failing_have_pages(tmp_path: Path) -
         6,
     }
     assert "All 14 detector images in 14 visits pass." in Page(site / "index.html").text
+
+
+def test_of_many_visits_that_fail_the_worst_have_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsst.bgqa.dashboard.report._make._MOST_PAGES", 2)
+    severity = [1.5, 4.0, 0.0, 2.0, 3.0]
+    table = rows_of_nights(
+        [20260101] * 5,
+        [[1.0]] * 5,
+        severity=severity,
+        verdict=["fail" if value else "pass" for value in severity],
+        failed=["level_median" if value else "" for value in severity],
+    )
+    made = MadeUp(tmp_path / "repo", visits=1)
+    made.put(table, "calexpBackground_campaign_table", "ArrowTable", "run", instrument="Cam")
+    site = make_report(made.path, "run", tmp_path / "report").parent
+    assert {int(path.stem) for path in site.glob("visits/*/*.html")} == {2, 5}
+    for name in ("index.html", "visits.html"):
+        text = Page(site / name).text
+        assert "The worst 2 have a page; bgqa report --detail all gives each one." in text
 
 
 def test_a_report_of_and_into_folders_with_odd_names(tmp_path: Path) -> None:

@@ -214,11 +214,12 @@ class _Campaign:
         return self._make("coadds", make_coadd_campaign, max(self._tracts))
 
     def _table_repo(self) -> Path:
-        tables: list[Path] = []
+        tables: dict[str, list[Path]] = {}
         if not (self._folder / "tables").exists():
             measured = self._folder / "visits" / Payload.of_visits("visit", max(self._visits)).output
-            tables = sorted(measured.rglob("calexpBackground_visit_table_*.parq"))
-            if not tables:
+            for name in ("calexpBackground_visit_table", "calexpBackground_visit_steps"):
+                tables[name] = sorted(measured.rglob(f"{name}_*.parq"))
+            if not all(tables.values()):
                 raise click.ClickException("measure the part `visit` first: its tables are what is gathered")
         return self._make("tables", ingest_tables, tables, max(self._table_visits))
 

@@ -24,7 +24,7 @@ __all__ = (
 )
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,23 +191,22 @@ def make_coadd_campaign(repo: Path, tracts: int, band: str = "r") -> int:
     return len(datasets)
 
 
-def ingest_tables(repo: Path, tables: Sequence[Path], visits: int) -> int:
+def ingest_tables(repo: Path, tables: Mapping[str, Sequence[Path]], visits: int) -> int:
     """Make a repository with the tables of a campaign's visits, where there is nothing yet.
 
-    Each visit links to one of the ``calexpBackground_visit_table`` files given.
+    Each visit links to one of the files given for each dataset type.
     """
     Butler.makeRepo(str(repo))
+    some = visits_of(visits)
     with Butler.from_config(str(repo), writeable=True) as butler:
-        kind = _register(
-            butler, TABLE_RUN, "calexpBackground_visit_table", ("instrument", "visit"), "ArrowAstropy"
-        )
-        some = visits_of(visits)
         _insert_records(butler, some, 0)
-        datasets = [
-            _dataset(kind, TABLE_RUN, tables[visit.number % len(tables)], visit, None) for visit in some
-        ]
-        butler.ingest(*datasets, transfer="hardlink", record_validation_info=False)
-    return len(datasets)
+        for name, paths in tables.items():
+            kind = _register(butler, TABLE_RUN, name, ("instrument", "visit"), "ArrowAstropy")
+            datasets = [
+                _dataset(kind, TABLE_RUN, paths[visit.number % len(paths)], visit, None) for visit in some
+            ]
+            butler.ingest(*datasets, transfer="hardlink", record_validation_info=False)
+    return visits
 
 
 def _register(

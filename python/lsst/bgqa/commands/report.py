@@ -48,7 +48,7 @@ _NO_END = 99999999
     type=click.Choice(["flagged", "all", "none"]),
     default="flagged",
     show_default=True,
-    help="Which visits and tracts get their own page: those with a failure, all, or none.",
+    help="Which visits and tracts get their own page: the 500 worst with a failure, all, or none.",
 )
 @click.option("--since", metavar="NIGHT", type=NIGHT, help="First night to report on, YYYYMMDD.")
 @click.option("--night", metavar="NIGHT", type=NIGHT, help="The only night to report on, YYYYMMDD or newest.")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Datasets", "MosaicDatasets", "Pictures", "table_corners")
+__all__ = ("Datasets", "MosaicDatasets", "Pictures", "table_corners", "unit_of")
 
 import logging
 import os
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 
 from lsst.daf.butler import Butler, DatasetId, DatasetRef, DatasetType
 from lsst.daf.butler.registry import DataIdError
@@ -26,6 +28,7 @@ from ._sky import unit_vectors
 from ._tables import slug
 
 _LOG = logging.getLogger(__name__)
+_TABLES = ("visit_table", "visit_steps", "tract_seams")
 _IMAGES = (".png", ".jpg", ".jpeg", ".svg", ".gif", ".webp")
 
 
@@ -34,12 +37,14 @@ class MosaicDatasets:
     """What the repository has for a visit, or a tract in a band.
 
     The type and UUID of the background, pictures and corners, by tile;
-    pictures of the mosaic itself are under the empty tuple.
+    pictures of the mosaic itself are under the empty tuple. Tables are by
+    what follows the background in their type's name.
     """
 
     ids: dict[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
     plots: dict[tuple[Any, ...], list[DatasetRef]] = field(default_factory=dict)
     corners: dict[tuple[Any, ...], np.ndarray] = field(default_factory=dict)
+    tables: dict[str, DatasetRef] = field(default_factory=dict)
 
 
 class Datasets:
@@ -114,8 +119,13 @@ class Datasets:
             for name in self.plot_types(background, dimensions):
                 for mine, ref in of(name):
                     mine.plots.setdefault(tuple(ref.dataId[name] for name in names), []).append(ref)
+        for name in _TABLES:
+            for mine, ref in of(f"{background}_{name}"):
+                mine.tables[name] = ref
         element = "visit_detector_region" if kind.name == "detector" else "patch"
-        for record, corners in self._corners(element, *where):
+        # The table of a visit has the corners of its detectors.
+        bare = {key[0] for key, mine in found.items() if "visit_table" not in mine.tables}
+        for record, corners in self._corners(element, *where[:2], sorted(bare)) if bare else ():
             tile = tuple(record.dataId[name] for name in kind.tile)
             for key in keys if kind.name == "patch" else [(record.visit,)]:
                 if key[0] == record.dataId[kind.window]:
@@ -127,29 +137,34 @@ class Datasets:
         found = self._corners("patch", {"skymap": skymap}, "tract", tracts)
         return {(record.tract, record.id): corners for record, corners in found}
 
-    def read(self, name: str, data_id: Mapping[str, Any]) -> Any:
-        """Read a dataset that may be missing or broken."""
-        if name not in self.types:
-            return None
+    def read(self, ref: DatasetRef | None) -> pa.Table | None:
+        """Read a table that may be missing or broken."""
         try:
-            ref = self.butler.find_dataset(self.types[name], dict(data_id), collections=self.collections)
-            return None if ref is None else self.butler.get(ref)
+            return None if ref is None else self.butler.get(ref, storageClass="ArrowTable")
         except Exception as error:
             # The datastore and the formatters have errors of their own.
-            _LOG.warning("%s of %s is left out: %s", name, dict(data_id), error)
+            _LOG.warning("%s is left out: %s", ref, error)
             return None
 
 
-def table_corners(table: Any) -> dict[tuple[Any, ...], np.ndarray]:
+def unit_of(table: pa.Table, name: str) -> str:
+    """Return the unit of a column, as astropy writes it."""
+    return ((table.schema.field(name).metadata or {}).get(b"unit") or b"").decode()
+
+
+def table_corners(table: pa.Table | None) -> dict[tuple[Any, ...], np.ndarray]:
     """Return unit vectors of the corners of detectors from a visit's table, if it has them."""
-    corners: dict[tuple[Any, ...], np.ndarray] = {}
-    if table is None or not {"detector", "ra_corners", "dec_corners"} <= set(table.colnames):
-        return corners
-    for row in table:
-        vectors = unit_vectors(np.asarray(row["ra_corners"]), np.asarray(row["dec_corners"]))
-        if vectors.shape == (4, 3) and np.isfinite(vectors).all():
-            corners[int(row["detector"]),] = vectors
-    return corners
+    if table is None or not {"detector", "ra_corners", "dec_corners"} <= set(table.column_names):
+        return {}
+    positions = pl.from_arrow(table.select(["detector", "ra_corners", "dec_corners"]))
+    assert isinstance(positions, pl.DataFrame)
+    vectors = unit_vectors(positions["ra_corners"].to_numpy(), positions["dec_corners"].to_numpy())
+    known = np.isfinite(vectors).all(axis=(1, 2))
+    return {
+        (detector,): vectors[row]
+        for row, detector in enumerate(positions["detector"].to_list())
+        if known[row] and vectors.shape[1:] == (4, 3)
+    }
 
 
 class Pictures:

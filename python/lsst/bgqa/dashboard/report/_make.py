@@ -4,6 +4,7 @@ from __future__ import annotations
 __all__ = ("Detail", "load_figures", "make_report", "start_report", "tile_outlines")
 
 import datetime
+import heapq
 import importlib.metadata
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ import polars as pl
 
 from ...errors import UserError
 from ..campaign import VERDICTS, Campaign, CampaignTable
-from ..queries import Summary, mosaics_of, nearest_to_failing, summarize
+from ..queries import Summary, nearest_to_failing, summarize
 from ._datasets import Datasets, Pictures, table_corners
 from ._overview import TableReport, mosaic_table, section, stack_table
 from ._pages import MosaicPages
@@ -33,8 +34,10 @@ type Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None
 
 _MOST_STACKS = 24
 _STACKS_SHOWN = 6
-# Visits that are tried for outlines of all detectors, and pages where nothing fails.
+# Visits that are tried for outlines of all detectors.
 _MOST_TRIES = 20
+# Pages, a hundred megabytes of them, unless all are asked for; and where nothing fails.
+_MOST_PAGES = 500
 _PAGES_OF_NONE = 10
 _MOST_WARNINGS = 5
 
@@ -60,8 +63,9 @@ def make_report(
         Folder to write. It appears when the report is complete; a report
         that is there is replaced.
     detail
-        Which visits and tracts get a page: those with a failure (by
-        default; the worst where nothing fails), ``"all"`` or ``"none"``.
+        Which visits and tracts get a page: the 500 worst of those with a
+        failure (by default; a few where nothing fails), ``"all"`` or
+        ``"none"``.
     nights
         First and last night to report on, YYYYMMDD, or -1 for the newest;
         what is not of visits is left out then.
@@ -222,12 +226,7 @@ class _Maker:
         )
         if wanted := self._wanted(table, summary.mosaics, wholes):
             with self._progress(f"Writing pages of {table.name}") as advance:
-                for key, some in mosaics_of(table):
-                    if key in wanted:
-                        pages.add(key, some)
-                        advance(len(pages.paths), len(wanted))
-                pages.finish()
-                advance(len(pages.paths), len(wanted))
+                pages.write(wanted, advance)
         self._warn(table)
         tiles = tiles_of(summary, outlines, arrows, f"{table.kind}-{number}")
         return TableReport(table, summary, pages, tiles, wholes)
@@ -239,9 +238,13 @@ class _Maker:
         keys = mosaics.select(table.row_kind.mosaic).rows()
         if self._detail != "flagged":
             return set(keys) if self._detail == "all" else set()
-        failing = {key for key, fails in zip(keys, mosaics["fail"], strict=True) if fails}
-        failing |= {key for key in keys if wholes.get(key, {}).get("verdict") == "fail"}
-        return failing or nearest_to_failing(table, _PAGES_OF_NONE)
+        severities: dict[tuple[Any, ...], float] = {}
+        for key, fails, severity in zip(keys, mosaics["fail"], mosaics["severity"], strict=True):
+            whole = wholes.get(key, {})
+            if fails or whole.get("verdict") == "fail":
+                severities[key] = max(severity or 0, whole.get("severity") or 0)
+        worst = heapq.nlargest(_MOST_PAGES, severities, key=severities.__getitem__)
+        return set(worst) or nearest_to_failing(table, _PAGES_OF_NONE)
 
     def _write_stacks(self) -> dict[str, Any] | None:
         """Write the page of stacks, and return what the overview shows."""
@@ -322,21 +325,16 @@ def tile_outlines(
         keys = [tuple(key) for key in summary.tiles["key"].to_list()]
         every = datasets.patch_corners(table.root, sorted({key[0] for key in keys}))
         corners = {key: every[key] for key in keys if key in every}
-        return separate(project(corners)[0]), {"N": (0.0, 1.0), "E": (1.0, 0.0)}
+        return separate(project(corners)), {"N": (0.0, 1.0), "E": (1.0, 0.0)}
     sizes = summary.mosaics.select("visit", size=pl.sum_horizontal(VERDICTS))
-    largest = sizes["size"].max() or 0
+    largest = sizes.sort("size", descending=True, maintain_order=True).head(_MOST_TRIES)
     best: dict[tuple[Any, ...], np.ndarray] = {}
-    for visit in (
-        sizes.sort("size", descending=True, maintain_order=True)["visit"].head(_MOST_TRIES).to_list()
-    ):
-        data_id = {"instrument": table.root, "visit": visit}
-        corners = table_corners(datasets.read(f"{table.name}_visit_table", data_id))
-        if not corners:
-            keys = [(visit,)]
-            corners = datasets.look_up(table.name, table.row_kind, table.root, keys)[visit,].corners
+    tried = datasets.look_up(table.name, table.row_kind, table.root, largest.select("visit").rows())
+    for found in tried.values():
+        corners = table_corners(datasets.read(found.tables.get("visit_table"))) or found.corners
         if len(corners) > len(best):
-            best = separate(on_focal_plane(project(corners)[0])[0])
-        if len(best) >= largest:  # type: ignore[operator]
+            best = separate(on_focal_plane(project(corners))[0])
+        if len(best) >= largest["size"][0]:
             break
     return best, {"x": (1.0, 0.0), "y": (0.0, 1.0)}
 

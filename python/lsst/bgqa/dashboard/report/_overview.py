@@ -189,8 +189,10 @@ def mosaic_table(report: TableReport, identifier: str, most: int = 5000) -> Tabl
     what, total = f"{mosaic[0]}s", len(summary.mosaics)
     title = f"Worst {what}" if most == _WORST else f"{what.capitalize()} of {table.root}: {table.name}"
     note = f"The worst {most:,} of {report.mosaics(total)}." if most < total else ""
-    if not report.pages.paths:
-        note = f"{note} None has a page; bgqa report --detail all gives each one.".strip()
+    pages, failing = len(report.pages.paths), int((summary.mosaics["fail"] > 0).sum())
+    if not pages or pages < failing:
+        which = f"The worst {pages:,} have" if pages else "None has"
+        note = f"{note} {which} a page; bgqa report --detail all gives each one.".strip()
     rows = list(summary.mosaics.head(most).iter_rows(named=True))
     return Table(identifier, title, columns, rows, _verdict, verdicts=True, note=note)
 

@@ -5,32 +5,33 @@ from __future__ import annotations
 
 __all__ = ("MosaicPages",)
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+import polars as pl
 
 from ...metrics import load_catalogue
 from ..campaign import VERDICTS, CampaignTable
-from ..queries import Metric, MosaicRows, metrics_of
-from ._datasets import Datasets, MosaicDatasets, Pictures, table_corners
-from ._panels import Tiles, describe, mosaic_panels
+from ..queries import Metric, MosaicRows, metrics_of, mosaics_of
+from ._datasets import Datasets, MosaicDatasets, Pictures, table_corners, unit_of
+from ._panels import Tiles, mosaic_panels
 from ._site import Site
-from ._sky import on_focal_plane, project, separate, shared_border
+from ._sky import on_focal_plane, project, separate, shared_borders
 from ._tables import Cell, Column, Table, amount, number, slug
 
 # Pages whose datasets are looked up together; their rows are in memory.
 _AT_ONCE = 32
-_MOST_STEPS = 300
+_STEPS_DRAWN, _STEPS_LISTED = 300, 50
 _WIDEST = 7.0
 # What the table of a visit says of its detectors beyond the campaign table.
 _OF_VISIT_TABLES = ("trend_", "neighbour_")
 
 
 class MosaicPages:
-    """Writes the pages of a table's visits or tracts, as they come.
+    """The pages of a table's visits or tracts.
 
     ``wholes`` has the rows of visits or tracts as a whole, by their keys;
     ``reference`` the outlines of detectors for visits of which no regions are
@@ -52,28 +53,27 @@ class MosaicPages:
         self._datasets, self._pictures = datasets, pictures
         self._whole_table, self._wholes, self._reference = whole_table, wholes, reference
         self._kind, self._metrics = table.row_kind, metrics_of(table)
-        self._waiting: list[tuple[tuple[Any, ...], MosaicRows]] = []
-        self._last: tuple[Any, ...] | None = None
-        # What many pages have in common is written once.
-        self._described: tuple[Any, Markup] = (None, Markup())
-        self._shown: tuple[Any, Tiles] = (None, Tiles((), (), ()))
         self.paths: dict[tuple[Any, ...], str] = {}
         """Pages by key of the visit or tract."""
         self.visits = table.kind == "detector"
         self.section = "visits" if self.visits else "tracts"
 
-    def add(self, key: tuple[Any, ...], rows: MosaicRows) -> None:
-        """Take the rows of a visit or tract that gets a page."""
-        self._waiting.append((key, rows))
-        if len(self._waiting) > _AT_ONCE:
-            # The last page of a part must know of the next part's first.
-            self._write(self._waiting[:-1], self._waiting[-1][0])
-            self._waiting = self._waiting[-1:]
-
-    def finish(self) -> None:
-        """Write the pages that are left."""
-        self._write(self._waiting, None)
-        self._waiting = []
+    def write(self, keys: Iterable[tuple[Any, ...]], advance: Callable[[int, int], None]) -> None:
+        """Write the pages of some visits or tracts."""
+        order = sorted(keys)
+        neighbours = dict(zip(order, zip([None, *order], [*order[1:], None], strict=False), strict=True))
+        rows_of = ((key, rows) for key, rows in mosaics_of(self._table) if key in neighbours)
+        for some in itertools.batched(rows_of, _AT_ONCE):
+            found = self._datasets.look_up(
+                self._table.name, self._kind, self._table.root, [key for key, _ in some]
+            )
+            plots = (refs for datasets in found.values() for refs in datasets.plots.values())
+            self._pictures.fetch(ref for refs in plots for ref in refs)
+            for key, rows in some:
+                before, after = map(self._link, neighbours[key])
+                self._write(key, rows, found[key], previous=before, next=after)
+                self.paths[key] = self._path(key)
+                advance(len(self.paths), len(order))
 
     def anchor(self, tile: Any) -> str:
         """Return what a link to a detector or patch in its page ends with."""
@@ -86,43 +86,23 @@ class MosaicPages:
     def _title(self, key: tuple[Any, ...]) -> str:
         return f"Visit {key[0]}" if self.visits else f"Tract {key[0]}, band {key[1]}"
 
-    def _write(self, mosaics: Sequence[tuple[Any, ...]], following: tuple[Any, ...] | None) -> None:
-        keys = [key for key, _ in mosaics]
-        if not keys:
-            return
-        found = self._datasets.look_up(self._table.name, self._kind, self._table.root, keys)
-        plots = (refs for datasets in found.values() for refs in datasets.plots.values())
-        self._pictures.fetch(ref for refs in plots for ref in refs)
-        for after, (key, rows) in zip([*keys[1:], following], mosaics, strict=True):
-            self._write_page(key, rows, found[key], after)
-            self._last = key
-
     def _link(self, key: tuple[Any, ...] | None) -> dict[str, str] | None:
         if key is None:
             return None
         return {"href": self._path(key).rpartition("/")[2], "label": self._title(key)}
 
-    def _write_page(
-        self,
-        key: tuple[Any, ...],
-        rows: MosaicRows,
-        found: MosaicDatasets,
-        following: tuple[Any, ...] | None,
-    ) -> None:
+    def _write(self, key: tuple[Any, ...], rows: MosaicRows, found: MosaicDatasets, **links: Any) -> None:
         path, title = self._path(key), self._title(key)
         root = "../" * path.count("/")
         data_id = {self._kind.root: self._table.root, **dict(zip(self._kind.mosaic, key, strict=True))}
         where = " AND ".join(f"{name}={_quoted(value)}" for name, value in data_id.items())
-        read = self._datasets.read
-        of_visit = read(f"{self._table.name}_visit_table", data_id) if self.visits else None
-        tiles = list(zip(*(rows.columns[name].to_list() for name in self._kind.tile), strict=True))
+        of_visit = self._datasets.read(found.tables.get("visit_table"))
+        tiles = rows.columns.select(self._kind.tile).rows()
         shown = self._tiles(tiles, rows, found, of_visit, root)
-        outlines = dict(zip((tile[-1] for tile in tiles), shown.outlines or (), strict=False))
-        steps, seams = self._steps(data_id, outlines)
+        steps, seams = self._steps(
+            found, dict(zip((t[-1] for t in tiles), shown.outlines or (), strict=False))
+        )
         metrics, values = self._values(rows, [tile[-1] for tile in tiles], of_visit)
-        names = [metric.name for metric in metrics]
-        if self._described[0] != names:
-            self._described = names, describe(metrics, self._table)
         known: dict[str, Any] = {
             name: rows.columns[name].to_list()
             for name in ("verdict", "severity", "failed", "fault", "dataset_id")
@@ -135,15 +115,14 @@ class MosaicPages:
         elif len({*known["dataset_id"]}) == 1:
             known["dataset_id"] = known["dataset_id"][:1]
         known |= {"where": f"{where} AND {self._kind.tile[-1]}=", "source": self._table.dataset_types[0]}
-        view = mosaic_panels(title, self._table, names, self._described[1], values, known, shown, seams)
+        view = mosaic_panels(title, self._table, metrics, values, known, shown, seams)
         self._site.write(
             path,
             "detail.html",
             report=self._report,
             title=title,
             parent={"href": f"{self.section}.html", "label": f"All {self.section}"},
-            previous=self._link(self._last),
-            next=self._link(following),
+            **links,
             facts=self._facts(rows.columns.row(0, named=True)),
             where=where,
             counts={word: known["verdict"].count(word) for word in VERDICTS},
@@ -155,7 +134,6 @@ class MosaicPages:
                 for what, target in self._copy(found.plots.get((), ()), root)
             ],
         )
-        self.paths[key] = path
 
     def _values(
         self, rows: MosaicRows, numbers: Sequence[int], of_visit: Any
@@ -164,14 +142,17 @@ class MosaicPages:
         known = np.isfinite(rows.values).any(axis=1)
         metrics = [metric for metric, here in zip(self._metrics, known, strict=True) if here]
         values = [rows.values[known]]
-        if of_visit is not None and "detector" in of_visit.colnames:
-            where = {int(number): i for i, number in enumerate(of_visit["detector"])}
-            names = {metric.name for metric in metrics}
-            for name in of_visit.colnames:
-                if name.startswith(_OF_VISIT_TABLES) and name not in names:
-                    about, given = of_visit[name], np.asarray(of_visit[name], dtype=np.float64)
-                    values.append(np.array([[given[where[n]] if n in where else np.nan for n in numbers]]))
-                    metrics.append(Metric(name, str(about.unit or ""), about.description or ""))
+        if of_visit is not None and "detector" in of_visit.column_names:
+            rows_of = pl.DataFrame({"detector": numbers}).join(
+                pl.DataFrame(pl.from_arrow(of_visit)), on="detector", how="left", maintain_order="left"
+            )
+            for name in of_visit.column_names:
+                if name.startswith(_OF_VISIT_TABLES) and name not in {metric.name for metric in metrics}:
+                    about = of_visit.schema.field(name).metadata or {}
+                    values.append(rows_of[name].cast(pl.Float64).to_numpy()[np.newaxis])
+                    metrics.append(
+                        Metric(name, unit_of(of_visit, name), about.get(b"description", b"").decode())
+                    )
         return metrics, np.concatenate(values)
 
     def _copy(self, refs: Sequence[Any], root: str) -> list[tuple[str, str]]:
@@ -204,37 +185,29 @@ class MosaicPages:
         """Return tiles with outlines, and how to read them."""
         labels = [str(tile[-1]) for tile in tiles]
         names = rows.columns["detector_name"].to_list() if self.visits else [""] * len(tiles)
-        if not found.plots and not found.corners and of_visit is None and self._shown[0] == (labels, names):
-            return self._shown[1]
         anchors = [self.anchor(tile[-1]) for tile in tiles]
-        pictures = [self._copy(found.plots.get(tile, ()), root) if found.plots else [] for tile in tiles]
-        corners = found.corners
-        if of_visit is not None and (of_table := table_corners(of_visit)):
-            # The table has corners in the order of the pixels.
-            corners = of_table if set(tiles) <= set(of_table) else corners
-        what = f"Hatched: fails. Heavy lines: {'steps between neighbours' if self.visits else 'seams'}."
-        if set(tiles) <= set(corners):
-            flat, _ = project({tile: corners[tile] for tile in tiles})
-            if self.visits:
-                flat, arrows = on_focal_plane(flat)
-                text, figure = f"As the pixels lie; arrows show the sky. {what}", "map"
-            else:
-                arrows, figure = {"N": (0.0, 1.0), "E": (1.0, 0.0)}, "sky"
-                text = f"On the sky, north up and east to the left. {what}"
-            flat = separate(flat)
-            return Tiles(
-                labels, names, anchors, [flat[tile] for tile in tiles], arrows, pictures, text, figure
+        pictures = [self._copy(found.plots.get(tile, ()), root) for tile in tiles]
+        every = set(tiles)
+        # A visit's table has corners in the order of the pixels.
+        of_table = table_corners(of_visit)
+        corners = of_table if every <= of_table.keys() else found.corners
+        if every <= corners.keys():
+            outlines, arrows = (
+                project({tile: corners[tile] for tile in tiles}),
+                {"N": (0.0, 1.0), "E": (1.0, 0.0)},
             )
-        if not set(tiles) <= set(self._reference):
+            text, figure = "On the sky, north up and east to the left.", "sky"
+            if self.visits:
+                outlines, arrows = on_focal_plane(outlines)
+                text, figure = "As the pixels lie; arrows show the sky.", "map"
+            outlines = separate(outlines)
+        elif every <= self._reference.keys():
+            outlines, arrows = {tile: self._reference[tile] for tile in tiles}, {}
+            text, figure = "As the detectors lie in another visit.", "map"
+        else:
             return Tiles(labels, names, anchors, pictures=pictures)
-        if any(pictures) or self._shown[0] != (labels, names):
-            outlines = [self._reference[tile] for tile in tiles]
-            text = f"As the detectors lie in another visit. {what}"
-            shown = Tiles(labels, names, anchors, outlines, pictures=pictures, text=text)
-            if any(pictures):
-                return shown
-            self._shown = (labels, names), shown
-        return self._shown[1]
+        text += f" Hatched: fails. Heavy lines: {'steps between neighbours' if self.visits else 'seams'}."
+        return Tiles(labels, names, anchors, [*outlines.values()], arrows, pictures, text, figure)
 
     def _whole(self, key: tuple[Any, ...]) -> Table | None:
         """List the metrics of a visit or tract as a whole."""
@@ -258,51 +231,75 @@ class MosaicPages:
         return Table("whole", "As a whole", columns, names, filter=False, note=note)
 
     def _steps(
-        self, data_id: Mapping[str, Any], outlines: Mapping[Any, np.ndarray]
+        self, found: MosaicDatasets, outlines: Mapping[Any, np.ndarray]
     ) -> tuple[Table | None, dict[str, Any] | None]:
         """Return steps between neighbours as a table, and for the map."""
         if self.visits:
-            name, first, second, value = "_visit_steps", "detector1", "detector2", "step"
+            name, first, second, value = "visit_steps", "detector1", "detector2", "step"
             title = "Steps between neighbours"
         else:
-            name, first, second, value = "_tract_seams", "patch1", "patch2", "meanDifference"
+            name, first, second, value = "tract_seams", "patch1", "patch2", "meanDifference"
             title = "Seams between patches"
-        table = self._datasets.read(f"{self._table.name}{name}", data_id)
-        if table is None or not {first, second, value, "rms"} <= set(table.colnames) or not len(table):
+        table = self._datasets.read(found.tables.get(name))
+        if table is None or not {first, second, value, "rms"} <= set(table.column_names):
             return None, None
-        unit = str(table[value].unit or "")
-        steps = np.asarray(table[value], dtype=np.float64)
-        largest = float(np.nanmax(np.abs(steps), initial=0.0)) or 1.0
-        order = np.argsort(-np.nan_to_num(np.abs(steps)), kind="stable")[:_MOST_STEPS].tolist()
+        unit, size = unit_of(table, value), pl.col("step").abs()
 
-        def label(row: int, column: str) -> str:
-            name = f" ({table[f'{column}_name'][row]})" if f"{column}_name" in table.colnames else ""
-            return f"{table[column][row]}{name}"
+        def label(of: str) -> pl.Expr:
+            name = f"{of}_name"
+            return (
+                pl.format("{} ({})", of, name) if name in table.column_names else pl.col(of).cast(pl.String)
+            )
 
-        seams: dict[str, list[Any]] = {name: [] for name in ("x0", "y0", "x1", "y1", "size", "text")}
-        for row in order:
-            pair, step = (int(table[first][row]), int(table[second][row])), float(steps[row])
-            if pair[0] in outlines and pair[1] in outlines and math.isfinite(step):
-                (x0, y0), (x1, y1) = shared_border(outlines[pair[0]], outlines[pair[1]])
-                # Patches that touch in a corner have no border to draw.
-                if math.hypot(x1 - x0, y1 - y0) < 0.2 * float(np.ptp(outlines[pair[0]][:, 0])):
-                    continue
-                text = f"step {number(step, unit)}, rms of the difference {number(table['rms'][row], unit)}"
-                text = f"{label(row, first)} to {label(row, second)}\n{text}"
-                line = (x0, y0, x1, y1, 0.5 + _WIDEST * abs(step) / largest)
-                for column, entry in zip(seams.values(), (*map(float, line), text), strict=True):
-                    column.append(entry)
+        steps = pl.DataFrame(pl.from_arrow(table)).select(
+            pl.col(value).fill_nan(None).alias("step"),
+            rms="rms",
+            first=first,
+            second=second,
+            label1=label(first),
+            label2=label(second),
+        )
+        steps = steps.sort(size, descending=True, nulls_last=True, maintain_order=True).head(_STEPS_DRAWN)
+        rows = steps.to_dicts()
         columns = [
-            Column(first.rstrip("1"), lambda row: Cell(label(row, first), int(table[first][row]))),
-            Column("neighbour", lambda row: Cell(label(row, second), int(table[second][row]))),
-            Column("step", lambda row: amount(float(steps[row]), unit), "number"),
-            Column("size", lambda row: amount(abs(float(steps[row])), unit), "number"),
-            Column("rms of the difference", lambda row: amount(float(table["rms"][row]), unit), "number"),
+            Column(first.rstrip("1"), lambda row: Cell(row["label1"], row["first"])),
+            Column("neighbour", lambda row: Cell(row["label2"], row["second"])),
+            Column("step", lambda row: amount(row["step"], unit), "number"),
+            Column("size", lambda row: amount(row["step"] and abs(row["step"]), unit), "number"),
+            Column("rms of the difference", lambda row: amount(row["rms"], unit), "number"),
         ]
         note = "The second's background minus the first's along what they share."
-        if len(table) > _MOST_STEPS:
-            note += f" The largest {_MOST_STEPS} of {len(table):,}."
-        return Table("steps", title, columns, order, tall=True, note=note), seams
+        if len(table) > _STEPS_LISTED:
+            note += f" The largest {_STEPS_LISTED} of {len(table):,}; all are in {self._table.name}_{name}."
+        shown = Table("steps", title, columns, rows[:_STEPS_LISTED], tall=True, note=note)
+        return shown, _lines(rows, unit, outlines)
+
+
+def _lines(
+    rows: Sequence[Mapping[str, Any]], unit: str, outlines: Mapping[Any, np.ndarray]
+) -> dict[str, Any] | None:
+    """Return the lines that show steps, the largest first, in a map."""
+    rows = [
+        row for row in rows if row["step"] is not None and {row["first"], row["second"]} <= outlines.keys()
+    ]
+    if not rows:
+        return None
+    corners = [outlines[row["first"]] for row in rows]
+    borders = shared_borders(corners, [outlines[row["second"]] for row in rows])
+    # Patches that touch in a corner have no border to draw.
+    lengths = np.hypot(*(borders[:, 1] - borders[:, 0]).T)
+    shown = lengths > 0.2 * np.array([np.ptp(outline[:, 0]) for outline in corners])
+    rows, borders = [row for row, here in zip(rows, shown, strict=True) if here], borders[shown]
+    sizes = np.abs([row["step"] for row in rows])
+    return {
+        **dict(zip(("x0", "y0", "x1", "y1"), borders.reshape(-1, 4).T, strict=True)),
+        "size": 0.5 + _WIDEST * sizes / (sizes.max(initial=0) or 1),
+        "text": [
+            f"{row['label1']} to {row['label2']}\n"
+            f"step {number(row['step'], unit)}, rms of the difference {number(row['rms'], unit)}"
+            for row in rows
+        ],
+    }
 
 
 def _quoted(value: Any) -> str:

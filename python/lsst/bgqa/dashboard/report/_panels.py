@@ -16,7 +16,7 @@ __all__ = (
 
 import base64
 import datetime
-import functools
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -54,16 +54,17 @@ class Tiles:
     text: str = ""
     figure: str = "map"
 
-    @functools.cached_property
-    def json(self) -> Markup:
+    def data(self) -> dict[str, Any]:
+        """Return what a page's script reads."""
         data: dict[str, Any] = {"label": self.labels, "name": self.names, "anchor": self.anchors}
         if self.outlines is not None:
-            data["xs"] = [outline[:, 0] for outline in self.outlines]
-            data["ys"] = [outline[:, 1] for outline in self.outlines]
+            for name, every in zip(("xs", "ys"), _listed(np.concatenate(self.outlines).T), strict=True):
+                values = iter(every)
+                data[name] = [list(itertools.islice(values, len(outline))) for outline in self.outlines]
             data["arrows"] = self.arrows
         if any(self.pictures):
             data["pictures"] = self.pictures
-        return dump(data)
+        return data
 
 
 @dataclass(frozen=True)
@@ -111,40 +112,41 @@ def tiles_of(
 
 def dump(value: Any) -> Markup:
     """Write JSON that may stand in a page: no character ends a script, NaN is null."""
-    if isinstance(value, Markup):
-        return value
-    if isinstance(value, np.ndarray):
-        value = list(value) if value.ndim > 1 else [_short(item) for item in value.tolist()]
-    if isinstance(value, Mapping):
-        items = (f"{dump(str(key))}:{dump(item)}" for key, item in value.items())
-        return Markup("{" + ",".join(items) + "}")
     try:
-        return _plain(value)
-    except (TypeError, ValueError):
-        if isinstance(value, float):
-            return Markup("null")
-        return Markup(f"[{','.join(map(dump, value))}]")
-
-
-def _plain(value: Any) -> Markup:
-    """Write all at once what has neither arrays, nor NaN, nor what is written already."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(value, default=_listed, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        return dump(_finite(value))
     for character in "<>&'":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 
 
-def _short(value: float) -> float | None:
+def _finite(value: Any) -> Any:
+    """Put nothing in the place of what is no number."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _listed(array: np.ndarray) -> list[Any]:
     """Leave out digits that no figure shows."""
-    if not math.isfinite(value):
-        return None
-    return int(value) if value == round(value) and abs(value) < 1e15 else float(f"{value:.5g}")
+    if array.dtype.kind != "f":
+        return array.tolist()  # type: ignore[no-any-return]
+    known = np.isfinite(array)
+    size = np.abs(np.where(known & (array != 0), array, 1))
+    # Powers of ten up to the 22nd are exact, so that what is rounded has a short decimal.
+    power = np.clip(4 - np.floor(np.log10(size)), -22, 22)
+    up, down = 10 ** np.maximum(power, 0), 10 ** np.maximum(-power, 0)
+    short = np.where(array == np.rint(array), array, np.rint(array / down * up) * down / up)
+    return np.where(known, short, None).tolist()  # type: ignore[call-overload, no-any-return]
 
 
 def _pack(names: Sequence[str], values: np.ndarray) -> dict[str, Any]:
     """Write values of shape (names, rows) as short as a page's script can read them."""
     text = base64.b64encode(values.astype("<f4").tobytes()).decode()
-    return {"names": names, "float32": Markup(f'"{text}"')}
+    return {"names": names, "float32": text}
 
 
 def overview_panels(
@@ -187,17 +189,14 @@ def overview_panels(
 def mosaic_panels(
     label: str,
     table: CampaignTable,
-    names: Sequence[str],
-    metrics: Markup,
+    metrics: Sequence[Metric],
     values: np.ndarray,
     rows: Mapping[str, Any],
     tiles: Tiles,
     seams: Mapping[str, Any] | None,
 ) -> Panels:
-    """Show the rows of a visit, or of a tract in a band.
-
-    Metrics are as `describe` writes them; values have the shape (metrics, rows).
-    """
+    """Show the rows of a visit, or of a tract in a band; values have the shape (metrics, rows)."""
+    names = [metric.name for metric in metrics]
     failing: dict[str, list[int]] = {}
     for row, failed in enumerate(rows["failed"]):
         for name in failed.split(",") if failed else ():
@@ -213,10 +212,10 @@ def mosaic_panels(
         first=first if first in names else "".join(names[:1]),
         worst=worst,
         failingWord="fails",
-        metrics=metrics,
+        metrics=describe(metrics, table),
         values={"all": _pack(names, values)},
-        failing=_plain(failing),
-        rows=dump(rows),
+        failing=failing,
+        rows=rows,
         bands={},
         **({} if seams is None or tiles.outlines is None else {"seams": seams}),
     )
@@ -224,12 +223,12 @@ def mosaic_panels(
 
 
 def _data(table: CampaignTable, tiles: Tiles, **data: Any) -> Markup:
-    return dump({"title": table.kind.capitalize(), "tiles": tiles.json, **data})
+    return dump({"title": table.kind.capitalize(), "tiles": tiles.data(), **data})
 
 
-def describe(metrics: Sequence[Metric], table: CampaignTable) -> Markup:
-    """Write what is known of metrics."""
-    return dump([_metric(metric, table) for metric in metrics])
+def describe(metrics: Sequence[Metric], table: CampaignTable) -> list[dict[str, Any]]:
+    """Return what is known of metrics."""
+    return [_metric(metric, table) for metric in metrics]
 
 
 def _metric(metric: Metric, table: CampaignTable) -> dict[str, Any]:
@@ -240,7 +239,8 @@ def _metric(metric: Metric, table: CampaignTable) -> dict[str, Any]:
     if metric.name == FAILING_SHARE:
         rule = ""
     about = {"name": metric.name, "unit": metric.unit, "description": metric.description}
-    return {**about, "low": metric.low, "high": metric.high, "rule": rule, "cyclic": metric.is_angle}
+    low, high = (bound if math.isfinite(bound) else None for bound in (metric.low, metric.high))
+    return {**about, "low": low, "high": high, "rule": rule, "cyclic": metric.is_angle}
 
 
 def _cells(summary: Summary, metrics: Sequence[Metric]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-__all__ = ("on_focal_plane", "project", "separate", "shared_border", "unit_vectors")
+__all__ = ("on_focal_plane", "project", "separate", "shared_borders", "unit_vectors")
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,31 +16,27 @@ _MOST_DEGREES = 45.0
 
 
 def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Convert positions on the sky."""
+    """Convert positions on the sky in degrees."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
-def project[K: Hashable](corners: Mapping[K, np.ndarray]) -> tuple[dict[K, np.ndarray], bool]:
-    """Lay outlines on the sky out on a plane."""
+def project[K: Hashable](corners: Mapping[K, np.ndarray]) -> dict[K, np.ndarray]:
+    """Lay outlines on the sky out on a plane, in degrees."""
     if not corners:
-        return {}, True
-    every = np.concatenate(list(corners.values()))
-    center = every.sum(axis=0)
+        return {}
+    vectors = _stacked([*corners.values()])
+    center = vectors.sum(axis=(0, 1))
     length = float(np.linalg.norm(center))
-    if length > 0:
-        center = center / length
-        if float((every @ center).min()) > np.cos(np.radians(_MOST_DEGREES)):
-            return {key: tangent_plane(vectors, center) for key, vectors in corners.items()}, True
-    outlines = {}
+    if length > 0 and (vectors @ center).min() > length * np.cos(np.radians(_MOST_DEGREES)):
+        return dict(zip(corners, tangent_plane(vectors, center / length), strict=True))
+    x, y, z = np.moveaxis(vectors, -1, 0)
     middle = np.degrees(np.arctan2(center[1], center[0]))
-    for key, vectors in corners.items():
-        ra = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0]))
-        dec = np.degrees(np.arcsin(np.clip(vectors[:, 2], -1, 1)))
-        # No outline is torn apart at right ascension zero.
-        own = middle + (ra[0] - middle + 180) % 360 - 180
-        outlines[key] = np.stack([own + (ra - own + 180) % 360 - 180, dec], axis=1)
-    return outlines, False
+    # No outline is torn apart at right ascension zero.
+    ra = np.degrees(np.arctan2(y, x))
+    own = middle + (ra[:, :1] - middle + 180) % 360 - 180
+    outlines = np.stack([own + (ra - own + 180) % 360 - 180, np.degrees(np.arcsin(np.clip(z, -1, 1)))], -1)
+    return dict(zip(corners, outlines, strict=True))
 
 
 def on_focal_plane[K: Hashable](
@@ -55,12 +51,13 @@ def on_focal_plane[K: Hashable](
     """
     if not outlines or any(len(corners) != 4 for corners in outlines.values()):
         return dict(outlines), {}
-    stack = np.stack(list(outlines.values()))
+    stack = np.stack([*outlines.values()])
     stack = stack - stack.mean(axis=(0, 1))
     sides = stack[:, 1] - stack[:, 0]
     # Detectors that are turned by a quarter are fewer than those that are not.
     angles = np.arctan2(sides[:, 1], sides[:, 0])
-    best = angles[np.argmin([np.median(np.abs(np.angle(np.exp(1j * (angles - one))))) for one in angles])]
+    apart = np.abs((angles[:, None] - angles + np.pi) % (2 * np.pi) - np.pi)
+    best = angles[np.argmin(np.median(apart, axis=1))]
     cos, sin = np.cos(-best), np.sin(-best)
     turn = np.array([[cos, sin], [-sin, cos]])
     if np.median((stack @ turn)[:, 3, 1] - (stack @ turn)[:, 0, 1]) < 0:
@@ -73,43 +70,43 @@ def separate[K: Hashable](outlines: Mapping[K, np.ndarray]) -> dict[K, np.ndarra
     """Make outlines smaller, so that neighbours do not hide each other."""
     if len(outlines) < 2:
         return dict(outlines)
-    every = list(outlines.values())
-    centers = np.array([corners.mean(axis=0) for corners in every])
-    factors = []
-    for corners, center in zip(every, centers, strict=True):
-        distances = np.hypot(*(centers - center).T)
-        distances[distances == 0] = np.inf
-        nearest = int(np.argmin(distances))
-        if np.isfinite(distances[nearest]):
-            direction = (centers[nearest] - center) / distances[nearest]
-            reach = float(np.ptp(corners @ direction) + np.ptp(every[nearest] @ direction)) / 2
-            factors.append(0.97 * float(distances[nearest]) / reach)
-    factor = min(1.0, float(np.median(factors))) if factors else 1.0
-    return {
-        key: center + factor * (corners - center)
-        for (key, corners), center in zip(outlines.items(), centers, strict=True)
-    }
+    corners = _stacked([*outlines.values()])
+    centers = corners.mean(axis=1)
+    distances = np.hypot(*np.moveaxis(centers[:, None] - centers, -1, 0))
+    distances[distances == 0] = np.inf
+    nearest, distance = distances.argmin(axis=1), distances.min(axis=1)
+    direction = (centers[nearest] - centers) / distance[:, None]
+    along = np.stack([corners, corners[nearest]]) @ direction[:, :, None]
+    with np.errstate(divide="ignore"):
+        factors = 0.97 * distance / np.ptp(along, axis=2).mean(axis=0)[:, 0]
+    factor = min(1.0, float(np.median(factors)))
+    smaller = centers[:, None] + factor * (corners - centers[:, None])
+    return dict(zip(outlines, smaller, strict=True))
 
 
-def shared_border(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return where two neighbours meet."""
-    best: tuple[float, np.ndarray] | None = None
-    for a0, a1 in zip(first, np.roll(first, -1, axis=0), strict=True):
-        along = a1 - a0
-        length2 = float(along @ along)
-        if not length2 > 0:
-            continue
-        for b0, b1 in zip(second, np.roll(second, -1, axis=0), strict=True):
-            # Where the other side's ends are along this one.
-            t = np.sort([float((point - a0) @ along) / length2 for point in (b0, b1)])
-            low, high = np.clip(t, 0, 1)
-            apart = float(np.hypot(*((a0 + a1) / 2 - (b0 + b1) / 2)))
-            ends = np.stack([a0 + low * along, a0 + high * along])
-            # Across the gap, or the overlap, half the way to the other.
-            normal = np.array([-along[1], along[0]]) / length2**0.5
-            ends = ends + normal * float(((b0 + b1) / 2 - a0) @ normal) / 2
-            if best is None or apart < best[0]:
-                best = apart, ends
-    if best is None:
-        return np.stack([first.mean(axis=0), second.mean(axis=0)])
-    return best[1]
+def shared_borders(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.ndarray:
+    """Return where neighbours meet, shape (pairs, 2 ends, 2)."""
+    # The sides of the first run down, those of the second across.
+    a0, b0 = _stacked(first)[:, :, None], _stacked(second)[:, None]
+    a1, b1 = np.roll(a0, -1, axis=1), np.roll(b0, -1, axis=2)
+    along, middle = a1 - a0, (b0 + b1) / 2
+    length2 = (along**2).sum(axis=-1, keepdims=True)
+    is_side = (length2[..., 0] > 0) & ((b1 - b0) != 0).any(axis=-1)
+    length2 = np.where(length2 > 0, length2, 1)
+    # Where the other side's ends are along this one.
+    ends = np.sort([((b - a0) * along).sum(axis=-1, keepdims=True) / length2 for b in (b0, b1)], axis=0)
+    # Across the gap, or the overlap, half the way to the other.
+    normal = along[..., ::-1] * (-1, 1) / length2**0.5
+    shift = normal * ((middle - a0) * normal).sum(axis=-1, keepdims=True) / 2
+    borders = np.moveaxis(a0 + np.clip(ends, 0, 1) * along + shift, 0, -2)
+    apart = np.where(is_side, np.hypot(*np.moveaxis((a0 + a1) / 2 - middle, -1, 0)), np.inf)
+    flat = apart.reshape(len(apart), -1)
+    return borders.reshape(*flat.shape, 2, 2)[np.arange(len(flat)), flat.argmin(axis=1)]
+
+
+def _stacked(outlines: Sequence[np.ndarray]) -> np.ndarray:
+    """Return outlines as one array; one with fewer corners repeats its last."""
+    if len({*map(len, outlines)}) == 1:
+        return np.stack(outlines)
+    most = np.arange(max(map(len, outlines)))
+    return np.stack([corners[np.minimum(most, len(corners) - 1)] for corners in outlines])
