@@ -598,7 +598,8 @@ def test_outlines_that_overlap_are_separated_and_others_left_alone() -> None:
 def test_border_of_neighbours() -> None:
     triangle = np.array([(1.2, -1), (2, 0.5), (1.2, 2)])
     borders = shared_borders([SQUARE, SQUARE], [moved(1.2, 0.25), triangle])
-    for border, expected in zip(borders, ([(1.1, 0.25), (1.1, 1)], [(1.1, 0), (1.1, 1)]), strict=True):
+    lines = np.array([[(1.1, 0.25), (1.1, 1)], [(1.1, 0), (1.1, 1)]])
+    for border, expected in zip(borders, lines, strict=True):
         np.testing.assert_allclose(border[np.argsort(border[:, 1])], expected)
 
 
