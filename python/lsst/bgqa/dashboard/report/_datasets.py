@@ -72,10 +72,9 @@ class Datasets:
         self, what: Callable[[Any], Any], root: Mapping[str, str], dimension: str, values: Iterable[int]
     ) -> list[Any]:
         """Ask for what has some values of one dimension."""
-        wanted = {"wanted": list(values)}
         try:
             with self.butler.query() as query:
-                return list(what(query).where(f"{dimension} IN (wanted)", root, bind=wanted))
+                return list(what(query).where(f"{dimension} IN (wanted)", root, bind={"wanted": [*values]}))
         except DataIdError:
             # The instrument or sky map is not registered.
             return []
@@ -171,27 +170,17 @@ class Pictures:
     """Copies pictures into the report."""
 
     def __init__(self, butler: Butler, folder: Path) -> None:
-        self._butler = butler
-        self._folder = folder
-        self._fetcher = Fetcher(butler)
-        self._fetched: dict[DatasetId, str | Exception] = {}
+        self._fetcher, self._folder = Fetcher(butler), folder
 
-    def fetch(self, refs: Iterable[DatasetRef]) -> None:
-        """Copy pictures that will be added, many at once if they are far."""
-        if self._fetcher.far:
-            self._fetched = {ref.id: path for ref, path in self._fetcher.each(refs, self._copy)}
-
-    def add(self, ref: DatasetRef) -> str | None:
-        """Copy a picture."""
-        path = self._fetched.pop(ref.id, None)
-        try:
-            if isinstance(path, Exception):
-                raise path
-            return path or self._copy(self._butler, ref)
-        except Exception as error:
-            # Each kind of store has errors of its own.
-            _LOG.warning("%s is left out: %s", ref, error)
-            return None
+    def copy(self, refs: Iterable[DatasetRef]) -> dict[DatasetId, str]:
+        """Copy pictures, and return the paths of those that could be."""
+        paths = {}
+        for ref, path in self._fetcher.each(refs, self._copy):
+            if isinstance(path, str):
+                paths[ref.id] = path
+            else:
+                _LOG.warning("%s is left out: %s", ref, path)
+        return paths
 
     def _copy(self, butler: Butler, ref: DatasetRef) -> str:
         uri = butler.getURI(ref)

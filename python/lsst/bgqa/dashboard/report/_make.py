@@ -261,9 +261,10 @@ class _Maker:
                 for found in self._datasets.find(name, {"instrument": table.root}, "detector", numbers):
                     refs[found.dataId["detector"], found.dataId["physical_filter"]] = found
             pictures: dict[int, str] = {}
-            for i, row in enumerate(wanted):
-                ref = refs.get((row["detector"], row["physical_filter"]))
-                if ref is not None and (path := self._pictures.add(ref)) is not None:
+            shown = [refs.get((row["detector"], row["physical_filter"])) for row in wanted]
+            copied = self._pictures.copy(ref for ref in shown if ref is not None)
+            for i, (row, ref) in enumerate(zip(wanted, shown, strict=True)):
+                if ref is not None and (path := copied.get(ref.id)):
                     pictures[i] = path
                     name = f"{row['detector_name']} ({row['detector']}), {row['physical_filter']}"
                     size, unit = _size(row), table.units.get("stack_patternRms", "")

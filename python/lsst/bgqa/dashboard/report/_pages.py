@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from lsst.daf.butler import DatasetId, DatasetRef
+
 from ...metrics import load_catalogue
 from ..campaign import VERDICTS, CampaignTable
 from ..queries import Metric, MosaicRows, metrics_of, mosaics_of
@@ -53,6 +55,7 @@ class MosaicPages:
         self._datasets, self._pictures = datasets, pictures
         self._whole_table, self._wholes, self._reference = whole_table, wholes, reference
         self._kind, self._metrics = table.row_kind, metrics_of(table)
+        self._copied: dict[DatasetId, str] = {}
         self.paths: dict[tuple[Any, ...], str] = {}
         """Pages by key of the visit or tract."""
         self.visits = table.kind == "detector"
@@ -68,7 +71,7 @@ class MosaicPages:
                 self._table.name, self._kind, self._table.root, [key for key, _ in some]
             )
             plots = (refs for datasets in found.values() for refs in datasets.plots.values())
-            self._pictures.fetch(ref for refs in plots for ref in refs)
+            self._copied = self._pictures.copy(itertools.chain.from_iterable(plots))
             for key, rows in some:
                 before, after = map(self._link, neighbours[key])
                 self._write(key, rows, found[key], previous=before, next=after)
@@ -131,7 +134,7 @@ class MosaicPages:
             tables=[table for table in (self._whole(key), steps) if table is not None],
             items=[
                 {"path": target, "caption": what, "alt": f"{what} of {title}"}
-                for what, target in self._copy(found.plots.get((), ()), root)
+                for what, target in self._shown(found.plots.get((), ()), root)
             ],
         )
 
@@ -155,13 +158,14 @@ class MosaicPages:
                     )
         return metrics, np.concatenate(values)
 
-    def _copy(self, refs: Sequence[Any], root: str) -> list[tuple[str, str]]:
-        pictures = []
-        for ref in refs:
-            if (path := self._pictures.add(ref)) is not None:
-                what = ref.datasetType.name.removeprefix(f"{self._table.name}_").removesuffix("_plot")
-                pictures.append((what.replace("_", " "), root + path))
-        return pictures
+    def _shown(self, refs: Iterable[DatasetRef], root: str) -> list[tuple[str, str]]:
+        """Return what pictures show, and their paths."""
+        of = f"{self._table.name}_"
+        return [
+            (ref.datasetType.name.removeprefix(of).removesuffix("_plot").replace("_", " "), root + path)
+            for ref in refs
+            if (path := self._copied.get(ref.id))
+        ]
 
     def _facts(self, row: Mapping[str, Any]) -> dict[str, str]:
         facts = {"Background": self._table.name}
@@ -186,7 +190,7 @@ class MosaicPages:
         labels = [str(tile[-1]) for tile in tiles]
         names = rows.columns["detector_name"].to_list() if self.visits else [""] * len(tiles)
         anchors = [self.anchor(tile[-1]) for tile in tiles]
-        pictures = [self._copy(found.plots.get(tile, ()), root) for tile in tiles]
+        pictures = [self._shown(found.plots.get(tile, ()), root) for tile in tiles]
         every = set(tiles)
         # A visit's table has corners in the order of the pixels.
         of_table = table_corners(of_visit)
