@@ -21,7 +21,7 @@ __all__ = (
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ from ..metrics import load_catalogue
 from .table import VERDICTS, CampaignTable, Progress
 
 _AT_ONCE = 8
+_MOSAICS_AT_ONCE = 100
 _MOST_NIGHTS = 600
 _NIGHTS_CHOSEN = 7
 _MOST_TILES = 400
@@ -169,18 +170,18 @@ class MosaicRows:
     values: np.ndarray
 
 
-def mosaics_of(table: CampaignTable) -> Iterator[tuple[tuple[Any, ...], MosaicRows]]:
-    """Yield the rows of a table by visit, or tract and band, with their keys."""
+def mosaics_of(
+    table: CampaignTable, keys: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[tuple[Any, ...], MosaicRows]]:
+    """Yield the rows of some visits, or tracts and bands, in the order of their keys."""
     mosaic = [*table.row_kind.mosaic]
-    other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in mosaic)
-    for every in table.frames():
-        values = every.select(pl.col(table.metrics).cast(pl.Float32)).to_numpy().T
-        columns = every.drop(table.metrics)
-        begins = columns.select(other.arg_true()).to_series()
-        keys = columns[begins].select(mosaic).rows()
-        bounds = itertools.pairwise([*begins, len(columns)])
-        for key, (first, last) in zip(keys, bounds, strict=True):
-            yield key, MosaicRows(columns[first:last], values[:, first:last])
+    metrics = pl.col(table.metrics)
+    for some in itertools.batched(sorted(keys), _MOSAICS_AT_ONCE):
+        wanted = pl.col(mosaic[0]).is_in(sorted({key[0] for key in some}))
+        rows = table.scan().filter(wanted).with_columns(metrics.cast(pl.Float32)).collect()
+        parts = rows.partition_by(mosaic, as_dict=True)
+        for key in some:
+            yield key, MosaicRows(parts[key].drop(table.metrics), parts[key].select(metrics).to_numpy().T)
 
 
 def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary:

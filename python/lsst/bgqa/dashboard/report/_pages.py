@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("MosaicPages",)
 
+import datetime
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ import polars as pl
 from lsst.daf.butler import DatasetId, DatasetRef
 
 from ...metrics import load_catalogue
+from .._provenance import visit_begins
 from ..campaign import VERDICTS, CampaignTable
 from ..queries import Metric, MosaicRows, metrics_of, mosaics_of
 from ._datasets import Datasets, MosaicDatasets, Pictures, table_corners, unit_of
@@ -56,6 +58,7 @@ class MosaicPages:
         self._whole_table, self._wholes, self._reference = whole_table, wholes, reference
         self._kind, self._metrics = table.row_kind, metrics_of(table)
         self._copied: dict[DatasetId, str] = {}
+        self._begins: dict[int, datetime.datetime] = {}
         self.paths: dict[tuple[Any, ...], str] = {}
         """Pages by key of the visit or tract."""
         self.visits = table.kind == "detector"
@@ -65,11 +68,13 @@ class MosaicPages:
         """Write the pages of some visits or tracts."""
         order = sorted(keys)
         neighbours = dict(zip(order, zip([None, *order], [*order[1:], None], strict=False), strict=True))
-        rows_of = ((key, rows) for key, rows in mosaics_of(self._table) if key in neighbours)
-        for some in itertools.batched(rows_of, _AT_ONCE):
-            found = self._datasets.look_up(
-                self._table.name, self._kind, self._table.root, [key for key, _ in some]
-            )
+        for some in itertools.batched(mosaics_of(self._table, order), _AT_ONCE):
+            keys = [key for key, _ in some]
+            found = self._datasets.look_up(self._table.name, self._kind, self._table.root, keys)
+            if self.visits:
+                visits = [visit for (visit,) in keys]
+                begins = visit_begins(self._datasets.butler, self._table.root, visits)
+                self._begins = dict(begins.iter_rows())
             plots = (refs for datasets in found.values() for refs in datasets.plots.values())
             self._copied = self._pictures.copy(itertools.chain.from_iterable(plots))
             for key, rows in some:
@@ -172,8 +177,8 @@ class MosaicPages:
         if self.visits:
             facts |= {"Instrument": self._table.root, "Filter": str(row["physical_filter"])}
             facts |= {"Band": str(row["band"]), "Night": str(row["day_obs"] or "not known")}
-            if row["visit_begin"] is not None:
-                facts["Begin"] = f"{row['visit_begin']:%Y-%m-%d %H:%M:%S} UTC"
+            if (begin := self._begins.get(row["visit"])) is not None:
+                facts["Begin"] = f"{begin:%Y-%m-%d %H:%M:%S} UTC"
         else:
             facts["Sky map"] = self._table.root
         return facts | {"Measured in": str(row["run"])}
