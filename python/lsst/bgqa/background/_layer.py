@@ -232,7 +232,7 @@ class Layer:
         """
         return _bin_centers(self.y_edges) + self.bbox.y0
 
-    @property
+    @cached_property
     def measured(self) -> np.ndarray:
         """Which bins hold data (`numpy.ndarray` of `bool`, shape (ny, nx)):
         those that have a value, are not masked as ``NO_DATA``, have a finite
@@ -252,7 +252,7 @@ class Layer:
             measured &= np.isfinite(self.fit_weights)
         return measured
 
-    @property
+    @cached_property
     def fit_weights(self) -> np.ndarray:
         """Weight of each bin in a fit (`numpy.ndarray` of ``float64``, shape
         (ny, nx)): the ``float32`` quotient 1 / standard error, as afw takes

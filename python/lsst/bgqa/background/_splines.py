@@ -8,7 +8,7 @@ cannot.
 
 from __future__ import annotations
 
-__all__ = ("PiecewiseCubic", "best_style", "interpolate", "min_points")
+__all__ = ("PiecewiseCubic", "best_style", "breaks", "interpolate", "min_points")
 
 import itertools
 from collections.abc import Callable
@@ -120,10 +120,17 @@ def interpolate(style: InterpStyle, x: np.ndarray, y: np.ndarray) -> PiecewiseCu
             return _with_ends(x, y, _natural)
 
 
+def breaks(style: InterpStyle, x: np.ndarray) -> np.ndarray:
+    """Return where the pieces of curves meet that are given at some positions."""
+    if style is not InterpStyle.CONSTANT or len(x) < 2:
+        return x
+    return np.concatenate([[0.5 * (3 * x[0] - x[1])], 0.5 * (x[:-1] + x[1:]), [0.5 * (3 * x[-1] - x[-2])]])
+
+
 def _constant(x: np.ndarray, y: np.ndarray) -> PiecewiseCubic:
     """Steps at the mid-points, each as high as the mean of its neighbours."""
-    if len(x) > 1:
-        x = np.concatenate([[0.5 * (3 * x[0] - x[1])], 0.5 * (x[:-1] + x[1:]), [0.5 * (3 * x[-1] - x[-2])]])
+    x = breaks(InterpStyle.CONSTANT, x)
+    if len(y) > 1:
         y = np.concatenate([y[:1], 0.5 * (y[:-1] + y[1:]), y[-1:]])
     coefficients = np.zeros((len(x) + 1, 4, y.shape[1]))
     coefficients[0, 0] = y[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ("ChebyshevSurface", "SplineSurface", "Surface", "make_surface")
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -17,7 +18,7 @@ import numpy as np
 
 from ._errors import BackgroundError
 from ._layer import ApproxStyle, InterpStyle, Layer, UndersampleStyle
-from ._splines import PiecewiseCubic, best_style, interpolate, min_points
+from ._splines import PiecewiseCubic, best_style, breaks, interpolate, min_points
 
 # Values of a polynomial computed at a time.
 _BLOCK_SAMPLES = 1 << 13
@@ -105,14 +106,15 @@ class SplineSurface:
         """Columns that miss the same bins, and their curves over y."""
         values = self.values[:, self._good_columns]
         good = ~np.isnan(values)
-        patterns, owner = np.unique(good, axis=1, return_inverse=True)
-        groups = []
-        for i, keep in enumerate(patterns.T):
-            members = np.flatnonzero(owner.ravel() == i)
+        groups: dict[bytes, list[int]] = defaultdict(list)
+        for column, keep in enumerate(good.T):
+            groups[keep.tobytes()].append(column)
+        curves = []
+        for members in map(np.array, groups.values()):
+            keep = good[:, members[0]]
             y = self.y[keep]
-            curves = interpolate(self._style_for(len(y)), y, values[np.ix_(keep, members)])
-            groups.append((members, curves))
-        return groups
+            curves.append((members, interpolate(self._style_for(len(y)), y, values[np.ix_(keep, members)])))
+        return curves
 
     @property
     def is_finite(self) -> bool:
@@ -128,7 +130,7 @@ class SplineSurface:
         if not self.is_finite:
             return np.empty(0)
         x = self.x[self._good_columns]
-        return interpolate(self._style_for(len(x)), x, np.zeros((len(x), 1))).breaks
+        return breaks(self._style_for(len(x)), x)
 
     @cached_property
     def y_breaks(self) -> np.ndarray:
@@ -303,17 +305,16 @@ def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     singular. LAPACK would round by the kernel that BLAS picks.
     """
     n = len(right)
-    lower, x = matrix.copy(), right.copy()
-    pivots = np.empty(n)
+    rows = np.column_stack([matrix, right])
+    least = n * np.finfo(float).eps * matrix.diagonal()
     for k in range(n):
-        pivots[k] = lower[k, k]
-        if not pivots[k] > n * np.finfo(float).eps * matrix[k, k]:
+        column, row = rows[k + 1 :, k], rows[k, k + 1 :]
+        if not rows[k, k] > least[k]:
             return np.full(n, np.nan)
-        column = lower[k + 1 :, k] / pivots[k]
-        lower[k + 1 :, k + 1 :] -= np.multiply.outer(column, lower[k + 1 :, k])
-        lower[k + 1 :, k] = column
-        x[k + 1 :] -= column * x[k]
-    x /= pivots
+        row[:-1] = column
+        column /= rows[k, k]
+        rows[k + 1 :, k + 1 :] -= column[:, np.newaxis] * row
+    x = rows[:, n] / rows.diagonal()
     for k in range(n - 1, 0, -1):
-        x[:k] -= lower[k, :k] * x[k]
+        x[:k] -= rows[k, :k] * x[k]
     return x

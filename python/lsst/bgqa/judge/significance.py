@@ -205,15 +205,14 @@ def find(
 def _find_bins(scales: Scales, sharp: np.ndarray) -> Finding:
     flat = sharp.ravel() / scales.bins
     credited = max(4, int(_OUTLIERS * flat.size))
-    most = min(max(_TOP, credited), flat.size)
-    ordered = np.partition(flat, [most - 1, flat.size - most])
-    highest, lowest = np.sort(ordered[-most:]), np.sort(-ordered[:most])
-    above, below = float(highest[-_TOP:].mean()), float(lowest[-_TOP:].mean())
-    sign, outliers = (1, highest) if above >= below else (-1, lowest)
-    best = int(np.argmax(sign * flat))
+    ordered = np.sort(flat)
+    above, below = float(ordered[-_TOP:].sum()) / _TOP, float(-ordered[:_TOP].sum()) / _TOP
+    if above >= below:
+        sign, best, outliers = 1, int(flat.argmax()), ordered[-credited:]
+    else:
+        sign, best, outliers = -1, int(flat.argmin()), -ordered[:credited]
     usual, scatter = scales.top
     sigma = max((max(above, below) - usual) / scatter, 0.0)
-    outliers = outliers[-credited:]
     outliers = outliers[outliers > OUTLIER_SIGMAS] * scales.bins
     row, column = divmod(best, sharp.shape[1])
     return Finding(

@@ -9,7 +9,8 @@ import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -21,7 +22,8 @@ _RING_SIZES = (1.0, 1.5, 2.2, 3.2)
 _STRIPE_WIDTHS = (1, 2)
 # Digits of a projection, a fraction of the sky, which no rounding reaches.
 _DIGITS = 12
-# Terms of a sum that BLAS takes at once.
+# Terms of a sum that BLAS takes at once: some of OpenBLAS's kernels crash in
+# sums over more than about 256.
 _TERMS = 128
 # Layouts of amplifiers that are looked for where none is configured.
 _LAYOUTS = ((4, 1), (8, 2))
@@ -48,65 +50,63 @@ class Template(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """Spots, or rings, of one size at many places: sums of a few products of a
+    """Spots, or rings, of some sizes at the same places: sums of a few products of a
     profile in y and one in x.
 
     Attributes
     ----------
     y, x
-        The profiles about each row and column of places, shape (products,
-        places, bins).
-    places
-        Which of the places in y times those in x are taken, as flat indices.
+        The profiles about each row and column of places, shapes (sizes, rows,
+        products, bins) and (sizes, products, bins, columns).
+    taken
+        Which sizes at which places are taken, as flat indices of (size, row,
+        column).
     """
 
     y: np.ndarray
     x: np.ndarray
-    places: np.ndarray
+    taken: np.ndarray
 
     @classmethod
     def of(
-        cls, shape: tuple[int, int], size: float, is_ring: bool
-    ) -> tuple[Profiles, list[tuple[float, float]]]:
-        """Choose places on a grid that are dense enough for none to be missed.
+        cls,
+        shape: tuple[int, int],
+        is_ring: bool,
+        sizes: np.ndarray,
+        rows: np.ndarray,
+        columns: np.ndarray,
+    ) -> Self:
+        """Take all sizes at all places, given by their rows and columns.
 
         A spot is a Gaussian as wide as its size, in bins; a ring is that less the
-        same times the squared distance in units of the size. It also returns
-        the row and the column of each place.
+        same times the squared distance in units of the size.
         """
-        rows, columns = (_places(n, size) for n in shape)
         squares = [
-            ((np.arange(n) - at[:, None]) / size) ** 2 for n, at in zip(shape, (rows, columns), strict=True)
+            ((np.arange(n) - at[:, None]) / sizes[:, None, None]) ** 2
+            for n, at in zip(shape, (rows, columns), strict=True)
         ]
         y, x = (np.exp(-square / 2) for square in squares)
-        if is_ring:
-            ys, xs = np.stack([y * (1 - squares[0]), -y]), np.stack([x, x * squares[1]])
-        else:
-            ys, xs = y[np.newaxis], x[np.newaxis]
-        places = list(itertools.product(rows.tolist(), columns.tolist()))
-        # A spot in a corner is a corner.
-        kept = [i for i, (j, k) in enumerate(places) if not (_at_end(j, shape[0]) and _at_end(k, shape[1]))]
-        return cls(ys, xs, np.array(kept, dtype=np.int64)), [places[i] for i in kept]
-
-    def take(self, kept: np.ndarray) -> Profiles:
-        """Return some of the places: those ``kept``, ``bool``, shape (places,)."""
-        return replace(self, places=self.places[kept])
+        ys, xs = ([y * (1 - squares[0]), -y], [x, x * squares[1]]) if is_ring else ([y], [x])
+        everything = np.arange(len(sizes) * len(rows) * len(columns))
+        return cls(np.stack(ys, axis=2), np.stack(xs, axis=1).swapaxes(2, 3).copy(), everything)
 
     def draw(self, number: int) -> np.ndarray:
         """Return the shape at a place, its peak one, shape (ny, nx)."""
-        j, i = divmod(int(self.places[number]), self.x.shape[1])
-        return np.asarray(np.einsum("sy,sx->yx", self.y[:, j], self.x[:, i]))
+        size, row, column = np.unravel_index(self.taken[number], (*self.y.shape[:2], self.x.shape[3]))
+        return np.asarray(np.einsum("sy,sx->yx", self.y[size, row], self.x[size, :, :, column]))
 
     def products(self, images: np.ndarray) -> np.ndarray:
-        """Sum images, shape (k, ny, nx), times each shape; shape (k, places)."""
-        parts = self.y @ images[:, np.newaxis]
-        sums = (parts @ self.x.swapaxes(1, 2)).sum(axis=1)
-        return np.asarray(sums.reshape(len(images), -1)[:, self.places])
+        """Sum images, shape (k, ny, nx), times each shape; shape (k, taken)."""
+        sizes, _, _, columns = self.x.shape
+        parts = self.y.reshape(-1, self.y.shape[-1]) @ images
+        sums = parts.reshape(len(images), sizes, self.y.shape[1], -1) @ self.x.reshape(sizes, -1, columns)
+        return np.asarray(sums.reshape(len(images), -1)[:, self.taken])
 
     def squares(self) -> np.ndarray:
-        """Sum the squares of each shape; shape (places,)."""
-        y, x = (np.einsum("spb,tpb->stp", axis, axis) for axis in (self.y, self.x))
-        return np.asarray(np.einsum("stj,sti->ji", y, x).ravel()[self.places])
+        """Sum the squares of each shape; shape (taken,)."""
+        y = np.einsum("zjsb,zjtb->zjst", self.y, self.y)
+        x = np.einsum("zsbi,ztbi->zist", self.x, self.x)
+        return np.asarray(np.einsum("zjst,zist->zji", y, x).ravel()[self.taken])
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ class TemplateBank:
         The first templates, all but spots and rings, with the nuisance
         projected out and of norm one, shape (filters, bins).
     profiles
-        The others: spots and rings, size by size.
+        The others: spots and rings, by their sizes.
     norms
         Norms before that, of a template whose peak is one, ``float64``,
         shape (templates,).
@@ -151,27 +151,34 @@ class TemplateBank:
             return values.reshape(self.shape)
         number -= len(self.filters)
         for profiles in self.profiles:
-            if number < len(profiles.places):
+            if number < len(profiles.taken):
                 return profiles.draw(number)
-            number -= len(profiles.places)
+            number -= len(profiles.taken)
         raise IndexError(f"there are {len(self.templates)} templates")
 
     def project(self, residuals: np.ndarray) -> np.ndarray:
         """Project residuals without missing bins, shape (detectors, ny, nx): (detectors, templates)."""
-        flat = residuals.reshape(len(residuals), -1)
+        first, flat = len(self.filters), residuals.reshape(len(residuals), -1)
         rough = rough_part(self.basis, residuals)
-        local = np.concatenate([profiles.products(rough) for profiles in self.profiles], axis=1)
-        local /= self.norms[len(self.filters) :]
+        sums = [profiles.products(rough) for profiles in self.profiles]
+        projections = np.concatenate([(_blocks(flat) @ self._blocks).sum(axis=0), *sums], axis=1)
+        projections[:, first:] /= self.norms[first:]
         # BLAS rounds as the processor likes; of shapes that fit as well, the first counts.
-        return np.round(np.concatenate([_products(flat, self.filters), local], axis=1), _DIGITS)
+        return np.round(projections, _DIGITS)
+
+    @cached_property
+    def _blocks(self) -> np.ndarray:
+        """The filters, some bins at a time, shape (blocks, bins, filters)."""
+        return _blocks(self.filters).swapaxes(1, 2).copy()
 
 
-def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a @ b.T, summed over few terms at a time: some of OpenBLAS's
-    kernels crash in sums over more.
+def _blocks(flat: np.ndarray) -> np.ndarray:
+    """Cut rows, with zeros appended, into blocks of so many terms as BLAS may sum,
+    shape (blocks, rows, terms).
     """
-    steps = range(0, a.shape[1], _TERMS)
-    return np.asarray(sum(a[:, i : i + _TERMS] @ b[:, i : i + _TERMS].T for i in steps))
+    padded = np.zeros((len(flat), -(-flat.shape[1] // _TERMS) * _TERMS))
+    padded[:, : flat.shape[1]] = flat
+    return padded.reshape(len(flat), -1, _TERMS).swapaxes(0, 1)
 
 
 def polynomials(shape: tuple[int, int], order: int) -> np.ndarray:
@@ -229,15 +236,19 @@ def make_bank(shape: tuple[int, int], segments: tuple[int, int] | None, order: i
         smooth.append(np.pad(part[kept], ((0, 0), (0, basis.shape[1] - part.shape[1]))))
     images = basis.T.reshape(-1, *shape)
     chosen = []
-    for family, sizes in (("spot", _SPOT_SIZES), ("ring", _RING_SIZES)):
-        for size in sizes:
-            profiles, places = Profiles.of(shape, size, family == "ring")
+    for family, all_sizes in (("spot", _SPOT_SIZES), ("ring", _RING_SIZES)):
+        for spacing, sizes in itertools.groupby(all_sizes, _spacing):
+            axes = [np.array([*sizes]), *(_places(n, spacing) for n in shape)]
+            profiles = Profiles.of(shape, family == "ring", *axes)
             whole = profiles.squares()
             norm = np.sqrt(np.maximum(whole - (profiles.products(images) ** 2).sum(axis=0), 0.0))
-            kept = _tells(norm, np.sqrt(whole))
-            templates += [Template(family, size, *place) for place in itertools.compress(places, kept)]
+            # A spot in a corner is a corner.
+            corners = np.logical_and.outer(*(_at_end(at, n) for at, n in zip(axes[1:], shape, strict=True)))
+            kept = _tells(norm, np.sqrt(whole)) & ~np.tile(corners.ravel(), len(axes[0]))
+            places = itertools.product(*(axis.tolist() for axis in axes))
+            templates += [Template(family, *place) for place in itertools.compress(places, kept)]
             norms.append(norm[kept])
-            chosen.append(profiles.take(kept))
+            chosen.append(replace(profiles, taken=np.flatnonzero(kept)))
     return TemplateBank(
         shape,
         tuple(templates),
@@ -303,13 +314,17 @@ def _dense_templates(
         yield [Template("stripe", -width, float(j), -1) for j in middle], inside.astype(float)
 
 
-def _at_end(place: float, n: int) -> bool:
-    return min(place, n - 1 - place) < 1.5
+def _at_end(places: np.ndarray, n: int) -> np.ndarray:
+    return np.minimum(places, n - 1 - places) < 1.5
 
 
-def _places(n: int, size: float) -> np.ndarray:
-    """Return places that are dense enough for no spot to be missed."""
-    count = max(1, -(-n // max(1, int(size / 1.4))))
+def _spacing(size: float) -> int:
+    """Return at which spacing of places no spot of a size is missed."""
+    return max(1, int(size / 1.4))
+
+
+def _places(n: int, spacing: int) -> np.ndarray:
+    count = max(1, -(-n // spacing))
     return np.linspace(0, n - 1, count) if count > 1 else np.array([(n - 1) / 2])
 
 

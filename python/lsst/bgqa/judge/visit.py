@@ -424,7 +424,7 @@ def _measure_kind(
         for family, finding in (findings | causes).items():
             # What a found cause leaves is part of that cause.
             limit = limits.get(family, np.inf)
-            sigma = finding.sigma if family in causes else float(np.clip(finding.sigma, -limit, limit))
+            sigma = finding.sigma if family in causes else min(max(finding.sigma, -limit), limit)
             values[f"significance_{family}Amplitude"] = finding.amplitude * size
             values[f"significance_{family}Sigma"] = sigma
             places[family] = _place(finding, bins, segments)
@@ -437,18 +437,17 @@ def _measure_kind(
 
 def _bowl(residual: np.ndarray) -> float:
     """Return the amplitude of a bowl, a plane taken off."""
-    v, u = ((2 * np.arange(n) + 1 - n) / n for n in residual.shape)
-    shape = 1 - (u**2 + v[:, None] ** 2) / 2
+    v, u = np.meshgrid(*((2 * np.arange(n) + 1 - n) / n for n in residual.shape), indexing="ij")
     good = np.isfinite(residual)
-    terms = np.stack([np.ones(residual.shape), u + 0 * v[:, None], 0 * u + v[:, None], shape], axis=-1)[good]
-    return float(_least_squares(terms, residual[good])[-1])
+    terms = np.array([np.ones(residual.shape), u, v, 1 - (u * u + v * v) / 2])[:, good]
+    normal, right = np.einsum("ik,jk->ij", terms, terms), np.einsum("ik,k->i", terms, residual[good])
+    return float(_solve(normal, right)[-1])
 
 
-def _least_squares(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Fit terms that are of one size and not nearly alike: their sums of
-    products lose nothing, and LAPACK starts no threads for so few.
+def _solve(normal: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve normal equations of terms that are of one size and not nearly alike:
+    their sums of products lose nothing, and LAPACK starts no threads for so few.
     """
-    normal, right = np.einsum("ki,kj->ij", terms, terms), np.einsum("ki,k->i", terms, values)
     return np.asarray(np.linalg.lstsq(normal, right, rcond=None)[0])
 
 
@@ -461,10 +460,13 @@ def _fill(bank: TemplateBank, residual: np.ndarray) -> np.ndarray:
     """Fill what is missing with a smooth fit, and take the mean off."""
     flat = residual.ravel()
     good = np.isfinite(flat)
-    basis = bank.basis
     if good.all():
         return residual - residual.mean()
-    filled = np.where(good, flat, basis @ _least_squares(basis[good], flat[good]))
+    basis, known = bank.basis, np.where(good, flat, 0.0)
+    # The basis is orthonormal over all bins.
+    missing = basis[~good]
+    normal = np.eye(basis.shape[1]) - np.einsum("ki,kj->ij", missing, missing)
+    filled = np.where(good, flat, basis @ _solve(normal, np.einsum("ki,k->i", basis, known)))
     return (filled - filled.mean()).reshape(residual.shape)
 
 

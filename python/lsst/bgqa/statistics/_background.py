@@ -61,7 +61,7 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
         groups["coverage"]["rangeExcess"] = range_excess(model, *all_pixels)
         groups["level"] = level_group(lattice, distribution, all_pixels, plane)
         groups["shape"] = shape_group(plane, roughness(primary_layer(model).values))
-        groups["edges"] = edges_group(lattice, config.edge_width, all_pixels, inside)
+        groups["edges"] = edges_group(lattice, distribution, config.edge_width, all_pixels, inside)
         groups["bumps"] = bumps_group(model, config.bump_threshold)
         groups["blocks"] = blocks_group(lattice, plane, config)
         groups["fit"] = fit_group(model)

@@ -126,7 +126,10 @@ def bump_significance(values: np.ndarray) -> np.ndarray | None:
     if min(values.shape) < 3 or np.isfinite(values).sum() < 3:
         return None
     values -= _plane_through(values)
-    padded = np.pad(values, 2, mode="reflect", reflect_type="odd")
+    padded = values
+    for _ in range(2):
+        before, after = 2 * padded[:1] - padded[2:0:-1], 2 * padded[-1:] - padded[-2:-4:-1]
+        padded = np.concatenate([before, padded, after]).T
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).reshape(*values.shape, 25)
     deviation = values - _medians(windows)
     finite = deviation[np.isfinite(deviation)]
@@ -141,9 +144,10 @@ def _medians(windows: np.ndarray) -> np.ndarray:
     some NaN are of the rest.
     """
     middle = windows.shape[-1] // 2
-    missing = np.isnan(windows).any(axis=-1)
-    medians = np.partition(windows, middle, axis=-1)[..., middle]
-    ordered = np.sort(windows[missing], axis=-1)  # NaN comes last
+    ordered = np.sort(windows, axis=-1)  # NaN comes last
+    medians = ordered[..., middle].copy()
+    missing = np.isnan(ordered[..., -1])
+    ordered = ordered[missing]
     n = np.isfinite(ordered).sum(axis=-1)
     pair = np.stack([np.maximum(n - 1, 0) // 2, np.maximum(n, 1) // 2], axis=-1)
     pair = np.minimum(pair, 2 * middle)

@@ -26,7 +26,8 @@ class Distribution:
     """The cumulative distribution of pixels, linear between values.
 
     Pixels of a sample stand for those about them: their values are taken to be
-    spread evenly, by as much as they change across them.
+    spread evenly, by as much as they change across them. Each begins to add
+    pixels at one value and ends at another.
 
     Attributes
     ----------
@@ -40,6 +41,10 @@ class Distribution:
         Whether the values are those of all pixels.
     is_float32
         Whether pixels are ``float32``.
+    ends, rises, order
+        Of a sample: where pixels of it begin or end, ascending, how much the
+        density of pixels changes there, and the number of each end among all
+        begins and then all ends; shape (n,).
     """
 
     values: np.ndarray
@@ -47,50 +52,46 @@ class Distribution:
     count: float
     is_exact: bool
     is_float32: bool
+    ends: np.ndarray
+    rises: np.ndarray
+    order: np.ndarray
 
     @classmethod
-    def of(cls, lattice: Lattice, *parts: tuple[slice, slice]) -> Self:
-        """Take the pixels of a lattice, or of some rectangles that it is cut at."""
-        parts = parts or ((slice(0, lattice.pixels.shape[0]), slice(0, lattice.pixels.shape[1])),)
+    def of(cls, lattice: Lattice) -> Self:
+        """Take the pixels of a lattice."""
         is_float32 = lattice.model.dtype is np.float32
         if lattice.is_exact:
-            values = np.concatenate([lattice.pixels[part].ravel() for part in parts])
-            values = np.sort(values).astype(np.float64)
-            return cls(values, np.arange(len(values)), len(values), True, is_float32)
-        if lattice.is_coarse:
-            middle, number = (
-                np.concatenate([of_all[part].ravel() for part in parts]).astype(np.float64)
-                for of_all in (lattice.pixels, lattice.weights)
-            )
-            spread = np.zeros(len(middle))
-        else:
-            every = 2 if lattice.pairs else 1
-            shares = [tuple(slice(one.start // every, one.stop // every) for one in part) for part in parts]
-            middle, spread, number = (
-                np.concatenate([of_all[share].ravel() for share in shares]) for of_all in lattice.shares
-            )
+            values = np.sort(lattice.pixels, axis=None).astype(np.float64)
+            none = np.empty(0)
+            return cls(values, np.arange(len(values)), len(values), True, is_float32, none, none, none)
+        middle, spread, number = (part.ravel() for part in lattice.shares)
         # What is the same everywhere still rises from none to all.
         spread = np.maximum(spread, np.abs(middle) * (_FLOAT32 if is_float32 else _FLOAT64))
         spread = np.maximum(spread, _RESOLUTION * np.ptp(middle) + _TINY)
         ends = np.concatenate([middle - spread, middle + spread])
         order = _argsort(ends)
-        values = ends[order]
         rise = number / (2.0 * spread)
-        density = np.cumsum(np.concatenate([rise, -rise])[order])
-        below = np.zeros(len(values))
-        np.cumsum(density[:-1] * np.diff(values), out=below[1:])
+        ends, rises = ends[order], np.concatenate([rise, -rise])[order]
+        below = _sum_up(ends, rises)
         # Steps are so narrow that sums of them are off in the last digits.
         below *= number.sum() / below[-1]
         # No pixel is beyond those of the sample, but by next to nothing.
-        some = [lattice.pixels[part] for part in parts]
-        values = np.clip(values, min(map(np.min, some)), max(map(np.max, some)))
-        return cls(values, below, float(below[-1]), False, is_float32)
+        values = np.clip(ends, lattice.pixels.min(), lattice.pixels.max())
+        return cls(values, below, float(below[-1]), False, is_float32, ends, rises, order)
+
+    def median_of(self, part: np.ndarray) -> float:
+        """Find the median of a part of the sample: ``bool``, in the shape of its shares."""
+        kept = np.flatnonzero(np.tile(part.ravel(), 2)[self.order])
+        below = _sum_up(self.ends[kept], self.rises[kept])
+        return self._as_pixels(np.interp([0.5 * below[-1]], below, self.values[kept]))[0]
 
     def quantiles(self, fractions: Sequence[float]) -> list[float]:
         """Find quantiles at fractions of the pixels, from 0 to 1."""
         if self.is_exact:
             return [float(v) for v in np.quantile(self.values, fractions)]
-        values = np.interp(np.multiply(fractions, self.count), self.below, self.values)
+        return self._as_pixels(np.interp(np.multiply(fractions, self.count), self.below, self.values))
+
+    def _as_pixels(self, values: np.ndarray) -> list[float]:
         # Zero, which many pixels may have, is spread like all values.
         values[np.abs(values) <= 2 * self._resolution] = 0.0
         return [float(v) for v in (values.astype(np.float32) if self.is_float32 else values)]
@@ -110,7 +111,7 @@ class Distribution:
         for _ in range(_BISECTIONS):
             distances = np.linspace(low, high, _POINTS)
             within = self._below(median + distances) - self._below(median - distances)
-            at = int(np.clip(np.searchsorted(within, 0.5 * self.count), 1, _POINTS - 1))
+            at = min(max(int(within.searchsorted(0.5 * self.count)), 1), _POINTS - 1)
             low, high = float(distances[at - 1]), float(distances[at])
         return high
 
@@ -155,6 +156,13 @@ class Distribution:
         else:
             below[-1] = self._below(last + self._slack(last))[0]
         return np.diff(np.rint(below)).astype(np.int64)
+
+
+def _sum_up(ends: np.ndarray, rises: np.ndarray) -> np.ndarray:
+    """Count the pixels below each end, given how their density changes at each."""
+    below = np.zeros(len(ends))
+    np.cumsum(np.cumsum(rises[:-1]) * np.diff(ends), out=below[1:])
+    return below
 
 
 def _argsort(values: np.ndarray) -> np.ndarray:

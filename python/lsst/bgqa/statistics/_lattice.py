@@ -122,10 +122,6 @@ class Axis:
             changes[i::2] = change * (0.5 * weights[:, i])[:, np.newaxis]
         return middles, changes, weights.ravel()
 
-    def slice(self, first: int, stop: int) -> slice:
-        """Return where among the pixels that are taken a range lies that is cut out."""
-        return slice(*np.searchsorted(self.pixels.ravel(), [first, stop]).tolist())
-
 
 def _divide(edges: np.ndarray, longest: int) -> np.ndarray:
     """Divide intervals that are too long into equal parts."""
@@ -250,11 +246,16 @@ class Lattice:
         return (self.pixels - np.float64(self.reference)) * self.weights
 
     @property
+    def is_large(self) -> bool:
+        """Whether bins are many pixels wide, as in all but small images."""
+        return self.model.bbox.area > _LARGE
+
+    @property
     def pairs(self) -> bool:
         """Whether four pixels of the sample are taken together for the
-        distribution: in large images.
+        distribution.
         """
-        return self.model.bbox.area > _LARGE
+        return self.is_large and not self.is_coarse
 
     @cached_property
     def is_coarse(self) -> bool:
@@ -270,6 +271,8 @@ class Lattice:
 
         Each has the sample's shape, or half as many values if they are taken in `pairs`.
         """
+        if self.is_coarse:
+            return self.pixels.astype(np.float64), np.zeros(self.pixels.shape), self.weights
         middles, by_row, rows = self.y.shares(self.values, self.pairs)
         across, by_column, columns = self.x.shares(np.ascontiguousarray(middles.T), self.pairs)
         if self.pairs:

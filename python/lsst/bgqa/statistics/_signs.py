@@ -23,7 +23,7 @@ def negative_fraction(lattice: Lattice, distribution: Distribution) -> float:
     if lattice.is_exact:
         return float((lattice.pixels < 0).mean())
     by_distribution = float(distribution.fractions_below([0.0])[0])
-    if lattice.pairs:
+    if lattice.is_large:
         return by_distribution
     cells = Cells(lattice)
     areas = np.multiply.outer(lattice.y.lengths, lattice.x.lengths)
