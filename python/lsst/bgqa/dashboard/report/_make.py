@@ -24,7 +24,7 @@ from ._pages import MosaicPages
 from ._panels import tiles_of
 from ._runs import run_tables
 from ._site import Site, making
-from ._sky import on_focal_plane, project, separate
+from ._sky import lay_out
 from ._tables import Table, band_order
 
 Detail = Literal["flagged", "all", "none"]
@@ -326,7 +326,7 @@ def tile_outlines(
         keys = [tuple(key) for key in summary.tiles["key"].to_list()]
         every = datasets.patch_corners(table.root, sorted({key[0] for key in keys}))
         corners = {key: every[key] for key in keys if key in every}
-        return separate(project(corners)), {"N": (0.0, 1.0), "E": (1.0, 0.0)}
+        return lay_out(corners, as_pixels=False)
     sizes = summary.mosaics.select("visit", size=pl.sum_horizontal(VERDICTS))
     largest = sizes.sort("size", descending=True, maintain_order=True).head(_MOST_TRIES)
     best: dict[tuple[Any, ...], np.ndarray] = {}
@@ -334,7 +334,7 @@ def tile_outlines(
     for found in tried.values():
         corners = table_corners(datasets.read(found.tables.get("visit_table"))) or found.corners
         if len(corners) > len(best):
-            best = separate(on_focal_plane(project(corners))[0])
+            best, _ = lay_out(corners, as_pixels=True)
         if len(best) >= largest["size"][0]:
             break
     return best, {"x": (1.0, 0.0), "y": (0.0, 1.0)}

@@ -23,7 +23,7 @@ from ..queries import Metric, MosaicRows, metrics_of, mosaics_of
 from ._datasets import Datasets, MosaicDatasets, Pictures, table_corners, unit_of
 from ._panels import Tiles, mosaic_panels
 from ._site import Site
-from ._sky import on_focal_plane, project, separate, shared_borders
+from ._sky import lay_out, shared_borders
 from ._tables import Cell, Column, Table, amount, number, slug
 
 # Pages whose datasets are looked up together; their rows are in memory.
@@ -201,15 +201,10 @@ class MosaicPages:
         of_table = table_corners(of_visit)
         corners = of_table if every <= of_table.keys() else found.corners
         if every <= corners.keys():
-            outlines, arrows = (
-                project({tile: corners[tile] for tile in tiles}),
-                {"N": (0.0, 1.0), "E": (1.0, 0.0)},
-            )
+            outlines, arrows = lay_out({tile: corners[tile] for tile in tiles}, as_pixels=self.visits)
             text, figure = "On the sky, north up and east to the left.", "sky"
             if self.visits:
-                outlines, arrows = on_focal_plane(outlines)
                 text, figure = "As the pixels lie; arrows show the sky.", "map"
-            outlines = separate(outlines)
         elif every <= self._reference.keys():
             outlines, arrows = {tile: self._reference[tile] for tile in tiles}, {}
             text, figure = "As the detectors lie in another visit.", "map"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("on_focal_plane", "project", "separate", "shared_borders", "unit_vectors")
+__all__ = ("lay_out", "on_focal_plane", "project", "separate", "shared_borders", "unit_vectors")
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -19,6 +19,16 @@ def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Convert positions on the sky in degrees."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def lay_out[K: Hashable](
+    corners: Mapping[K, np.ndarray], as_pixels: bool
+) -> tuple[dict[K, np.ndarray], dict[str, tuple[float, float]]]:
+    """Return outlines for a map, north up or as the pixels lie, and where north and east are."""
+    outlines, arrows = project(corners), {"N": (0.0, 1.0), "E": (1.0, 0.0)}
+    if as_pixels:
+        outlines, arrows = on_focal_plane(outlines)
+    return separate(outlines), arrows
 
 
 def project[K: Hashable](corners: Mapping[K, np.ndarray]) -> dict[K, np.ndarray]:
