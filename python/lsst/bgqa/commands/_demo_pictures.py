@@ -6,18 +6,19 @@ from __future__ import annotations
 __all__ = ("draw_worst",)
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from lsst.daf.butler import Butler, DataCoordinate
+from lsst.daf.butler import Butler, CollectionType, DataCoordinate
 
 from ..standalone.demo import IMAGE_VISIT, INPUT_RUN, SKYMAP, TRACT, DemoCam, DemoGeneration
 from ._console import track
 from ._pipetask import print_command, run_pipetask
 
+_WORST = "demo/worst"
 _OUTPUT = "demo/plots"
 _MOST_PATCHES = 2
 
@@ -41,28 +42,37 @@ def draw_worst(
         Raised if pipetask fails.
     """
     chosen = [f"(patch={patch} AND band='{band}')" for patch, band in patches[:_MOST_PATCHES]]
-    of_visit = f"instrument='{DemoCam.getName()}' AND visit={IMAGE_VISIT.id}"
     numbers = [f"detector={detector}" for detector in detectors]
-    for labels, where, places in (
-        ("plotBackground,plotResidualSky", of_visit, numbers),
-        ("plotCoaddBackground", f"skymap='{SKYMAP}' AND tract={TRACT}", chosen),
-    ):
-        if not places:
-            continue
-        arguments = [
-            *("run", "-b", str(repo), "-p", f"resource://lsst.bgqa/pipelines/{generation.pipeline}#{labels}"),
-            *("-i", INPUT_RUN, "-o", _OUTPUT, "--register-dataset-types", *generation.options),
-            *("-d", f"{where} AND ({' OR '.join(places)})"),
-        ]
-        print_command(console, arguments)
-        with track(console, "Drawing") as progress:
-            run_pipetask(arguments, repo / f"{labels.partition(',')[0]}.log", progress)
     if not (chosen or numbers):
         return ""
+    # No query has these detectors and these patches; one collection has.
+    with Butler.from_config(str(repo), writeable=True) as butler:
+        of_visit = f"instrument='{DemoCam.getName()}' AND visit={IMAGE_VISIT.id}"
+        _tag(butler, [*generation.visit_types, *generation.image_types], of_visit, numbers)
+        _tag(butler, generation.coadd_types, f"skymap='{SKYMAP}' AND tract={TRACT}", chosen)
+    labels = "plotBackground,plotResidualSky,plotCoaddBackground"
+    arguments = [
+        *("run", "-b", str(repo), "-p", f"{generation.location}#{labels}"),
+        *("-i", _WORST, "-o", _OUTPUT, "--register-dataset-types", *generation.options),
+    ]
+    print_command(console, arguments)
+    with track(console, "Drawing") as progress:
+        run_pipetask(arguments, repo / "plots.log", progress)
     console.print("Pictures:")
     for path in _collect(repo, repo / "pictures"):
         console.print(f"  {escape(str(path))}", soft_wrap=True)
     return _OUTPUT
+
+
+def _tag(butler: Butler, names: Iterable[str], where: str, places: Sequence[str]) -> None:
+    """Let the collection of the worst hold the inputs of these places, and no others of these types."""
+    butler.collections.register(_WORST, CollectionType.TAGGED)
+    for name in names:
+        old = butler.query_datasets(name, _WORST, limit=None, explain=False)
+        butler.registry.disassociate(_WORST, old)
+        if places:
+            new = butler.query_datasets(name, INPUT_RUN, where=f"{where} AND ({' OR '.join(places)})")
+            butler.registry.associate(_WORST, new)
 
 
 def _collect(repo: Path, folder: Path) -> list[Path]:

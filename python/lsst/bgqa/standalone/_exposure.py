@@ -128,4 +128,8 @@ def _hdu(name: str, array: np.ndarray, image: Image | Mask, planes: dict[str, in
         header[f"CUNIT{axis}A"] = "PIXEL"
     # Both lose nothing; the one for integers is quick.
     compression = "GZIP_2" if planes is None else "RICE_1"
-    return fits.CompImageHDU(array, header, name=name, compression_type=compression, quantize_level=0.0)
+    # A tile costs as much time as two thousand pixels do.
+    tile = (max(1, 2048 // array.shape[1]), array.shape[1])
+    return fits.CompImageHDU(
+        array, header, name=name, compression_type=compression, tile_shape=tile, quantize_level=0.0
+    )
