@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Profiles", "Template", "TemplateBank", "make_bank", "polynomials", "rough_part")
+__all__ = ("DIGITS", "Profiles", "Template", "TemplateBank", "make_bank", "polynomials", "rough_part")
 
 import functools
 import itertools
@@ -20,8 +20,8 @@ _CORNER_FALLS = (1.0, 2.0, 4.0)
 _SPOT_SIZES = (0.8, 1.3, 2.0, 3.0, 4.5)
 _RING_SIZES = (1.0, 1.5, 2.2, 3.2)
 _STRIPE_WIDTHS = (1, 2)
-# Digits of a projection, a fraction of the sky, which no rounding reaches.
-_DIGITS = 12
+# Digits of a fraction of the sky that no rounding of sums reaches.
+DIGITS = 12
 # Terms of a sum that BLAS takes at once: some of OpenBLAS's kernels crash in
 # sums over more than about 256.
 _TERMS = 128
@@ -164,7 +164,7 @@ class TemplateBank:
         projections = np.concatenate([(_blocks(flat) @ self._blocks).sum(axis=0), *sums], axis=1)
         projections[:, first:] /= self.norms[first:]
         # BLAS rounds as the processor likes; of shapes that fit as well, the first counts.
-        return np.round(projections, _DIGITS)
+        return np.round(projections, DIGITS)
 
     @cached_property
     def _blocks(self) -> np.ndarray:

@@ -26,7 +26,7 @@ from .causes import Remainder, main_cause, without_causes
 from .field import fit_field, fit_levels, robust_scale, surroundings
 from .settings import JudgeSettings
 from .significance import Finding, find, fit_scales, largest_hole, sharpen
-from .templates import TemplateBank, make_bank, polynomials, rough_part
+from .templates import DIGITS, TemplateBank, make_bank, polynomials, rough_part
 from .verdict import Thresholds, judge_rows
 
 # Without the context of a visit, what is smooth says nothing.
@@ -386,7 +386,7 @@ def _measure_kind(
         )
     if not follows:
         # What is smooth bends at the borders, and is no bin's.
-        filled = rough_part(bank.basis, filled)
+        filled = np.round(rough_part(bank.basis, filled), DIGITS)
     remainders = Remainder.of(bank, filled)
     quiet = remainders
     if len(members) < _FEW_PEERS:
