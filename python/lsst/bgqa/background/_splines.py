@@ -19,7 +19,7 @@ import numpy as np
 from ._layer import InterpStyle
 
 # Values of a piece of curves evaluated at a time: they stay in cache.
-_BLOCK_VALUES = 1 << 14
+_BLOCK_VALUES = 1 << 15
 
 _MIN_POINTS = {
     InterpStyle.CONSTANT: 1,
@@ -204,7 +204,7 @@ def _akima(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     change = np.abs(np.diff(m, axis=0))
     total = change[2:] + change[:-2]
     flat = total == 0.0
-    alpha = np.divide(change[:-2], total, out=np.zeros_like(total), where=~flat)
+    alpha = change[:-2] / np.where(flat, 1.0, total)
     slope = (1.0 - alpha) * m[1:-2] + alpha * m[2:-1]
     here, b, c, d = m[2:-2], *out[1:-1, 1:].swapaxes(0, 1)
     b[:] = slope[:-1]

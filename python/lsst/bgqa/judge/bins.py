@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..background import BackgroundModel, Box, Layer
+from ..statistics.robust import median
 
 # Side of the cells where a background has no bins (pixels), and how many
 # bins an axis may have; finer grids are averaged.
@@ -48,7 +49,7 @@ class Bins:
     def level(self) -> float:
         """Median of the bins; NaN if none has a value (`float`)."""
         good = self.values[np.isfinite(self.values)]
-        return float(np.median(good)) if good.size else np.nan
+        return median(good) if good.size else np.nan
 
     @classmethod
     def of(cls, model: BackgroundModel) -> Self:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..statistics.focal_plane import fit_trend
+from ..statistics.robust import SIGMA_PER_MAD
 
-_SIGMA_PER_MAD = 1.482602218505602
 # From where on, as a fraction of the field's radius, the field may depend on
 # the radius alone in any way: vignetting is flat inside and steep at the edge.
 _RADIAL_START = 0.35
@@ -96,7 +96,7 @@ def _pieces_of(positions: np.ndarray, pieces: int) -> tuple[np.ndarray, np.ndarr
 
 def robust_scale(values: np.ndarray) -> float:
     """Return 1.4826 times the median absolute deviation from zero."""
-    return _SIGMA_PER_MAD * float(np.median(np.abs(values)))
+    return SIGMA_PER_MAD * float(np.median(np.abs(values)))
 
 
 def field_terms(positions: np.ndarray, order: int, pieces: int) -> np.ndarray:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..statistics.robust import SIGMA_PER_MAD, median
 from .templates import Template, TemplateBank
 
-_SIGMA_PER_MAD = 1.482602218505602
 # Bins of one sign that are looked at together, and those of them that are
 # credited with what they explain, as a fraction of all.
 _TOP = 8
@@ -119,7 +119,7 @@ def fit_scales(
     """
     count = len(projections)
     sizes = np.abs(projections)
-    medians = {group.start: _SIGMA_PER_MAD * _median(sizes[:, group]) for group in bank.groups}
+    medians = {group.start: SIGMA_PER_MAD * median(sizes[:, group]) for group in bank.groups}
     # Correlated noise: what many places on the same detectors tell.
     spread = [medians[group.start] for group in bank.groups if group.stop - group.start >= _MIN_PLACES]
     prior = max([formal, *spread])
@@ -131,28 +131,20 @@ def fit_scales(
         sigma[group] = np.sqrt(weight * medians[group.start] ** 2 + (1 - weight) * prior**2)
     amplitudes = np.maximum(np.maximum(sigma, formal) / bank.norms, floor)
     # Exactly flat bins have no noise, and nothing that stands out.
-    bins = max(_SIGMA_PER_MAD * _median(np.abs(sharp)), formal, 1e-12)
+    bins = max(SIGMA_PER_MAD * median(np.abs(sharp)), formal, 1e-12)
     if count < _FEW:
         return Scales(amplitudes, max(bins, floor), _USUAL_TOP)
     flat = sharp.reshape(count, -1) / bins
     tops = np.concatenate([_top(flat), _top(-flat)])
-    usual = float(np.median(tops))
-    scatter = _SIGMA_PER_MAD * float(np.median(np.abs(tops - usual)))
+    usual = median(tops)
+    scatter = SIGMA_PER_MAD * median(np.abs(tops - usual))
     return Scales(amplitudes, max(bins, floor), (max(usual, 2.5), max(scatter, 0.2)))
 
 
 def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: float) -> Scales:
     """Take the noise of all templates to be that of independent bins; see `fit_scales`."""
-    bins = max(_SIGMA_PER_MAD * _median(np.abs(sharp)), formal, 1e-12)
+    bins = max(SIGMA_PER_MAD * median(np.abs(sharp)), formal, 1e-12)
     return Scales(np.maximum(bins / bank.norms, floor), max(bins, floor), _USUAL_TOP)
-
-
-def _median(values: np.ndarray) -> float:
-    """Return the median; numpy's own is slow for few values."""
-    flat = values.ravel()
-    low, high = (flat.size - 1) // 2, flat.size // 2
-    ordered = np.partition(flat, (low, high))
-    return 0.5 * (float(ordered[low]) + float(ordered[high]))
 
 
 def _top(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .._html import table
 from ..metrics import Verdict, load_catalogue
+from ..statistics.robust import SIGMA_PER_MAD
 from .words import describe_failure, kind_of
 
 _IN_CONTEXT = {
@@ -25,7 +26,6 @@ _IN_CONTEXT = {
 }
 # The worst failures that a notebook shows.
 _SHOWN = 10
-_SIGMA_PER_MAD = 1.482602218505602
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def judge_rows(
             if len(peers) < thresholds.min_peers:
                 continue
             center = float(np.median(peers))
-            limit = max_z * _SIGMA_PER_MAD * float(np.median(np.abs(peers - center)))
+            limit = max_z * SIGMA_PER_MAD * float(np.median(np.abs(peers - center)))
             if not limit > 0:
                 continue
             judged[:, column] |= members & finite

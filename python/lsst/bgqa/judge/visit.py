@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..statistics.robust import median
 from .bins import Bins
 from .causes import Remainder, main_cause, without_causes
 from .field import fit_field, fit_levels, robust_scale, surroundings
@@ -437,9 +438,11 @@ def _measure_kind(
 
 def _bowl(residual: np.ndarray) -> float:
     """Return the amplitude of a bowl, a plane taken off."""
-    v, u = np.meshgrid(*((2 * np.arange(n) + 1 - n) / n for n in residual.shape), indexing="ij")
+    v, u = ((2 * np.arange(n) + 1 - n) / n for n in residual.shape)
+    terms = np.ones((4, *residual.shape))
+    terms[1], terms[2], terms[3] = u, v[:, None], 1 - (u**2 + v[:, None] ** 2) / 2
     good = np.isfinite(residual)
-    terms = np.array([np.ones(residual.shape), u, v, 1 - (u * u + v * v) / 2])[:, good]
+    terms = terms[:, good]
     normal, right = np.einsum("ik,jk->ij", terms, terms), np.einsum("ik,k->i", terms, residual[good])
     return float(_solve(normal, right)[-1])
 
@@ -474,7 +477,7 @@ def _formal(members: Sequence[Bins], sizes: Sequence[float]) -> float:
     errors = np.concatenate(
         [bins.errors[bins.errors > 0] / size for bins, size in zip(members, sizes, strict=True)]
     )
-    return float(np.median(errors)) if len(errors) else 0.0
+    return median(errors) if len(errors) else 0.0
 
 
 def _shared(

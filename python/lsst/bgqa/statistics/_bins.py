@@ -20,10 +20,7 @@ import math
 import numpy as np
 
 from ..background import ApproxStyle, BackgroundModel, FieldLayer, Layer
-
-# Ratio of the standard deviation of a normal distribution to its median
-# absolute deviation.
-SIGMA_PER_MAD = 1.482602218505602
+from .robust import SIGMA_PER_MAD, median
 
 
 def coverage_group(model: BackgroundModel, finite: bool) -> dict[str, float]:
@@ -135,7 +132,7 @@ def bump_significance(values: np.ndarray) -> np.ndarray | None:
     finite = deviation[np.isfinite(deviation)]
     if not len(finite):
         return None
-    sigma = SIGMA_PER_MAD * float(np.median(np.abs(finite - np.median(finite))))
+    sigma = SIGMA_PER_MAD * median(np.abs(finite - median(finite)))
     return deviation / sigma if sigma > 0 else None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 __all__ = ("Cells", "Extremes", "extremes")
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import comb
 from typing import NamedTuple
 
@@ -102,6 +102,29 @@ class Cells:
         reach = self.high - self.low + bends
         self.bends, self.reach = (np.where(known, 0.0, part) for part in (bends, reach))
 
+    def bound(self, sign: float, iy: np.ndarray, ix: np.ndarray) -> np.ndarray:
+        """Bound ``sign`` times the values in some cells, by the coefficients of
+        polynomials in Bernstein's basis.
+        """
+        of_rows, of_columns = self._bernstein
+        coefficients = of_rows[iy] @ (sign * self.values[iy, :, ix]) @ of_columns[ix].swapaxes(1, 2)
+        return np.asarray(coefficients.max(axis=(1, 2), initial=-np.inf) + self.bends[iy, ix])
+
+    @cached_property
+    def _bernstein(self) -> list[np.ndarray]:
+        """The matrix of `_to_bernstein` of each interval of rows and of columns."""
+        matrices = []
+        for axis in (self.lattice.y, self.lattice.x):
+            kinds, kind = np.unique(axis.lengths, return_inverse=True)
+            matrices.append(np.array([_to_bernstein(int(k), axis.pixels.shape[1]) for k in kinds])[kind])
+        return matrices
+
+    def rectangle(self, cells: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the rows and columns about some cells, whose numbers have the shape (2, n)."""
+        first, last = cells.min(axis=1), cells.max(axis=1) + 1
+        y, x = self.lattice.y.edges, self.lattice.x.edges
+        return (int(y[first[0]]), int(y[last[0]])), (int(x[first[1]]), int(x[last[1]]))
+
     def best_pixel(self, sign: float, among: np.ndarray) -> float:
         """Return the pixel that is greatest before it is rounded."""
         tops = self.high if sign > 0 else -self.low
@@ -129,21 +152,25 @@ class _Search:
         self.best = max(self.best, cells.best_pixel(self.sign, among))
         bound = (cells.high if self.sign > 0 else -cells.low) + cells.reach
         iy, ix = np.nonzero(among & (self._pixel(bound) > self.best))
-        y, x = cells.lattice.y, cells.lattice.x
-        bound = (
-            _bound(self.sign * cells.values[iy, :, ix], y.lengths[iy], x.lengths[ix]) + cells.bends[iy, ix]
-        )
-        for cell in np.argsort(-bound, kind="stable"):
-            if self._pixel(bound[cell]) <= self.best or self.left <= 0:
+        bounds = self._pixel(cells.bound(self.sign, iy, ix))
+        order = np.argsort(-bounds, kind="stable")
+        bounds, left = bounds[order], np.stack([iy, ix])[:, order]
+        while self.left > 0 and (n := int((bounds > self.best).sum())):
+            left, bounds = left[:, :n], bounds[:n]
+            # Cells that are left are often neighbours.
+            together = cells.rectangle(left)
+            if _area(*together) <= _MAX_CELL:
+                self._look_at(*together)
                 break
-            self._look_at(*(axis.edges[i : i + 2] for axis, i in ((y, iy[cell]), (x, ix[cell]))))
+            self._look_at(*cells.rectangle(left[:, :1]))
+            left, bounds = left[:, 1:], bounds[1:]
         return self.best
 
-    def _look_at(self, rows: np.ndarray, columns: np.ndarray) -> None:
-        """Search the pixels of a cell."""
-        area = int(np.ptp(rows)) * int(np.ptp(columns))
+    def _look_at(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        """Search the pixels of a rectangle."""
+        area = _area(rows, columns)
         if area > _MAX_CELL:
-            y, x = (Axis.cut(int(part[0]), int(part[1]), [], _PARTS) for part in (rows, columns))
+            y, x = (Axis.cut(*part, [], _PARTS) for part in (rows, columns))
             lattice = Lattice.at(self.model, y, x)
             self.left -= lattice.pixels.size
             cells = Cells(lattice)
@@ -178,20 +205,8 @@ def _stepped(model: BackgroundModel, values: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float64)
 
 
-def _bound(cells: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
-    """Bound polynomials by their coefficients in Bernstein's basis.
-
-    Cells are values at the nodes, shape (cells, m, m), of ``ny`` rows and ``nx``
-    columns each.
-    """
-    if not len(cells):
-        return np.empty(0)
-    my, mx = (
-        np.array([_to_bernstein(int(k), m) for k in lengths])
-        for lengths, m in zip((ny, nx), cells.shape[1:], strict=True)
-    )
-    part = np.einsum("cpa,cab->cpb", my, cells)
-    return np.asarray(np.einsum("cqb,cpb->cpq", mx, part).max(axis=(1, 2)))
+def _area(rows: tuple[int, int], columns: tuple[int, int]) -> int:
+    return (rows[1] - rows[0]) * (columns[1] - columns[0])
 
 
 @lru_cache(maxsize=4096)

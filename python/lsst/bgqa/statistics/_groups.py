@@ -19,12 +19,12 @@ from typing import Self
 
 import numpy as np
 
-from ._bins import SIGMA_PER_MAD
 from ._config import StatisticsConfig
 from ._distribution import Distribution
 from ._extremes import Extremes
 from ._lattice import Lattice
 from ._signs import negative_fraction
+from .robust import SIGMA_PER_MAD
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,8 @@ class Lattice:
         deviations = values - np.float64(self.reference)
         weighted = deviations * weights
         sums, count = self._by_cell(weighted), np.multiply.outer(self.y.lengths, self.x.lengths)
-        return self._by_cell(weighted * deviations) - sums * sums / count
+        weighted *= deviations
+        return self._by_cell(weighted) - sums * sums / count
 
     def _by_cell(self, values: np.ndarray) -> np.ndarray:
         """Sum over the pixels of each cell that are taken."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SIGMA_PER_MAD = 1.482602218505602
+from .robust import SIGMA_PER_MAD
+
 # All subsets are tried where they are few, else so many, the same every time.
 _MAX_SUBSETS = 1500
 # No two detectors' flat fields and gains agree better, as a fraction.
@@ -71,7 +72,7 @@ def tangent_plane(vectors: np.ndarray, center: np.ndarray) -> np.ndarray:
 
 def robust_scale(values: np.ndarray) -> float:
     """Return 1.4826 times the median absolute deviation: a normal distribution's sigma."""
-    return _SIGMA_PER_MAD * float(np.median(np.abs(values - np.median(values))))
+    return SIGMA_PER_MAD * float(np.median(np.abs(values - np.median(values))))
 
 
 def z_scores(residuals: np.ndarray, level: float, terms: int = 0) -> np.ndarray:
@@ -85,7 +86,7 @@ def z_scores(residuals: np.ndarray, level: float, terms: int = 0) -> np.ndarray:
     if len(residuals) <= terms:
         return np.zeros(len(residuals))
     correction = 1 + 5 / (len(residuals) - terms)
-    scale = _SIGMA_PER_MAD * correction * float(np.median(np.abs(residuals)))
+    scale = SIGMA_PER_MAD * correction * float(np.median(np.abs(residuals)))
     floor = max(_RESOLUTION * abs(level), np.finfo(np.float64).tiny)
     return residuals / max(scale, floor)
 
@@ -137,7 +138,7 @@ def _robust_fit(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
     h = (n + p + 1) // 2
     sizes = np.partition(np.abs(values - coefficients @ terms.T), h - 1, axis=1)[:, h - 1]
     best = int(np.argmin(sizes))
-    scale = _SIGMA_PER_MAD * (1 + 5 / (n - p)) * float(sizes[best])
+    scale = SIGMA_PER_MAD * (1 + 5 / (n - p)) * float(sizes[best])
     residuals = np.abs(values - terms @ coefficients[best])
     good = residuals <= max(2.5 * scale, 1e-12 * float(np.abs(values).max(initial=0.0)))
     return np.linalg.lstsq(terms[good], values[good], rcond=None)[0]

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..background import BackgroundModel, Box
+from .robust import SIGMA_PER_MAD
 
-_SIGMA_PER_MAD = 1.482602218505602
 _MIN_SEAMS = 8
 _MIN_PATCH_SEAMS = 3
 
@@ -143,7 +143,7 @@ def seam_deviations(seams: Iterable[Seam], floor: float) -> dict[int, tuple[floa
         differences[seam.second].append(seam.mean)
     if len(seams) < _MIN_SEAMS:
         return {}
-    scale = max(_SIGMA_PER_MAD * float(np.median([abs(seam.mean) for seam in seams])), floor)
+    scale = max(SIGMA_PER_MAD * float(np.median([abs(seam.mean) for seam in seams])), floor)
     if not scale > 0:
         return {}
     return {
