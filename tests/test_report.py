@@ -343,6 +343,30 @@ def test_detectors_are_mapped_as_in_the_table_of_a_visit(tmp_path: Path) -> None
     assert view["tiles"]["arrows"]["E"] == pytest.approx((0, -1), abs=1e-3)
 
 
+def test_tables_of_visits_with_odd_columns_spoil_no_page(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=3, detectors=2)
+    made.put_campaign("run")
+    tables = [
+        # Twice the same detector, texts for numbers, three corners.
+        Table({"detector": [1, 1], "trend_level": ["7", "a"], "ra_corners": [[1.0] * 3] * 2}),
+        Table({"detector": ["a", "b"], "trend_level": [1.0, 2.0], "ra_corners": [1.0, 2.0]}),
+        Table({"trend_level": [1.0]}),
+    ]
+    steps = {"detector1": [0, 1], "detector2": [1, 5], "step": ["2.5", "?"], "rms": [np.nan, 1.0]}
+    for visit, table in zip(made.visits, tables, strict=True):
+        if "ra_corners" in table.colnames:
+            table["dec_corners"] = table["ra_corners"]
+        data_id = {"instrument": "Cam", "visit": visit}
+        made.put(table, "calexpBackground_visit_table", "ArrowAstropy", "run", **data_id)
+        made.put(Table(steps)[: visit - 1], "calexpBackground_visit_steps", "ArrowAstropy", "run", **data_id)
+    site = make_report(made.path, "run", tmp_path / "report", detail="all").parent
+    pages_of = [Page(page_of_visit(site, visit)) for visit in made.visits]
+    found = [page.views[0]["values"].get("trend_level") for page in pages_of]
+    assert found == [[None, 7], [None, None], None]
+    assert ["Steps between neighbours" in page.text for page in pages_of] == [False, True, True]
+    assert "2.5" in pages_of[2].text
+
+
 def test_unreadable_datasets_are_told_of(tmp_path: Path) -> None:
     made = MadeUp(tmp_path / "repo", visits=1)
     made.put_bundles("run")

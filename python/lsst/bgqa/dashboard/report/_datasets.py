@@ -153,17 +153,18 @@ def unit_of(table: pa.Table, name: str) -> str:
 
 def table_corners(table: pa.Table | None) -> dict[tuple[Any, ...], np.ndarray]:
     """Return unit vectors of the corners of detectors from a visit's table, if it has them."""
-    if table is None or not {"detector", "ra_corners", "dec_corners"} <= set(table.column_names):
+    four = pl.Array(pl.Float64, 4)
+    types = {"detector": pl.Int64, "ra_corners": four, "dec_corners": four}
+    if table is None or not types.keys() <= set(table.column_names):
         return {}
-    positions = pl.from_arrow(table.select(["detector", "ra_corners", "dec_corners"]))
-    assert isinstance(positions, pl.DataFrame)
-    vectors = unit_vectors(positions["ra_corners"].to_numpy(), positions["dec_corners"].to_numpy())
+    try:
+        found = pl.DataFrame(pl.from_arrow(table.select([*types]))).cast(types)  # type: ignore[arg-type]
+    except pl.exceptions.PolarsError:
+        return {}
+    found = found.drop_nulls()
+    vectors = unit_vectors(found["ra_corners"].to_numpy(), found["dec_corners"].to_numpy())
     known = np.isfinite(vectors).all(axis=(1, 2))
-    return {
-        (detector,): vectors[row]
-        for row, detector in enumerate(positions["detector"].to_list())
-        if known[row] and vectors.shape[1:] == (4, 3)
-    }
+    return {(found["detector"][row],): vectors[row] for row in np.flatnonzero(known).tolist()}
 
 
 class Pictures:

@@ -151,16 +151,20 @@ class MosaicPages:
         metrics = [metric for metric, here in zip(self._metrics, known, strict=True) if here]
         values = [rows.values[known]]
         if of_visit is not None and "detector" in of_visit.column_names:
-            rows_of = pl.DataFrame({"detector": numbers}).join(
-                pl.DataFrame(pl.from_arrow(of_visit)), on="detector", how="left", maintain_order="left"
+            have = {metric.name for metric in metrics}
+            names = [name for name in of_visit.column_names if name.startswith(_OF_VISIT_TABLES)]
+            more = pl.DataFrame(pl.from_arrow(of_visit)).select(
+                pl.col("detector").cast(pl.Int64, strict=False),
+                pl.col([name for name in names if name not in have]).cast(pl.Float64, strict=False),
             )
-            for name in of_visit.column_names:
-                if name.startswith(_OF_VISIT_TABLES) and name not in {metric.name for metric in metrics}:
-                    about = of_visit.schema.field(name).metadata or {}
-                    values.append(rows_of[name].cast(pl.Float64).to_numpy()[np.newaxis])
-                    metrics.append(
-                        Metric(name, unit_of(of_visit, name), about.get(b"description", b"").decode())
-                    )
+            more = pl.DataFrame({"detector": numbers}).join(
+                more.unique("detector", keep="first"), on="detector", how="left", maintain_order="left"
+            )
+            for column in more.drop("detector"):
+                about = of_visit.schema.field(column.name).metadata or {}
+                description = about.get(b"description", b"").decode()
+                metrics.append(Metric(column.name, unit_of(of_visit, column.name), description))
+                values.append(column.to_numpy()[np.newaxis])
         return metrics, np.concatenate(values)
 
     def _shown(self, refs: Iterable[DatasetRef], root: str) -> list[tuple[str, str]]:
@@ -245,7 +249,7 @@ class MosaicPages:
             name, first, second, value = "tract_seams", "patch1", "patch2", "meanDifference"
             title = "Seams between patches"
         table = self._datasets.read(found.tables.get(name))
-        if table is None or not {first, second, value, "rms"} <= set(table.column_names):
+        if not table or not {first, second, value, "rms"} <= set(table.column_names):
             return None, None
         unit, size = unit_of(table, value), pl.col("step").abs()
 
@@ -255,11 +259,13 @@ class MosaicPages:
                 pl.format("{} ({})", of, name) if name in table.column_names else pl.col(of).cast(pl.String)
             )
 
-        steps = pl.DataFrame(pl.from_arrow(table)).select(
-            pl.col(value).fill_nan(None).alias("step"),
+        number_of = pl.col("rms", value).cast(pl.Float64, strict=False).fill_nan(None)
+        steps = pl.DataFrame(pl.from_arrow(table)).with_columns(number_of)
+        steps = steps.select(
+            step=value,
             rms="rms",
-            first=first,
-            second=second,
+            first=pl.col(first).cast(pl.Int64, strict=False),
+            second=pl.col(second).cast(pl.Int64, strict=False),
             label1=label(first),
             label2=label(second),
         )
