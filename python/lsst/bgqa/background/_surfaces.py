@@ -11,7 +11,7 @@ __all__ = ("ChebyshevSurface", "SplineSurface", "Surface", "make_surface")
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -263,10 +263,11 @@ def _scaled(position: np.ndarray, size: int) -> np.ndarray:
 def _chebyshev(n: int, x: np.ndarray) -> np.ndarray:
     """Evaluate the first n of Chebyshev's polynomials, shape (n, positions)."""
     terms = np.ones((n, len(x)))
-    if n > 1:
-        terms[1] = x
+    terms[1:2] = x
+    twice = 2.0 * x
     for i in range(2, n):
-        terms[i] = 2.0 * x * terms[i - 1] - terms[i - 2]
+        np.multiply(twice, terms[i - 1], out=terms[i])
+        terms[i] -= terms[i - 2]
     return terms
 
 
@@ -282,15 +283,22 @@ def _fit(layer: Layer, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     right = _moments(ty[: order + 1], tx[: order + 1], weights * np.where(good, values, 0.0))
     # Of a product of two polynomials, T_a T_b = (T_a+b + T_|a-b|) / 2.
     moments = _moments(ty, tx, weights)
-    j, i = np.array([(n - i, i) for n in range(order + 1) for i in range(n, -1, -1)]).T
-    (j_sum, j_difference), (i_sum, i_difference) = (
-        (np.add.outer(k, k), np.abs(np.subtract.outer(k, k))) for k in (j, i)
-    )
+    (j, i), (j_sum, i_sum), (j_difference, i_difference) = _degrees(order)
     normal = moments[j_sum, i_sum] + moments[j_sum, i_difference]
     normal += moments[j_difference, i_sum] + moments[j_difference, i_difference]
     coefficients = np.zeros((order + 1, order + 1))
     coefficients[j, i] = _solve(0.25 * normal, right[j, i])
     return coefficients
+
+
+@lru_cache(maxsize=2)
+def _degrees(order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the degrees in y and x of the terms up to a total order, and their
+    sums and differences for each two terms; shapes (2, terms, ...).
+    """
+    degrees = np.array([(n - i, i) for n in range(order + 1) for i in range(n, -1, -1)]).T
+    one, other = degrees[:, :, np.newaxis], degrees[:, np.newaxis]
+    return degrees, one + other, np.abs(one - other)
 
 
 def _moments(ty: np.ndarray, tx: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -100,7 +100,7 @@ class Profiles:
         sizes, _, _, columns = self.x.shape
         parts = self.y.reshape(-1, self.y.shape[-1]) @ images
         sums = parts.reshape(len(images), sizes, self.y.shape[1], -1) @ self.x.reshape(sizes, -1, columns)
-        return np.asarray(sums.reshape(len(images), -1)[:, self.taken])
+        return sums.reshape(len(images), -1).take(self.taken, axis=1)
 
     def squares(self) -> np.ndarray:
         """Sum the squares of each shape; shape (taken,)."""
