@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -34,10 +35,12 @@ from lsst.bgqa.dashboard.report._site import MARKER, making
 from lsst.bgqa.errors import UserError, plain
 from lsst.bgqa.metrics import MetricBundle, load_catalogue, quantities_of
 from lsst.bgqa.standalone import _environment, environment
+from lsst.bgqa.standalone.manifest import read_manifest
 from lsst.bgqa.tasks._inputs import put_metrics_first
 from lsst.daf.butler import Butler
 from lsst.pipe.base import Pipeline, Struct
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
+from lsst.resources import ResourcePath
 
 BACKGROUND = HSC / "calexpBackground_HSC_HSC-Z_1176_000.fits"
 
@@ -248,7 +251,8 @@ def test_a_folder_that_cannot_be_made_is_named(made: MadeUp, tmp_path: Path) -> 
     (tmp_path / "file").touch()
     result = run("report", made.path, "run", "-o", str(tmp_path / "file" / "report"))
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: {tmp_path / 'file' / 'report'} cannot be made: ")
+    expected = f"Error: {tmp_path / 'file' / 'report'} cannot be made: {tmp_path / 'file'} is not a folder\n"
+    assert result.stderr == expected
 
 
 def test_links_to_a_report(tmp_path: Path) -> None:
@@ -324,6 +328,13 @@ def test_a_warning_cannot_command_a_terminal(made: MadeUp) -> None:
 # --- Bundles -------------------------------------------------------------
 
 
+def overwrite(made: MadeUp, path: Path, text: str) -> None:
+    """Write another content into a dataset's file, which the Butler does not know by its size."""
+    path.write_text(text)
+    with contextlib.closing(sqlite3.connect(f"{made.path}/gen3.sqlite3")) as registry, registry:
+        registry.execute("UPDATE file_datastore_records SET file_size = -1")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -337,10 +348,32 @@ def test_a_bundle_that_breaks_its_reader_is_one_that_cannot_be_read(text: str, m
     with pytest.raises(ValueError) as caught:
         MetricBundle.model_validate_json(text)
     assert len(str(caught.value)) < 400
-    made.path_of(made.put_bundle("later", 1, 0)).write_text(text)
+    overwrite(made, made.path_of(made.put_bundle("later", 1, 0)), text)
     result = run("export", made.path, "later,run", "--format", "csv")
     assert result.exit_code == 0
-    assert "detector: 0, visit: 1} is left out" in result.stderr
+    assert "detector: 0, visit: 1} is left out: Failure from formatter" in result.stderr
+
+
+def test_an_empty_bundle_hides_no_other(made: MadeUp) -> None:
+    empty, *_ = sorted(Path(made.path).rglob("*_metrics_*.json"))
+    overwrite(made, empty, "{}")
+    result = export(made, "-o", f"{made.path}/out.csv")
+    assert result.exit_code == 0 and "detector, Cam" in result.stderr
+    with open(f"{made.path}/out.csv") as stream:
+        assert len({row["detector"] for row in csv.DictReader(stream)}) == 3
+
+
+@pytest.mark.parametrize("command", ["export", "report"])
+def test_a_campaign_of_which_nothing_can_be_read_says_why(command: str, made: MadeUp, tmp_path: Path) -> None:
+    for path in Path(made.path).rglob("*_metrics_*.json"):
+        overwrite(made, path, "[")
+    arguments = ["--format", "csv"] if command == "export" else ["-o", str(tmp_path / "report")]
+    result = run(command, made.path, "run", *arguments)
+    assert result.exit_code == 1
+    *warnings, error = result.stderr.splitlines()
+    assert len(warnings) == 4 and all("is left out: " in warning for warning in warnings)
+    assert error.startswith("Error: run has no metrics of backgrounds that can be read")
+    assert "Expecting value" in error
 
 
 # --- Tables --------------------------------------------------------------
@@ -409,12 +442,37 @@ def test_a_folder_that_no_variable_can_name_is_said(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
 
 
-def test_a_name_with_a_hash_is_a_name(tmp_path: Path) -> None:
-    path = tmp_path / "a#1.fits"
+@pytest.mark.parametrize("name", ["a#1.fits", "100%20.fits", "é ?.fits", "a.fits#1"])
+def test_a_name_with_a_hash_is_a_name(name: str, tmp_path: Path) -> None:
+    shutil.copy(BACKGROUND, tmp_path / "a.fits")  # another file
+    path = tmp_path / name
+    missing = run("inspect", "--json", str(path))
+    assert missing.exit_code == 1 and "No such file" in missing.stderr
     shutil.copy(BACKGROUND, path)
     result = run("inspect", "--json", str(path))
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["file"] == str(path)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_names_in_a_manifest_are_names(absolute: bool, tmp_path: Path) -> None:
+    (tmp_path / "p#q").mkdir()
+    path = tmp_path / "p#q" / "a#%20.fits"
+    path.touch()
+    entry = json.loads((HSC / "manifest.json").read_text())[0]
+    manifest = path.with_name("m#.json")
+    manifest.write_text(json.dumps([entry | {"file": str(path) if absolute else path.name}]))
+    (read,) = read_manifest(str(manifest))
+    assert ResourcePath(read.file).ospath == str(path)
+
+
+@pytest.mark.parametrize("name", ["re#po", "re%20po", "re?po"])
+def test_a_repository_that_no_butler_would_find_is_refused(name: str, tmp_path: Path) -> None:
+    repo = str(tmp_path / name)
+    for arguments in (["demo", repo], ["ingest", repo, str(HSC / "manifest.json")], ["discover", repo]):
+        result = run(*arguments)
+        assert result.exit_code == 1 and "in it; rename it" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 # --- Names that are not ASCII --------------------------------------------

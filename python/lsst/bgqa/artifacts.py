@@ -1,5 +1,5 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
-"""Files of datasets that are to be read as files: pictures, large tables.
+"""Files that a user names, and files of datasets that are to be read as files: pictures, large tables.
 
 A Butler may keep a dataset as a member of a zip archive. Its URI then ends in
 ``archive.zip#zip-path=MEMBER``, and to read the URI would give the archive.
@@ -7,16 +7,25 @@ A Butler may keep a dataset as a member of a zip archive. Its URI then ends in
 
 from __future__ import annotations
 
-__all__ = ("artifact_name", "local_artifact", "read_artifact")
+__all__ = ("artifact_name", "local_artifact", "named_file", "read_artifact")
 
 import contextlib
 import os
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
 
-from lsst.resources import ResourcePath
+from lsst.resources import ResourcePath, ResourcePathExpression
 
 _MEMBER = "zip-path="
+
+
+def named_file(uri: ResourcePathExpression) -> ResourcePath:
+    """Return the file that a path or URI names; in a path, ``#`` and ``%`` are letters."""
+    if isinstance(uri, str | Path) and "://" not in str(uri):
+        return ResourcePath("file://" + quote(str(Path(uri).expanduser().absolute())))
+    return ResourcePath(uri)
 
 
 def _member(uri: ResourcePath) -> str | None:

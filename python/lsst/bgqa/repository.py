@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("dataset_types", "find_collections", "is_far", "is_remote", "open_repository")
+__all__ = ("check_path", "dataset_types", "find_collections", "is_far", "is_remote", "open_repository")
 
 import contextlib
 from collections.abc import Iterable
@@ -30,6 +30,7 @@ def open_repository(repo: str, *, writeable: bool = False) -> Butler:
         Raised if it cannot be opened. The message names the deepest cause,
         and the extra that brings a driver which is not installed.
     """
+    check_path(repo)
     standalone.adopt_formatters()
     try:
         return Butler.from_config(repo, writeable=writeable)
@@ -40,6 +41,18 @@ def open_repository(repo: str, *, writeable: bool = False) -> Butler:
             # The Butler speaks of variables that the user need not know.
             reason = f"there is none{_known_labels()}"
         raise UserError(f"{repo}: cannot be opened as a data repository: {reason}") from error
+
+
+def check_path(repo: str) -> None:
+    """Refuse a path that a Butler would take for another.
+
+    Raises
+    ------
+    ~lsst.bgqa.errors.UserError
+        Raised if a letter in it has a meaning in URIs.
+    """
+    if "://" not in repo and (found := sorted(set("#%?") & set(repo))):
+        raise UserError(f"{repo}: a Butler does not find a path with {' or '.join(found)} in it; rename it")
 
 
 def _known_labels() -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 
-from lsst.resources import ResourcePath, ResourcePathExpression
+from lsst.resources import ResourcePathExpression
 
+from ..artifacts import named_file
 from ._errors import BackgroundError
 from ._images import FieldLayer, differences_of_images, layers_from_images
 from ._layer import Box, Layer
@@ -210,7 +211,7 @@ class BackgroundModel:
             message names the file, the HDU and the fault.
         """
         try:
-            path = ResourcePath(uri, forceAbsolute=False)
+            path = named_file(uri)
             # One byte more than any background has tells of another file.
             data = path.read(_MAX_BYTES + 1)
         except Exception as error:
@@ -278,7 +279,7 @@ class BackgroundModel:
         """
         data = self.to_bytes()
         try:
-            ResourcePath(uri, forceAbsolute=False).write(data)
+            named_file(uri).write(data)
         except Exception as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BackgroundError(f"{uri}: cannot be written: {reason}") from error

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsst.resources import ResourcePath
-
+from ..artifacts import named_file
 from ..errors import UserError
 from ._paths import LocalPath
 
@@ -59,10 +58,7 @@ def inspect(
 
     if image_unit is not None and image_file is None:
         raise click.UsageError("--image-unit goes with --image")
-    # In a URI, a # begins a fragment; in the name of a file, it is nothing.
-    path = Path(file)
-    uri = path.absolute().as_uri() if "#" in file and path.is_file() else file
-    background = BackgroundModel.read_fits(uri, unit=_unit("--unit", unit))
+    background = BackgroundModel.read_fits(file, unit=_unit("--unit", unit))
     quantities = measure_background(background)
     places = {}
     if image_file is not None:
@@ -110,7 +106,7 @@ def _read_image(file: str, unit: u.UnitBase | None) -> SkyImage:
     from ..standalone._exposure import read_exposure, read_photo_calib, read_wcs
 
     try:
-        with ResourcePath(file, forceAbsolute=False).as_local() as local:
+        with named_file(file).as_local() as local:
             path = local.ospath
             pixels = read_exposure(path)
             calibration = {"photo_calib": read_photo_calib(path), "wcs": read_wcs(path)}

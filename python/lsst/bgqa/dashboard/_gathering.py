@@ -118,20 +118,32 @@ class Inputs:
             for ref in refs
         ]
 
-    def task(self, config: GatherBackgroundMetricsConfig | None) -> GatherBackgroundMetricsTask | None:
-        """Make the task that gathers them, in the unit that they are in; `None` if no metric is ours."""
+    def task(
+        self, config: GatherBackgroundMetricsConfig | None, unreadable: Unreadable
+    ) -> GatherBackgroundMetricsTask | None:
+        """Make the task that gathers them, in the unit that they are in; `None` if no metric is ours.
+
+        What cannot be read is told if nothing else is there; otherwise when rows are read.
+        """
         catalogue = load_catalogue()
         names: dict[str, str] = {}
+        broken: dict[DatasetRef, Exception] = {}
         unit = None
         for ref in (ref for window in self._windows() for refs in window for ref in refs):
             try:
                 found = _units_of(self._butler.get(ref))
-            except Exception:
-                continue  # named when rows are read
+            except Exception as error:
+                broken[ref] = error
+                continue
             names |= {name: text for name, text in found.items() if name in catalogue}
             unit = next((names[name] for name in names if catalogue[name].unit == "{unit}"), None)
-            if unit is not None or not names:
+            # An empty bundle does not say whose it is.
+            if unit is not None or (found and not names):
                 break
+        else:
+            if not names:
+                for ref, reason in broken.items():
+                    unreadable.tell(ref, reason)
         return _gather_task(self.kind, names, unit or "", config) if names else None
 
     def write(

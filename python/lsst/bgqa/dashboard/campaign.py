@@ -60,14 +60,19 @@ class Campaign:
         self.butler = open_repository(repo)
         """The repository, open for reading."""
         self.unreadable = Unreadable()
-        """Campaign tables that cannot be opened; what was gathered is read
-        instead, if it is there.
+        """Campaign tables that cannot be opened (what was gathered is read instead,
+        if it is there), and metrics of which none can be read.
         """
         self._files = contextlib.ExitStack()
         try:
             self.collections = find_collections(self.butler, collection)
             self.tables = tuple(self._find())
             """What there is, by kind, name, and instrument or sky map."""
+            if not self.tables and self.unreadable.count:
+                raise UserError(
+                    f"{collection} has no metrics of backgrounds that can be read (see the warnings); "
+                    f"the first: {self.unreadable.names[0]}"
+                )
             if not self.tables:
                 raise UserError(
                     f"{collection} has no metrics of backgrounds; run one of the pipelines into it "
@@ -196,7 +201,7 @@ class Campaign:
         self, name: str, inputs: Inputs, config: GatherBackgroundMetricsConfig | None
     ) -> CampaignTable | None:
         """Make a table that is gathered when it is read, if these are metrics of ours."""
-        if (task := inputs.task(config)) is None:
+        if (task := inputs.task(config, self.unreadable)) is None:
             return None
         units = {metric: unit.to_string() for metric, unit in task._units().items()}
         table = CampaignTable(

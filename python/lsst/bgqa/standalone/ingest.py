@@ -18,7 +18,7 @@ from lsst.sphgeom import ConvexPolygon
 
 from ..background import BackgroundModel
 from ..errors import UserError, reason_of
-from ..repository import is_remote, open_repository
+from ..repository import check_path, is_remote, open_repository
 from ._regions import polygon
 from .manifest import ManifestEntry, read_manifest
 
@@ -130,6 +130,7 @@ def _check_file(entry: ManifestEntry, contents: bool) -> None:
 
 
 def _open_repository(repo: str) -> Butler:
+    check_path(repo)
     root = Butler.get_repo_uri(repo, return_label=True)
     if root.isLocal and root.getExtension() not in (".yaml", ".yml"):
         folder = Path(root.ospath)

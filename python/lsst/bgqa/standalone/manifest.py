@@ -6,12 +6,14 @@ from __future__ import annotations
 __all__ = ("UNKNOWN_NIGHT", "ManifestEntry", "read_manifest")
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
 
 from lsst.resources import ResourcePath, ResourcePathExpression
 
+from ..artifacts import named_file
 from ..errors import UserError
 
 UNKNOWN_NIGHT = 0
@@ -79,7 +81,7 @@ def read_manifest(uri: ResourcePathExpression) -> list[ManifestEntry]:
         Raised if it cannot be read, a field is missing or wrong, or entries
         contradict each other.
     """
-    path = ResourcePath(uri)
+    path = named_file(uri)
     try:
         content = json.loads(path.read())
     except (OSError, UnicodeDecodeError) as error:
@@ -92,10 +94,13 @@ def read_manifest(uri: ResourcePathExpression) -> list[ManifestEntry]:
     entries = [_entry(uri, number, item) for number, item in enumerate(content)]
     _check_consistency(uri, entries)
     folder = path.dirname()
-    return [
-        entry.model_copy(update={"file": str(folder.join(entry.file, forceDirectory=False))})
-        for entry in entries
-    ]
+    return [entry.model_copy(update={"file": str(_file_in(folder, entry.file))}) for entry in entries]
+
+
+def _file_in(folder: ResourcePath, name: str) -> ResourcePath:
+    if folder.isLocal and "://" not in name:
+        return named_file(Path(folder.ospath) / name)
+    return folder.join(name, forceDirectory=False)
 
 
 def _entry(uri: ResourcePathExpression, number: int, item: Any) -> ManifestEntry:

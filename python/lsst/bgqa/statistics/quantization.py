@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lsst.resources import ResourcePath, ResourcePathExpression
+from lsst.resources import ResourcePathExpression
 
+from ..artifacts import named_file
 from ..background import BackgroundError
 
 
@@ -71,7 +72,7 @@ def read_quantization(uri: ResourcePathExpression, extension: str = "IMAGE") -> 
 
     try:
         with (
-            ResourcePath(uri, forceAbsolute=False).open("rb") as stream,
+            named_file(uri).open("rb") as stream,
             # mypy: astropy takes any binary stream.
             astropy.io.fits.open(stream, disable_image_compression=True) as hdus,  # type: ignore[arg-type]
         ):

@@ -75,7 +75,10 @@ def making(target: Path) -> Iterator[Path]:
             remove_stale(place, _OLD)
         folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", suffix=_INCOMPLETE, dir=place.parent))
     except OSError as error:
-        raise UserError(f"{target} cannot be made: {error.strerror}") from error
+        # A link that leads round in a circle does not exist, but is there.
+        there = next((parent for parent in place.parents if os.path.lexists(parent)), place)
+        reason = error.strerror if there.is_dir() else f"{there} is not a folder"
+        raise UserError(f"{target} cannot be made: {reason}") from error
     try:
         with held(folder):
             # As mkdir would have made it, for a web server to read.

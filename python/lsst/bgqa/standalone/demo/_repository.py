@@ -17,6 +17,7 @@ from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset, Timesp
 
 from ...background import BackgroundModel
 from ...errors import UserError, fault_of_the_machine
+from ...repository import check_path
 from .._environment import is_needed
 from .._exposure import write_exposure
 from .._regions import polygon
@@ -74,8 +75,9 @@ def check_folder(folder: Path) -> None:
     Raises
     ------
     ~lsst.bgqa.errors.UserError
-        Raised if it holds something else than a demo.
+        Raised if it holds something else than a demo, or cannot be one.
     """
+    check_path(str(folder))
     if (folder / "butler.yaml").exists() or not folder.exists():
         return
     if not folder.is_dir() or any(folder.iterdir()):
