@@ -68,8 +68,8 @@ class Scales:
 
     Attributes
     ----------
-    amplitudes
-        Of each template's amplitude, as a fraction of the sky, shape
+    projections
+        Of what bins have of each template, as a fraction of the sky, shape
         (templates,).
     bins
         Of a single bin against its neighbours.
@@ -78,7 +78,7 @@ class Scales:
         scatter.
     """
 
-    amplitudes: np.ndarray
+    projections: np.ndarray
     bins: float
     top: tuple[float, float]
 
@@ -129,22 +129,22 @@ def fit_scales(
         independent = count * (1 + (group.stop - group.start) / 20) - 1
         weight = independent / (independent + _PRIOR_PEERS)
         sigma[group] = np.sqrt(weight * medians[group.start] ** 2 + (1 - weight) * prior**2)
-    amplitudes = np.maximum(np.maximum(sigma, formal) / bank.norms, floor)
+    noise = np.maximum(np.maximum(sigma, formal), floor * bank.norms)
     # Exactly flat bins have no noise, and nothing that stands out.
     bins = max(SIGMA_PER_MAD * median(np.abs(sharp)), formal, 1e-12)
     if count < _FEW:
-        return Scales(amplitudes, max(bins, floor), _USUAL_TOP)
+        return Scales(noise, max(bins, floor), _USUAL_TOP)
     flat = sharp.reshape(count, -1) / bins
     tops = np.concatenate([_top(flat), _top(-flat)])
     usual = median(tops)
     scatter = SIGMA_PER_MAD * median(np.abs(tops - usual))
-    return Scales(amplitudes, max(bins, floor), (max(usual, 2.5), max(scatter, 0.2)))
+    return Scales(noise, max(bins, floor), (max(usual, 2.5), max(scatter, 0.2)))
 
 
 def white_scales(bank: TemplateBank, sharp: np.ndarray, formal: float, floor: float) -> Scales:
     """Take the noise of all templates to be that of independent bins; see `fit_scales`."""
     bins = max(SIGMA_PER_MAD * median(np.abs(sharp)), formal, 1e-12)
-    return Scales(np.maximum(bins / bank.norms, floor), max(bins, floor), _USUAL_TOP)
+    return Scales(np.maximum(bins, floor * bank.norms), max(bins, floor), _USUAL_TOP)
 
 
 def _top(values: np.ndarray) -> np.ndarray:
@@ -174,8 +174,7 @@ def find(
         How much more gradients, and all else, scatter about the detector's
         place than elsewhere.
     """
-    amplitudes = projections / bank.norms
-    sigmas, squares = amplitudes / scales.amplitudes, projections**2
+    sigmas, squares = projections / scales.projections, projections**2
     sizes = np.abs(sigmas)
     families = list(bank.families.values())
     greatest = np.maximum.reduceat(sizes, [members.start for members in families])
@@ -189,7 +188,8 @@ def find(
         if family == "gradient":
             sigma, square = float(np.hypot.reduce(sigmas[members])), float(squares[members].sum())
         sigma /= excess[0] if family == "gradient" else excess[1]
-        findings[family] = Finding(bank.templates[best], best, float(amplitudes[best]), sigma, square)
+        amplitude = float(projections[best] / bank.norms[best])
+        findings[family] = Finding(bank.templates[best], best, amplitude, sigma, square)
     findings["bin"] = _find_bins(scales, sharp)
     return findings
 

@@ -53,11 +53,12 @@ def background_statistics(model: BackgroundModel, config: StatisticsConfig | Non
     finite = _is_finite(model)
     groups: dict[str, dict[str, float]] = {"coverage": coverage_group(model, finite)}
     if finite:
-        lattice = Lattice.of(model, *_cuts(model, config))
+        inner = inner_bounds(model)
+        lattice = Lattice.of(model, *_cuts(model, inner, config))
         if not np.abs(lattice.values).max() <= _MAX_SUM:
             raise BackgroundError(f"it has pixels beyond {_MAX_SUM:g} in size")
         distribution, plane = Distribution.of(lattice), Plane.of(lattice)
-        all_pixels, inside = extremes(lattice, _inner(model))
+        all_pixels, inside = extremes(lattice, _rectangle(*inner))
         groups["coverage"]["rangeExcess"] = range_excess(model, *all_pixels)
         groups["level"] = level_group(lattice, distribution, all_pixels, plane)
         groups["shape"] = shape_group(plane, roughness(primary_layer(model).values))
@@ -100,9 +101,8 @@ def _is_finite(model: BackgroundModel) -> bool:
     return all(surface.is_finite for surface in model.surfaces)
 
 
-def _inner(model: BackgroundModel) -> tuple[slice, slice] | None:
-    """Return the rows and columns between the outermost bin centres."""
-    y, x = (slice(*bounds) for bounds in inner_bounds(model))
+def _rectangle(rows: tuple[int, int], columns: tuple[int, int]) -> tuple[slice, slice] | None:
+    y, x = slice(*rows), slice(*columns)
     return (y, x) if y.start < y.stop and x.start < x.stop else None
 
 
@@ -119,12 +119,14 @@ def _refuse_wild_bins(model: BackgroundModel) -> None:
             )
 
 
-def _cuts(model: BackgroundModel, config: StatisticsConfig) -> tuple[list[int], list[int]]:
+def _cuts(
+    model: BackgroundModel, inner: tuple[tuple[int, int], tuple[int, int]], config: StatisticsConfig
+) -> tuple[list[int], list[int]]:
     """Return the rows and columns where what is measured begins or ends."""
     segments_x, segments_y = config.segments or (1, 1)
     return (
-        _axis_cuts(model.bbox.height, inner_bounds(model)[0], segments_y, config),
-        _axis_cuts(model.bbox.width, inner_bounds(model)[1], segments_x, config),
+        _axis_cuts(model.bbox.height, inner[0], segments_y, config),
+        _axis_cuts(model.bbox.width, inner[1], segments_x, config),
     )
 
 

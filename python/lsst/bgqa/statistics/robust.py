@@ -13,7 +13,5 @@ absolute deviation (`float`).
 
 def median(values: np.ndarray) -> float:
     """Return the median of finite values; numpy's own is slow for few of them."""
-    flat = values.ravel()
-    low, high = (flat.size - 1) // 2, flat.size // 2
-    ordered = np.partition(flat, (low, high))
-    return 0.5 * (float(ordered[low]) + float(ordered[high]))
+    ordered = np.sort(values, axis=None)
+    return 0.5 * (float(ordered[(ordered.size - 1) // 2]) + float(ordered[ordered.size // 2]))
