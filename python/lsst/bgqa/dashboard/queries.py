@@ -99,11 +99,11 @@ class Summary:
     faults: dict[str, int]
     """Rows with a fault in words, the most common first."""
     tiles: pl.DataFrame
-    """A row a detector or patch, in order: ``key`` and ``name``, rows by
+    """A row a detector or patch, in order: ``key`` and ``name``, ``rows`` by
     verdict, and the row in which it is ``worst``.
     """
     mosaics: pl.DataFrame
-    """A row a visit, or tract and band, the worst first: its keys, rows by
+    """A row a visit, or tract and band, the worst first: its keys, ``rows`` by
     verdict, and its ``worst`` row.
     """
     worst: dict[int, dict[str, Any]]
@@ -132,6 +132,11 @@ class Summary:
     def rows(self) -> int:
         """Number of rows."""
         return sum(self.counts.values())
+
+    @property
+    def failing_mosaics(self) -> int:
+        """Number of visits, or tracts and bands, with a row that fails."""
+        return int((self.mosaics["fail"] > 0).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -383,14 +388,15 @@ def _fault_words(failing: pl.DataFrame) -> pl.DataFrame:
     return failing.select(fault=words.list.unique()).explode("fault").filter(pl.col("fault") != "")
 
 
-def _verdict_counts() -> Iterator[pl.Expr]:
-    return ((pl.col("verdict") == word).sum().alias(word) for word in VERDICTS)
+def _counts() -> list[pl.Expr]:
+    """Count the rows, and those of each verdict."""
+    return [pl.len().alias("rows"), *((pl.col("verdict") == word).sum().alias(word) for word in VERDICTS)]
 
 
 def _tiles(table: CampaignTable, rows: pl.LazyFrame, failing: pl.DataFrame) -> pl.DataFrame:
     tile = [*table.row_kind.tile]
     name = pl.col("detector_name").first() if "detector_name" in table.keys else pl.lit("")
-    found = rows.group_by(tile).agg(name.alias("name"), *_verdict_counts()).sort(tile).collect()
+    found = rows.group_by(tile).agg(name.alias("name"), *_counts()).sort(tile).collect()
     return _with_worst(found, failing, tile).with_columns(pl.concat_list(tile).alias("key"))
 
 
@@ -398,7 +404,7 @@ def _mosaics(table: CampaignTable, rows: pl.LazyFrame, failing: pl.DataFrame) ->
     mosaic = [*table.row_kind.mosaic]
     about = [n for n in ("band", "physical_filter", "day_obs") if n in table.keys and n not in mosaic]
     grouped = rows.group_by(mosaic, maintain_order=True)
-    found = grouped.agg(*(pl.col(n).first() for n in about), *_verdict_counts()).collect()
+    found = grouped.agg(*(pl.col(n).first() for n in about), *_counts()).collect()
     return _with_worst(found, failing, mosaic)
 
 

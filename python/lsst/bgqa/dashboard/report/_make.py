@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from ...errors import UserError
-from ..campaign import VERDICTS, Campaign, CampaignTable
+from ..campaign import Campaign, CampaignTable
 from ..queries import Summary, nearest_to_failing, summarize
 from ._datasets import Datasets, Pictures, table_corners
 from ._overview import TableReport, mosaic_table, section, stack_table
@@ -260,18 +260,17 @@ class _Maker:
                 numbers = sorted({row["detector"] for row in wanted})
                 for found in self._datasets.find(name, {"instrument": table.root}, "detector", numbers):
                     refs[found.dataId["detector"], found.dataId["physical_filter"]] = found
-            pictures: dict[int, str] = {}
-            shown = [refs.get((row["detector"], row["physical_filter"])) for row in wanted]
-            copied = self._pictures.copy(ref for ref in shown if ref is not None)
-            for i, (row, ref) in enumerate(zip(wanted, shown, strict=True)):
+            shown = [(row, refs.get((row["detector"], row["physical_filter"]))) for row in wanted]
+            copied = self._pictures.copy(ref for _, ref in shown if ref is not None)
+            for row, ref in shown:
                 if ref is not None and (path := copied.get(ref.id)):
-                    pictures[i] = path
+                    row["picture"] = path
                     name = f"{row['detector_name']} ({row['detector']}), {row['physical_filter']}"
                     size, unit = _size(row), table.units.get("stack_patternRms", "")
                     pattern = f"pattern of {size:.3g} {unit} rms" if size >= 0 else "no pattern"
                     alt = f"Stack of detector {name}"
                     items.append({"path": path, "alt": alt, "caption": f"{name}: {pattern}"})
-            tables.append(stack_table(f"stacks-{len(tables)}", table, rows, pictures))
+            tables.append(stack_table(f"stacks-{len(tables)}", table, rows))
         if not tables:
             return None
         self._write_list("stacks", tables, items)
@@ -327,15 +326,14 @@ def tile_outlines(
         every = datasets.patch_corners(table.root, sorted({key[0] for key in keys}))
         corners = {key: every[key] for key in keys if key in every}
         return lay_out(corners, as_pixels=False)
-    sizes = summary.mosaics.select("visit", size=pl.sum_horizontal(VERDICTS))
-    largest = sizes.sort("size", descending=True, maintain_order=True).head(_MOST_TRIES)
+    largest = summary.mosaics.sort("rows", descending=True, maintain_order=True).head(_MOST_TRIES)
     best: dict[tuple[Any, ...], np.ndarray] = {}
     tried = datasets.look_up(table.name, table.row_kind, table.root, largest.select("visit").rows())
     for found in tried.values():
         corners = table_corners(datasets.read(found.tables.get("visit_table"))) or found.corners
         if len(corners) > len(best):
             best, _ = lay_out(corners, as_pixels=True)
-        if len(best) >= largest["size"][0]:
+        if len(best) >= largest["rows"][0]:
             break
     return best, {"x": (1.0, 0.0), "y": (0.0, 1.0)}
 

@@ -6,15 +6,17 @@ from __future__ import annotations
 __all__ = ("TableReport", "mosaic_table", "section", "stack_table")
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..campaign import VERDICTS, CampaignTable
-from ..queries import Summary
+import polars as pl
+
+from ..campaign import CampaignTable
+from ..queries import Summary, WorstValue
 from ._pages import MosaicPages
 from ._panels import Tiles, overview_panels
-from ._tables import Cell, Column, Table, amount, band_order, count, share, worst_columns
+from ._tables import Cell, Column, Table, amount, band_order, count, number, share
 
 _WORST = 15
 
@@ -41,80 +43,75 @@ class TableReport:
     def title(self) -> str:
         return f"{self.plural.capitalize()} of {self.table.root}"
 
-    def mosaics(self, number_: int) -> str:
+    @property
+    def mosaics(self) -> str:
         one, several = ("visit", "visits") if self.visits else ("tract and band", "tracts and bands")
-        return count(number_, one, several)
+        return count(len(self.summary.mosaics), one, several)
 
-    def page(self, key: Sequence[Any], tile: Any = None) -> str:
-        """Return a link to a visit or tract, and to a detector or patch in it."""
-        path = self.pages.paths.get(tuple(key), "")
+    def key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the visit, or the tract and band, of a row."""
+        return tuple(row[name] for name in self.table.row_kind.mosaic)
+
+    def page(self, row: Mapping[str, Any], tile: Any = None) -> str:
+        """Return a link to the visit or tract of a row, and to a detector or patch in it."""
+        path = self.pages.paths.get(self.key(row), "")
         return f"{path}#{self.pages.anchor(tile)}" if path and tile is not None else path
 
-    def worst(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return self.summary.worst.get(row["worst"], {})
+    def rows(self, found: pl.DataFrame) -> list[dict[str, Any]]:
+        """Return tiles or mosaics, with the keys and the ``value`` of the worst row of each that has one."""
+        return [
+            {"value": None, **row, **self.summary.worst.get(row["worst"], {})}
+            for row in found.iter_rows(named=True)
+        ]
 
     def columns(self, over: str) -> list[Column]:
-        """Show how many rows there are and fail, and for what most."""
+        """Show how many images there are and fail, for what most, and how severe that is."""
 
         def fails(row: Mapping[str, Any]) -> Cell:
-            return Cell(f"{row['fail']:,}", row["fail"], soft=f"({share(row['fail'], _total(row))})")
+            return Cell(f"{row['fail']:,}", row["fail"], soft=f"({share(row['fail'], row['rows'])})")
+
+        def value(worst: WorstValue) -> Cell:
+            low, high = number(worst.low), number(worst.high)
+            passes = (
+                f"{low} to {high}" if low and high else f"\u2265 {low}" if low else high and f"\u2264 {high}"
+            )
+            return amount(worst.value, self.table.units.get(worst.metric, ""), passes and f"({passes})")
+
+        def of_worst(label: str, show: Callable[[WorstValue], Cell], kind: str) -> Column:
+            return Column(label, lambda row: show(row["value"]) if row["value"] else "", kind)
 
         return [
-            Column(over, _total, "number"),
+            Column(over, lambda row: row["rows"], "number"),
             Column("fail", fails, "number"),
-            *worst_columns(self.table.units, lambda row: self.worst(row).get("value")),
+            of_worst("fails most", lambda worst: Cell(worst.metric, soft=worst.words), "wrap"),
+            of_worst("value", value, "number"),
+            of_worst("severity", lambda worst: amount(worst.severity), "number"),
         ]
 
 
-def _total(row: Mapping[str, Any]) -> int:
-    return sum(row[word] for word in VERDICTS)
-
-
-def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"data-verdict": "fail" if row["fail"] else "pass" if row["pass"] else "unknown"}
 
 
 def section(report: TableReport, number: int, styles: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Make a table's section of the overview: what the template needs."""
-    summary, table = report.summary, report.table
-    counts = summary.counts
-    judged = counts["pass"] + counts["fail"]
-    tiles = _tile_table(report, number)
-    failing = int((summary.mosaics["fail"] > 0).sum())
+    summary = report.summary
     failures = [
         Column("metric", lambda row: row[0]),
         Column("rows", lambda row: row[1], "number"),
         Column("share", lambda row: Cell(share(row[1], summary.rows), row[1]), "number"),
     ]
+    rows = list(summary.failures.items())
     return {
         "id": f"table-{number}",
-        "title": report.title,
-        "source": ", ".join(table.dataset_types),
+        "report": report,
         "headline": _headline(report),
-        "counts": counts,
-        "failing_share": f"{share(counts['fail'], judged)} fail" if judged else "not judged",
-        "sentence": f"{count(summary.rows, 'row')}: "
-        f"{count(summary.tile_count, table.kind, report.plural)} in "
-        f"{report.mosaics(len(summary.mosaics))}, {failing:,} of them with a failure",
         "bands": sorted(summary.bands, key=band_order),
-        "matrix": {
-            "all": summary.bands,
-            **{
-                group: {band: summary.groups[group, band] for band in summary.bands}
-                for group in dict.fromkeys(group for group, _ in summary.groups)
-            },
-        },
         "failures": Table(
-            f"failures-{number}",
-            "Most common failures",
-            failures,
-            list(summary.failures.items()),
-            filter=False,
-            tall=True,
+            f"failures-{number}", "Most common failures", failures, rows, filter=False, tall=True
         ),
-        "view": overview_panels(report.title, table, summary, report.tiles, styles),
-        "tiles": tiles,
-        "tables": [tiles, mosaic_table(report, f"mosaics-{number}", _WORST)],
+        "view": overview_panels(report.title, report.table, summary, report.tiles, styles),
+        "tables": [_tile_table(report, number), mosaic_table(report, f"mosaics-{number}", _WORST)],
     }
 
 
@@ -123,15 +120,13 @@ def _headline(report: TableReport) -> list[str]:
     summary = report.summary
     counts, what = summary.counts, "detector images" if report.visits else "patch coadds"
     fails, judged = counts["fail"], counts["pass"] + counts["fail"]
-    mosaics = report.mosaics(len(summary.mosaics))
     if not judged:
         return [f"None of {count(summary.rows, what[:-1], what)} was judged: no threshold applies."]
     if not fails:
-        return [f"All {count(judged, what[:-1], what)} in {mosaics} pass."]
-    failing = int((summary.mosaics["fail"] > 0).sum())
+        return [f"All {count(judged, what[:-1], what)} in {report.mosaics} pass."]
     lines = [
         f"{fails:,} of {count(judged, what[:-1], what)} fail ({share(fails, judged)}), "
-        f"in {failing:,} of {mosaics}."
+        f"in {summary.failing_mosaics:,} of {report.mosaics}."
     ]
     if summary.faults:
         words, common = next(iter(summary.faults.items()))
@@ -139,7 +134,7 @@ def _headline(report: TableReport) -> list[str]:
     worst = summary.tiles.sort("fail", descending=True, maintain_order=True).row(0, named=True)
     name = f" ({worst['name']})" if worst["name"] else ""
     where = f"Most often in {report.table.kind} {worst['key'][-1]}{name}: "
-    where += f"{worst['fail']:,} of its {_total(worst):,} rows"
+    where += f"{worst['fail']:,} of its {worst['rows']:,} rows"
     bands = {band: (c["fail"], c["fail"] + c["pass"]) for band, c in summary.bands.items()}
     bands = {band: (fails, judged) for band, (fails, judged) in bands.items() if judged}
     if len(bands) > 1:
@@ -155,56 +150,49 @@ def _headline(report: TableReport) -> list[str]:
 def mosaic_table(report: TableReport, identifier: str, most: int = 5000) -> Table:
     """List the worst visits, or tracts, the worst first."""
     summary, table = report.summary, report.table
-    mosaic = table.row_kind.mosaic
-
-    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(row[name] for name in mosaic)
-
-    def first(row: Mapping[str, Any]) -> Cell:
-        return Cell(str(row[mosaic[0]]), row[mosaic[0]], report.page(key(row)))
+    mosaic, tile = table.row_kind.mosaic[0], table.row_kind.tile[-1]
 
     def place(row: Mapping[str, Any]) -> Cell:
-        if not (where := report.worst(row)):
+        if not row["value"]:
             return Cell()
-        tile, name = where[table.row_kind.tile[-1]], where.get("detector_name")
-        return Cell(f"{tile} ({name})" if name else str(tile), tile, report.page(key(row), tile))
+        name = f" ({row['detector_name']})" if row.get("detector_name") else ""
+        return Cell(f"{row[tile]}{name}", row[tile], report.page(row, row[tile]))
 
     def whole(row: Mapping[str, Any]) -> str:
-        if (found := report.wholes.get(key(row))) is None:
+        if (found := report.wholes.get(report.key(row))) is None:
             return ""
         verdict = "not judged" if found["verdict"] == "unknown" else found["verdict"]
         return str(found["fault"] or found["failed"] or verdict)
 
-    columns = [Column(mosaic[0], first)]
-    if report.visits:
-        columns.append(Column("filter", lambda row: str(row["physical_filter"])))
-    columns.append(Column("band", lambda row: str(row["band"])))
-    if report.visits:
-        columns.append(Column("night", lambda row: str(row["day_obs"] or "not known")))
-    columns += [
+    columns = [
+        Column(mosaic, lambda row: Cell(str(row[mosaic]), row[mosaic], report.page(row))),
+        Column("filter", lambda row: str(row["physical_filter"])),
+        Column("band", lambda row: str(row["band"])),
+        Column("night", lambda row: str(row["day_obs"] or "not known")),
         *report.columns(report.plural),
         Column(f"in {table.kind}", place),
         Column("as a whole", whole, "wrap"),
     ]
-    what, total = f"{mosaic[0]}s", len(summary.mosaics)
+    if not report.visits:
+        columns = [column for column in columns if column.label not in ("filter", "night")]
+    what = f"{mosaic}s"
     title = f"Worst {what}" if most == _WORST else f"{what.capitalize()} of {table.root}: {table.name}"
-    note = f"The worst {most:,} of {report.mosaics(total)}." if most < total else ""
-    pages, failing = len(report.pages.paths), int((summary.mosaics["fail"] > 0).sum())
-    if not pages or pages < failing:
+    note = f"The worst {most:,} of {report.mosaics}." if most < len(summary.mosaics) else ""
+    pages = len(report.pages.paths)
+    if not pages or pages < summary.failing_mosaics:
         which = f"The worst {pages:,} have" if pages else "None has"
         note = f"{note} {which} a page; bgqa report --detail all gives each one.".strip()
-    rows = list(summary.mosaics.head(most).iter_rows(named=True))
-    return Table(identifier, title, columns, rows, _verdict, verdicts=True, note=note)
+    rows = report.rows(summary.mosaics.head(most))
+    return Table(identifier, title, columns, rows, _attributes, verdicts=True, note=note)
 
 
 def _tile_table(report: TableReport, number: int) -> Table:
     summary, kind, tiles = report.summary, report.table.row_kind, report.tiles
 
     def place(row: Mapping[str, Any]) -> Cell:
-        if not (where := report.worst(row)):
-            return Cell()
-        mosaic = [where[name] for name in kind.mosaic]
-        return Cell(str(mosaic[-1]), href=report.page(mosaic, row["key"][-1]))
+        return (
+            Cell(str(report.key(row)[-1]), href=report.page(row, row["key"][-1])) if row["value"] else Cell()
+        )
 
     columns = [
         Column(kind.name, lambda row: Cell(str(row["key"][-1]), row["key"][-1], kind="choose")),
@@ -222,40 +210,30 @@ def _tile_table(report: TableReport, number: int) -> Table:
         f"tiles-{number}",
         f"{report.plural.capitalize()}, the worst first",
         columns,
-        list(rows.iter_rows(named=True)),
-        lambda row: {"id": tiles.anchors[row["tile"]], **_verdict(row), "data-tile": row["tile"]},
+        report.rows(rows),
+        lambda row: {"id": tiles.anchors[row["tile"]], **_attributes(row), "data-tile": row["tile"]},
         verdicts=True,
         tall=True,
         note=note,
     )
 
 
-def stack_table(
-    identifier: str, table: CampaignTable, rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, str]
-) -> Table:
-    """List the stacks of a table, with pictures by number of the row."""
-
-    def picture(row: Mapping[str, Any]) -> Cell:
-        path = pictures.get(row["number"], "")
-        return Cell("picture" if path else "", href=path)
-
+def stack_table(identifier: str, table: CampaignTable, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """List the stacks of a table, with their pictures."""
+    metrics = [
+        Column(f"{name} / {unit}" if unit else name, lambda row, name=name: amount(row[name]), "number")  # type: ignore[misc]
+        for name, unit in table.units.items()
+        if any(math.isfinite(row[name]) for row in rows)
+    ]
     columns = [
         Column("detector", lambda row: Cell(str(row["detector"]), row["detector"])),
         Column("name", lambda row: str(row["detector_name"])),
         Column("filter", lambda row: str(row["physical_filter"])),
         Column("verdict", lambda row: Cell(row["verdict"], kind="verdict")),
-        *(
-            Column(f"{name} / {unit}" if unit else name, lambda row, name=name: amount(row[name]), "number")  # type: ignore[misc]
-            for name, unit in table.units.items()
-            if any(math.isfinite(row[name]) for row in rows)
-        ),
-        Column("picture", picture),
+        *metrics,
+        Column("picture", lambda row: Cell("picture", href=row["picture"]) if "picture" in row else ""),
     ]
+    title = f"Stacks of {table.root}: {table.name}"
     return Table(
-        identifier,
-        f"Stacks of {table.root}: {table.name}",
-        columns,
-        [{**row, "number": number} for number, row in enumerate(rows)],
-        lambda row: {"data-verdict": row["verdict"]},
-        verdicts=True,
+        identifier, title, columns, rows, lambda row: {"data-verdict": row["verdict"]}, verdicts=True
     )

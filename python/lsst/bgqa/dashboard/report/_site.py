@@ -17,7 +17,7 @@ from typing import Any
 
 from ...errors import UserError
 from .._output import held, remove_stale
-from ._tables import share
+from ._tables import count, share
 
 MARKER = "bgqa-report.json"
 _INCOMPLETE = ".incomplete"
@@ -40,7 +40,7 @@ class Site:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._environment.globals["share"] = share
+        self._environment.globals |= {"count": count, "share": share}
 
     def write(self, path: str, template: str, **values: Any) -> None:
         """Write a page."""
@@ -112,19 +112,12 @@ def _exchange(folder: Path, place: Path) -> None:
 def _contents(folder: Path) -> tuple[set[str], set[str]]:
     """Return the paths of files, and of what no report writes: links, and folders with nothing in them."""
     files, others = set(), set()
-    waiting = [""]
-    for inside in waiting:
-        with os.scandir(folder / inside) as entries:
-            found = {f"{inside}{entry.name}": entry for entry in entries}
-        for path, entry in found.items():
-            if entry.is_symlink():
-                others.add(path)
-            elif entry.is_dir():
-                waiting.append(f"{path}/")
-            else:
-                files.add(path)
-        if inside and not found:
-            others.add(inside.rstrip("/"))
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or (path.is_dir() and not any(path.iterdir())):
+            others.add(name)
+        elif not path.is_dir():
+            files.add(name)
     return files, others
 
 

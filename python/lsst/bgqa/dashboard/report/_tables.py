@@ -13,7 +13,6 @@ __all__ = (
     "number",
     "share",
     "slug",
-    "worst_columns",
 )
 
 import functools
@@ -23,8 +22,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from ..queries import WorstValue
 
 
 @dataclass(frozen=True)
@@ -66,26 +63,6 @@ class Table:
     verdicts: bool = False
     tall: bool = False
     note: str = ""
-
-
-def worst_columns(
-    units: Mapping[str, str], worst: Callable[[Mapping[str, Any]], WorstValue | None]
-) -> list[Column]:
-    """Show the value for which something fails most: the metric, the value, and how severe that is."""
-
-    def value(found: WorstValue) -> Cell:
-        low, high = number(found.low), number(found.high)
-        passes = f"{low} to {high}" if low and high else f"\u2265 {low}" if low else high and f"\u2264 {high}"
-        return amount(found.value, units.get(found.metric, ""), passes and f"({passes})")
-
-    def column(label: str, show: Callable[[WorstValue], Cell], kind: str) -> Column:
-        return Column(label, lambda row: show(found) if (found := worst(row)) else Cell(), kind)
-
-    return [
-        column("fails most", lambda found: Cell(found.metric, soft=found.words), "wrap"),
-        column("value", value, "number"),
-        column("severity", lambda found: amount(found.severity), "number"),
-    ]
 
 
 def amount(value: float | None, unit: str = "", soft: str = "") -> Cell:
