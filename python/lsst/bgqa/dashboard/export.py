@@ -161,12 +161,15 @@ def _write_parquet(parts: Iterator[_Values], sink: IO[bytes], about: dict[str, s
         sink, schema, use_dictionary=[n for n in _COLUMNS if n != "value"], **options
     ) as writer:
         for some in parts:
-            rows, where, nothing = some.of, pa.array(some.rows), np.zeros_like(some.rows)
+            rows, where, nothing = some.of, pa.array(some.rows), pa.array(np.zeros_like(some.rows))
+            # Parquet's writer gives up dictionaries in which a text is twice.
+            units = {unit: i for i, unit in enumerate(dict.fromkeys(some.table.units.values()))}
+            unit_of = np.array([units[unit] for unit in some.table.units.values()], dtype=np.int32)
             known = {
                 **{name: ([value], nothing) for name, value in some.constants.items()},
-                "metric": (some.table.metrics, some.metrics),
-                "unit": (list(some.table.units.values()), some.metrics),
-                "verdict": (VERDICTS, some.verdicts),
+                "metric": (some.table.metrics, pa.array(some.metrics)),
+                "unit": (list(units), pa.array(unit_of[some.metrics])),
+                "verdict": (VERDICTS, pa.array(some.verdicts)),
             }
             columns = {"value": pa.array(some.values)}
             for name in (name for name in _COLUMNS if name != "value"):
@@ -184,7 +187,7 @@ def _write_parquet(parts: Iterator[_Values], sink: IO[bytes], about: dict[str, s
                 values, numbers = known.get(name, ([""], nothing))
                 values = pa.array(values, pa.string())
                 longest[name] = max(longest[name], pc.max(pc.utf8_length(values)).as_py() or 1)
-                columns[name] = pa.DictionaryArray.from_arrays(pa.array(numbers), values)
+                columns[name] = pa.DictionaryArray.from_arrays(numbers, values, safe=False)
             writer.write_batch(pa.record_batch([columns[name] for name in _COLUMNS], schema=schema))
             count += len(where)
         lengths = {f"table::len::{name}": str(length) for name, length in longest.items()}

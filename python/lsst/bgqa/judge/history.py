@@ -17,6 +17,7 @@ from .visit import SMOOTH
 # Two others that differ by more do not say which of them is usual.
 _AGREEMENT = 4.0
 _MOST = 256
+_STEPS = (128, 64, 32, 16, 8, 4, 2, 1)
 # Distance of the quartiles of a normal distribution.
 _QUARTILES = 1.349
 _COMPARED = ("context_levelDeviation", *SMOOTH)
@@ -126,14 +127,16 @@ class History:
             self._sorted = True
         usual, scatters = np.full((2, len(rows)), np.nan)
         known = np.flatnonzero(np.isfinite(deviations) & (self._counts[rows] >= 3))
-        count = np.minimum(self._counts[rows[known]], _MOST) - 1
-        values, own = self._samples[rows[known], : count.max(initial=0) + 1], deviations[known]
-        rank_of_own = (values < own[:, None]).sum(axis=1)
-        each = np.arange(len(known))
+        rows, own = rows[known], deviations[known]
+        count = np.minimum(self._counts[rows], _MOST) - 1
+        # A binary search in each row: how many are less.
+        rank_of_own = np.zeros(len(known), dtype=np.intp)
+        for step in (*_STEPS, 1):
+            rank_of_own += step * (self._samples[rows, rank_of_own + step - 1] < own)
 
         def other(rank: np.ndarray) -> np.ndarray:
             """Return the others' value of a rank."""
-            return values[each, rank + (rank >= rank_of_own)]
+            return self._samples[rows, rank + (rank >= rank_of_own)]
 
         scatters[known] = (other(np.minimum(count - 1, 3 * count // 4)) - other(count // 4)) / _QUARTILES
         first, second = other((count - 1) // 2), other(count // 2)
@@ -195,11 +198,9 @@ def compare_history(
     changes, sigmas = history.changes(places, values[:, columns], floors, steep)
     (level, x, y, bowl), (level_sigma, x_sigma, y_sigma, bowl_sigma) = changes.T, sigmas.T
     # What a shape explains has a slope, and a bowl, as well.
-    catalogue = load_catalogue()
-    explained = np.zeros(len(values), dtype=bool)
-    for column, name in enumerate(names):
-        if name.startswith("significance_") and (high := catalogue[name].high) is not None:
-            explained |= np.abs(values[:, column]) > high
+    highs = {name: metric.high for name, metric in load_catalogue().items() if metric.group == "significance"}
+    limits = {column: high for column, name in enumerate(names) if (high := highs.get(name)) is not None}
+    explained = (np.abs(values[:, [*limits]]) > [*limits.values()]).any(axis=1)
     bounds = Thresholds().bounds
     low, high = bounds("context_curvatureChangeSigma")
     bowl_sigma = np.where(explained, np.clip(bowl_sigma, low, high), bowl_sigma)

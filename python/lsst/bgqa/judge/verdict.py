@@ -62,10 +62,16 @@ class Thresholds:
         low, high
             The bounds; NaN where a side is open.
         """
-        metric = load_catalogue().get(name)
-        low = self.low.get(name, metric.low if metric is not None else None)
-        high = self.high.get(name, metric.high if metric is not None else None)
-        return math.nan if low is None else low, math.nan if high is None else high
+        if name not in self._bounds:
+            metric = load_catalogue().get(name)
+            low = self.low.get(name, metric.low if metric is not None else None)
+            high = self.high.get(name, metric.high if metric is not None else None)
+            self._bounds[name] = math.nan if low is None else low, math.nan if high is None else high
+        return self._bounds[name]
+
+    @cached_property
+    def _bounds(self) -> dict[str, tuple[float, float]]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -225,40 +231,39 @@ def judge_rows(
     for a fraction that should be about 1, it is what lacks in units of what
     may.
     """
-    judged = np.zeros(values.shape, dtype=bool)
-    failures: list[Failure] = []
-    groups = {kind: np.array([other == kind for other in kinds], dtype=bool) for kind in set(kinds)}
-    for column, name in enumerate(names):
-        here = values[:, column]
-        finite = np.isfinite(here)
-        low, high = thresholds.bounds(name)
-        if not (math.isnan(low) and math.isnan(high)):
-            judged[:, column] |= finite
-            for row in np.nonzero(finite & ((here < low) | (here > high)))[0]:
-                value = float(here[row])
-                failures.append(Failure(int(row), name, value, low, high, _severity(value, low, high)))
-        if (max_z := thresholds.max_z.get(name)) is None:
-            continue
+    column_of = {name: column for column, name in enumerate(names)}
+    finite = np.isfinite(values)
+    bounds = [thresholds.bounds(name) for name in names]
+    low, high = np.array(bounds, dtype=np.float64).reshape(-1, 2).T
+    judged = finite & ~(np.isnan(low) & np.isnan(high))
+    found: list[tuple[int, int, Failure]] = []
+    for row, column in np.argwhere(judged & ((values < low) | (values > high))).tolist():
+        value, limits = float(values[row, column]), bounds[column]
+        found.append((row, column, Failure(row, names[column], value, *limits, _severity(value, *limits))))
+    labels = np.array(kinds, dtype=str)
+    for name in thresholds.max_z.keys() & column_of.keys():
+        column, max_z = column_of[name], thresholds.max_z[name]
+        here, known = values[:, column], finite[:, column]
         # What is judged in its context is not judged by its raw value.
-        if (better := _IN_CONTEXT.get(name)) in names:
-            finite = finite & ~np.isfinite(values[:, names.index(better)])
-        for members in groups.values():
-            peers = here[members & finite]
+        if (better := column_of.get(_IN_CONTEXT.get(name, ""))) is not None:
+            known = known & ~finite[:, better]
+        for kind in set(kinds) if known.any() else ():
+            members = known & (labels == kind)
+            peers = here[members]
             if len(peers) < thresholds.min_peers:
                 continue
             center = float(np.median(peers))
             limit = max_z * SIGMA_PER_MAD * float(np.median(np.abs(peers - center)))
             if not limit > 0:
                 continue
-            judged[:, column] |= members & finite
-            for row in np.nonzero(members & finite & (np.abs(here - center) > limit))[0]:
+            judged[:, column] |= members
+            for row in np.flatnonzero(members & (np.abs(here - center) > limit)).tolist():
                 value = float(here[row])
-                failures.append(
-                    Failure(
-                        int(row), name, value, center - limit, center + limit, abs(value - center) / limit
-                    )
+                severity = abs(value - center) / limit
+                found.append(
+                    (row, column, Failure(row, name, value, center - limit, center + limit, severity))
                 )
-    failures.sort(key=lambda failure: failure.row)
+    failures = [failure for *_, failure in sorted(found, key=lambda item: item[:2])]
     verdicts: list[Verdict] = ["pass" if known else "unknown" for known in judged.any(axis=1)]
     for failure in failures:
         verdicts[failure.row] = "fail"

@@ -143,8 +143,8 @@ class CampaignWriter:
         rows = range(len(judgement.verdicts))
         failing = [row for row in rows if judgement.verdicts[row] == "fail"]
         failed, faults, severity = [""] * len(rows), [""] * len(rows), [0.0] * len(rows)
-        for row in failing:
-            values = dict(zip(self._names, batch.values[row].tolist(), strict=True))
+        for row, of_row in zip(failing, batch.values[failing].tolist(), strict=True):
+            values = dict(zip(self._names, of_row, strict=True))
             known = batch.known[row] if batch.known else ("", "")
             failed[row] = ",".join(judgement.failed(row))
             faults[row] = judgement.fault(row, values, None, known)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _AT_ONCE = 200
+_PATH = "path of the file"
+_OPTIONS: Any = {"parallel": "none", "use_statistics": False, "glob": False}
 
 
 def read_tables(
@@ -26,10 +28,12 @@ def read_tables(
     each takes several times as long.
     """
     for some in itertools.batched(handles, _AT_ONCE):
-        uris = _uris(some)
+        files = _local_files(some)
+        frames = _read_together([*files.values()])
         for handle in some:
+            path = files.get(handle.ref.id)
             try:
-                yield handle, _read(handle, uris.get(handle.ref.id))
+                yield handle, _read(handle, path, frames.get(path))
             except GeneratorExit:
                 raise
             except Exception as error:
@@ -37,7 +41,8 @@ def read_tables(
                 yield handle, error
 
 
-def _uris(handles: Sequence[Any]) -> dict[Any, Any]:
+def _local_files(handles: Sequence[Any]) -> dict[Any, str]:
+    """Return the Parquet files that are on this machine, by the datasets' IDs."""
     butler = getattr(handles[0], "butler", None)
     if butler is None:
         return {}
@@ -45,17 +50,43 @@ def _uris(handles: Sequence[Any]) -> dict[Any, Any]:
         found = butler.get_many_uris([handle.ref for handle in handles], allow_missing=True)
     except Exception:
         return {}  # each tells why when it is read
-    return {ref.id: uris.primaryURI for ref, uris in found.items()}
+    uris = {ref.id: uris.primaryURI for ref, uris in found.items()}
+    return {
+        id_: uri.ospath
+        for id_, uri in uris.items()
+        if uri is not None
+        and uri.isLocal
+        and not uri.fragment
+        and uri.getExtension() in (".parq", ".parquet")
+    }
 
 
-def _read(handle: Any, uri: Any) -> tuple[pl.DataFrame, Mapping[str, str]]:
+def _read_together(paths: list[str]) -> dict[str | None, pl.DataFrame]:
+    """Read files that have the same columns; nothing if any of them has not, or cannot be read."""
     import polars as pl
 
-    if uri is None or not uri.isLocal or uri.fragment or uri.getExtension() not in (".parq", ".parquet"):
+    if len(paths) < 2:
+        return {}
+    try:
+        rows = pl.read_parquet(paths, include_file_paths=_PATH, **_OPTIONS)
+    except Exception:
+        return {}  # each tells why when it is read
+    lengths = rows[_PATH].rle().struct
+    rows, ends = rows.drop(_PATH), lengths.field("len").cum_sum()
+    return {
+        path: rows.slice(end - length, length)
+        for path, length, end in zip(lengths.field("value"), lengths.field("len"), ends, strict=True)
+    }
+
+
+def _read(handle: Any, path: str | None, rows: pl.DataFrame | None) -> tuple[pl.DataFrame, Mapping[str, str]]:
+    import polars as pl
+
+    if path is None:
         table = handle.get(storageClass="ArrowTable")
         return pl.DataFrame(pl.from_arrow(table)), _units(table.schema)
-    about = pl.read_parquet_metadata(uri.ospath).get("ARROW:schema", "")
-    return pl.read_parquet(uri.ospath, parallel="none", use_statistics=False), _units_of(about)
+    units = _units_of(pl.read_parquet_metadata(path).get("ARROW:schema", ""))
+    return pl.read_parquet(path, **_OPTIONS) if rows is None else rows, units
 
 
 def _units(schema: Any) -> dict[str, str]:

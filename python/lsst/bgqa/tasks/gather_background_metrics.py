@@ -481,8 +481,13 @@ class GatherBackgroundMetricsTask(PipelineTask):
 
     def _batch(self, keys: Mapping[str, Sequence[Any]], values: Any) -> CampaignBatch:
         names = keys.get("detector_name")
-        kinds = [""] * len(values) if names is None else [self._kind(name) for name in names]
+        kinds = [""] * len(values)
+        if names is not None and self.config.kinds:
+            kinds = [self._kind(name) for name in names]
         return CampaignBatch(keys, np.asarray(values, dtype=np.float64), kinds)
+
+    def _kind(self, name: str) -> str:
+        return kind_of_detector(name, self.config.kinds)
 
     def _key_value(self, handle: Any, name: str) -> Any:
         match name:
@@ -494,9 +499,6 @@ class GatherBackgroundMetricsTask(PipelineTask):
                 return handle.ref.run
             case _:
                 return handle.dataId[name]
-
-    def _kind(self, name: str) -> str:
-        return kind_of_detector(name, self.config.kinds)
 
     def _units(self) -> dict[str, u.UnitBase]:
         """Return the units of the table's metrics, in their order."""
@@ -549,11 +551,12 @@ def _table_values(
     table: pl.DataFrame, units: Mapping[str, str], wanted: Mapping[str, u.UnitBase]
 ) -> np.ndarray:
     """Return the metrics of a table in the units that are wanted, shape (rows, metrics)."""
-    columns = {column.name: column for column in table.get_columns()}
-    values = np.full((len(table), len(wanted)), np.nan)
-    for i, (name, unit) in enumerate(wanted.items()):
-        if name in columns:
-            values[:, i] = columns[name].to_numpy() * _factor(units.get(name, ""), unit)
+    columns = {*table.columns}
+    there = [name in columns for name in wanted]
+    names = [*itertools.compress(wanted, there)]
+    # By columns, as they are written.
+    values = np.full((len(table), len(wanted)), np.nan, order="F")
+    values[:, there] = table[names].to_numpy() * [_factor(units.get(n, ""), wanted[n]) for n in names]
     return values
 
 
