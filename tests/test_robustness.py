@@ -60,6 +60,22 @@ def export(made: MadeUp, *arguments: str) -> Result:
     return run("export", made.path, "run", "--format", "csv", *arguments)
 
 
+@pytest.mark.parametrize("form", ["csv", "influx"])
+def test_a_reader_that_stops_is_no_error(form: str, made: MadeUp) -> None:
+    command = [sys.executable, "-m", "lsst.bgqa", "export", made.path, "run", "--format", form]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert "Error" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_disk_that_is_full_is_named(made: MadeUp) -> None:
+    result = export(made, "-o", "/dev/full")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: /dev/full: No space left on device\n"
+
+
 # --- Warnings ------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 __all__ = ("main",)
 
+import errno
 import logging
 import os
 import signal
@@ -51,6 +52,9 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
+            # Polars tells of the system's errors in words alone.
+            if isinstance(error, OSError) and f"(os error {errno.EPIPE})" in str(error):
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
             # A folder that may not be written, a full disk.
             if (reason := fault_of_the_machine(error)) is None:
                 raise

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-__all__ = ("held", "output_file", "remove_stale", "whole_file")
+__all__ = ("held", "naming", "output_file", "remove_stale", "whole_file")
 
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -42,8 +43,28 @@ def output_file(output: str) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name what is written in errors that do not say it, such as a full disk's."""
+    try:
+        yield
+    except OSError as error:
+        # Polars has the system's errors in words alone.
+        words = re.search(r"\(os error (\d+)\)$", str(error))
+        number = int(words[1]) if words else error.errno
+        if error.filename is not None or number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Write a file that is there when it is complete, and not before."""
+    with naming(path), _whole_file(path) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[IO[bytes]]:
     mode = path.stat().st_mode if path.exists() else None
     if (mode is not None and not stat.S_ISREG(mode)) or os.path.abspath(path).startswith(_DEVICES):
         with open(path, "wb") as stream:

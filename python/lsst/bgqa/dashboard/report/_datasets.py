@@ -22,6 +22,7 @@ from lsst.sphgeom import ConvexPolygon
 
 from ...artifacts import artifact_name, read_artifact
 from ...repository import dataset_types
+from ...tasks._inputs import describe
 from .._fetch import Fetcher
 from ..rows import RowKind
 from ._sky import unit_vectors
@@ -138,11 +139,13 @@ class Datasets:
 
     def read(self, ref: DatasetRef | None) -> pa.Table | None:
         """Read a table that may be missing or broken."""
+        if ref is None:
+            return None
         try:
-            return None if ref is None else self.butler.get(ref, storageClass="ArrowTable")
+            return self.butler.get(ref, storageClass="ArrowTable")
         except Exception as error:
             # The datastore and the formatters have errors of their own.
-            _LOG.warning("%s is left out: %s", ref, error)
+            _LOG.warning("%s is left out: %s", describe(ref), error)
             return None
 
 
@@ -180,7 +183,7 @@ class Pictures:
             if isinstance(path, str):
                 paths[ref.id] = path
             else:
-                _LOG.warning("%s is left out: %s", ref, path)
+                _LOG.warning("%s is left out: %s", describe(ref), path)
         return paths
 
     def _copy(self, butler: Butler, ref: DatasetRef) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lsst.daf.butler import DatasetType
 
+from ...tasks._inputs import describe
 from ._datasets import Datasets
 from ._tables import Cell, Column, Table, number
 
@@ -77,7 +78,7 @@ def _spans(datasets: Datasets, kind: DatasetType, runs: list[str]) -> list[Span]
                 spans.append((begin, end))
         except Exception as error:
             # The datastore and the formatters have errors of their own.
-            _LOG.warning("%s is left out: %s", ref, error)
+            _LOG.warning("%s is left out: %s", describe(ref), error)
     return spans
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from .._output import held, remove_stale
+from .._output import held, naming, remove_stale
 from ._tables import count, share
 
 MARKER = "bgqa-report.json"
@@ -80,7 +80,7 @@ def making(target: Path) -> Iterator[Path]:
         reason = error.strerror if there.is_dir() else f"{there} is not a folder"
         raise UserError(f"{target} cannot be made: {reason}") from error
     try:
-        with held(folder):
+        with naming(target), held(folder):
             # As mkdir would have made it, for a web server to read.
             mask = os.umask(0)
             os.umask(mask)
