@@ -11,9 +11,9 @@ from ..campaign import Campaign
 from ..compare import TableComparison, compare_models
 from ..queries import summarize
 from ._datasets import Datasets
-from ._make import load_figures, start_report, tile_outlines
+from ._make import tile_outlines
 from ._panels import overview_panels, tiles_of
-from ._site import Site, making
+from ._site import Site, load_figures, making
 from ._tables import Cell, Column, Table, amount, band_order
 
 
@@ -44,25 +44,23 @@ def make_comparison(
     ~lsst.bgqa.errors.UserError
         Raised if the folder holds something else, or without bokeh.
     """
-    figures = load_figures()
+    load_figures()
     with making(output) as folder:
-        site = Site(folder)
         names = [campaign.collection for campaign in (first, second)]
         if first.repo != second.repo:
             names = [f"{campaign.collection} of {campaign.repo}" for campaign in (first, second)]
         title = f"{names[1]} compared with {names[0]}"
-        pages = {"index": "Comparison"}
-        report = start_report(site, figures, second, title, pages, f"{names[1]} and {names[0]}")
+        site = Site(folder, second, title, {"index": "Comparison"}, f"{names[1]} and {names[0]}")
         datasets = Datasets(second.butler, second.collections)
         differences = [one.differences.scan().select("band").unique().collect() for one in comparisons]
         bands = {str(band) for found in differences for band in found["band"]}
-        styles = figures.band_styles(sorted(bands, key=band_order))
+        styles = load_figures().band_styles(sorted(bands, key=band_order))
         sections = [
             _section(one, datasets, i, styles, _pictures(first, second, one, pixels, folder))
             for i, one in enumerate(comparisons)
         ]
         views = [section["view"].json for section in sections if section["view"] is not None]
-        site.write("index.html", "compare.html", report=report, sections=sections, views=views)
+        site.write("index.html", "compare.html", sections=sections, views=views)
     return output / "index.html"
 
 

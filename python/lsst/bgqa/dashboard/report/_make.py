@@ -1,11 +1,9 @@
 # Copyright 2026 The bgqa developers. BSD-3-Clause; see LICENSE.
 from __future__ import annotations
 
-__all__ = ("Detail", "load_figures", "make_report", "start_report", "tile_outlines")
+__all__ = ("Detail", "make_report", "tile_outlines")
 
-import datetime
 import heapq
-import importlib.metadata
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +21,7 @@ from ._overview import TableReport, mosaic_table, section, stack_table
 from ._pages import MosaicPages
 from ._panels import tiles_of
 from ._runs import run_tables
-from ._site import Site, making
+from ._site import Site, load_figures, making
 from ._sky import lay_out
 from ._tables import Table, band_order
 
@@ -84,47 +82,14 @@ def make_report(
         Raised if there is no such repository or collection, if it has no
         metrics, if the folder holds something else, or without bokeh.
     """
-    figures = load_figures()
-    progress = progress or _no_progress
+    load_figures()
+    progress = progress or (lambda what: nullcontext(lambda done, total: None))
     with making(output) as folder:
         with progress("Looking for metrics"):
             campaign = Campaign(repo, collection)
         with campaign:
-            _Maker(campaign, folder, detail, nights, progress, figures).make()
+            _Maker(campaign, folder, detail, nights, progress).make()
     return output / "index.html"
-
-
-def load_figures() -> Any:
-    """Import what draws figures; a `~lsst.bgqa.errors.UserError` says what to install."""
-    try:
-        from . import _figures
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"a report needs {error.name}, which is not installed; bgqa's extra report brings it "
-            "(pip install '.[report]')"
-        ) from error
-    return _figures
-
-
-def _no_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    return nullcontext(lambda done, total: None)
-
-
-def start_report(
-    site: Site, figures: Any, campaign: Campaign, title: str, pages: Mapping[str, str], collection: str = ""
-) -> dict[str, Any]:
-    """Write what all pages share, and return what each needs to know; pages are those of the top."""
-    scripts = figures.script_files()
-    site.write_assets(scripts, figures.every_figure())
-    return {
-        "title": title,
-        "collection": collection or campaign.collection,
-        "repository": campaign.repo,
-        "made": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
-        "version": importlib.metadata.version("lsst-bgqa"),
-        "pages": pages,
-        "scripts": [path.name for path in scripts],
-    }
 
 
 class _Maker:
@@ -137,28 +102,22 @@ class _Maker:
         detail: Detail,
         nights: tuple[int, int] | None,
         progress: Progress,
-        figures: Any,
     ) -> None:
-        self._campaign, self._nights = campaign, nights
-        self._detail, self._progress, self._figures = detail, progress, figures
-        self._site = Site(folder)
+        self._campaign, self._detail, self._progress = campaign, detail, progress
         self._datasets = Datasets(campaign.butler, campaign.collections)
         self._pictures = Pictures(campaign.butler, folder)
-        self._tables = campaign.tables
+        self._tables, self._warnings = campaign.tables, list[str]()
+        title = f"Backgrounds of {campaign.collection}"
         if nights is not None:
             self._tables = tuple(table for table in campaign.tables if "day_obs" in table.keys)
-            self._nights = _choose_nights(campaign, self._tables, nights)
-        self._warnings: list[str] = []
-
-    def make(self) -> None:
-        title = f"Backgrounds of {self._campaign.collection}"
-        if self._nights is not None:
-            first, last = self._nights
+            first, last = _choose_nights(campaign, self._tables, nights)
             title += f", night {first}" if first == last else f", nights since {first}"
         lists = {"detector": "visits", "patch": "tracts", "stack": "stacks"}
         kinds = {table.kind for table in self._tables}
         pages = {"index": "Overview"} | {name: name.capitalize() for k, name in lists.items() if k in kinds}
-        self._report = start_report(self._site, self._figures, self._campaign, title, pages)
+        self._site = Site(folder, campaign, title, pages)
+
+    def make(self) -> None:
         tiled = [table for table in self._tables if table.row_kind.tile]
         reports = [self._read(table, i) for i, table in enumerate(tiled)]
         self._warnings += self._campaign.unreadable.names[:_MOST_WARNINGS]
@@ -170,36 +129,23 @@ class _Maker:
                     "see bgqa export."
                 )
         stacks = self._write_stacks()
-        bands = {band for report in reports for band in report.summary.bands}
-        styles = self._figures.band_styles(sorted(bands, key=band_order))
         for name in ("visits", "tracts"):
             mine = [report for report in reports if report.pages.section == name]
-            if mine:
-                self._write_list(name, [mosaic_table(each, f"mosaics-{i}") for i, each in enumerate(mine)])
+            if tables := [mosaic_table(each, f"mosaics-{i}") for i, each in enumerate(mine)]:
+                self._site.write(f"{name}.html", "list.html", title=name.capitalize(), tables=tables)
         with self._progress("Looking at what ran"):
             runs = run_tables(self._datasets, [table.name for table in self._campaign.tables])
+        bands = {band for report in reports for band in report.summary.bands}
+        styles = load_figures().band_styles(sorted(bands, key=band_order))
         sections = [section(report, i, styles) for i, report in enumerate(reports)]
         self._site.write(
             "index.html",
             "index.html",
-            report=self._report,
             sections=sections,
             warnings=self._warnings,
             stacks=stacks,
             runs=runs,
             views=[section["view"].json for section in sections],
-        )
-
-    def _write_list(self, name: str, tables: list[Table], items: Sequence[dict[str, str]] = ()) -> None:
-        title = name.capitalize()
-        self._site.write(
-            f"{name}.html",
-            "list.html",
-            report=self._report,
-            title=title,
-            tables=tables,
-            items=items,
-            views=[],
         )
 
     def _rows(self, table: CampaignTable) -> list[dict[str, Any]]:
@@ -222,7 +168,7 @@ class _Maker:
             summary = summarize(table, advance)
         outlines, arrows = tile_outlines(self._datasets, table, summary)
         pages = MosaicPages(
-            self._site, self._report, table, self._datasets, self._pictures, whole, wholes, outlines
+            self._site, self._site.report, table, self._datasets, self._pictures, whole, wholes, outlines
         )
         if wanted := self._wanted(table, summary.mosaics, wholes):
             with self._progress(f"Writing pages of {table.name}") as advance:
@@ -273,7 +219,7 @@ class _Maker:
             tables.append(stack_table(f"stacks-{len(tables)}", table, rows))
         if not tables:
             return None
-        self._write_list("stacks", tables, items)
+        self._site.write("stacks.html", "list.html", title="Stacks", tables=tables, items=items)
         sentence = "The mean over all visits of a detector in a filter, the strongest patterns first."
         return {"sentence": sentence, "pictures": items[:_STACKS_SHOWN]}
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-__all__ = ("Site", "making")
+__all__ = ("Site", "load_figures", "making")
 
+import datetime
+import importlib.metadata
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 from ...errors import UserError
 from .._output import held, naming, remove_stale
+from ..campaign import Campaign
 from ._tables import count, share
 
 MARKER = "bgqa-report.json"
@@ -25,13 +28,45 @@ _OLD = ".old"
 _ASSETS = ("report.css", "report.js")
 
 
-class Site:
-    """Writes pages into a folder."""
+def load_figures() -> Any:
+    """Import what draws figures; a `~lsst.bgqa.errors.UserError` says what to install."""
+    try:
+        from . import _figures
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a report needs {error.name}, which is not installed; bgqa's extra report brings it "
+            "(pip install '.[report]')"
+        ) from error
+    return _figures
 
-    def __init__(self, folder: Path) -> None:
+
+class Site:
+    """Writes pages, and what they share, into a folder; ``pages`` are those of the top."""
+
+    def __init__(
+        self, folder: Path, campaign: Campaign, title: str, pages: Mapping[str, str], collection: str = ""
+    ) -> None:
         import jinja2
 
         self.folder = folder
+        figures = load_figures()
+        scripts = {path.name: path.read_bytes() for path in figures.script_files()}
+        about = json.dumps(figures.every_figure(), separators=(",", ":"))
+        source = resources.files("lsst.bgqa.dashboard.report") / "assets"
+        files = scripts | {name: (source / name).read_bytes() for name in _ASSETS}
+        files["figures.js"] = f"window.bgqaFigures = {about};\n".encode()
+        (folder / "assets").mkdir()
+        for name, content in files.items():
+            (folder / "assets" / name).write_bytes(content)
+        self.report = {
+            "title": title,
+            "collection": collection or campaign.collection,
+            "repository": campaign.repo,
+            "made": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+            "version": importlib.metadata.version("lsst-bgqa"),
+            "pages": pages,
+            "scripts": list(scripts),
+        }
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("lsst.bgqa.dashboard.report"),
             auto_reload=False,
@@ -40,7 +75,7 @@ class Site:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._environment.globals |= {"count": count, "share": share}
+        self._environment.globals |= {"count": count, "share": share, "report": self.report}
 
     def write(self, path: str, template: str, **values: Any) -> None:
         """Write a page."""
@@ -49,18 +84,6 @@ class Site:
         root = "../" * path.count("/")
         text = self._environment.get_template(template).render(root=root, here=path, **values)
         target.write_text(text, encoding="utf-8")
-
-    def write_assets(self, scripts: Sequence[Path], figures: Mapping[str, Any]) -> None:
-        """Write what all pages share."""
-        assets = self.folder / "assets"
-        assets.mkdir(exist_ok=True)
-        for name in _ASSETS:
-            source = resources.files("lsst.bgqa.dashboard.report") / "assets" / name
-            (assets / name).write_bytes(source.read_bytes())
-        for script in scripts:
-            shutil.copyfile(script, assets / script.name)
-        text = json.dumps(figures, separators=(",", ":"))
-        (assets / "figures.js").write_text(f"window.bgqaFigures = {text};\n", encoding="utf-8")
 
 
 @contextmanager
