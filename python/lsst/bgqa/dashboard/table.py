@@ -93,7 +93,7 @@ class CampaignTable:
         """Full names of the metrics, which are the last columns."""
         return tuple(self.units)
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """Columns of the batches."""
         about = {"kind": self.kind, "name": self.name, "dataset_type": self.bundle_type}
@@ -224,9 +224,11 @@ class CampaignTable:
             Numbers of ``VERDICTS``, shape (rows, metrics): a value fails if the
             column ``failed`` says so; it passes if it was judged.
         """
-        codes = np.zeros((len(rows), len(self.metrics)), dtype=np.int8)
-        codes[:] = rows.select(self.judged(name) for name in self.metrics).to_numpy()
         column = {name: i for i, name in enumerate(self.metrics)}
+        bounded = [np.isfinite(self.thresholds.bounds(name)).any() for name in self.metrics]
+        codes = (np.isfinite(rows[self.metrics].to_numpy()) & bounded).astype(np.int8)
+        for name in self.thresholds.max_z.keys() & column.keys():
+            codes[:, column[name]] = rows.select(self.judged(name)).to_series().to_numpy()
         failing = np.flatnonzero((rows["failed"] != "").to_numpy())
         for row, failed in zip(failing.tolist(), rows["failed"].gather(failing).to_list(), strict=True):
             for name in failed.split(","):
