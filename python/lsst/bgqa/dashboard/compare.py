@@ -8,7 +8,7 @@ __all__ = ("FaultChange", "MetricChange", "TableComparison", "compare_campaigns"
 import contextlib
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from ..errors import one_line
 from ..judge import Thresholds
 from ..tasks._inputs import read_background
 from .campaign import Campaign
+from .queries import plain_faults
 from .table import CampaignTable, Progress
 
 if TYPE_CHECKING:
@@ -219,8 +220,8 @@ def _compare(first: CampaignTable, second: CampaignTable, path: Path, significan
         significance,
         metrics,
         [metric for _, metric in tested if metric.relevant],
-        _fault_changes(second, rows, keys, "", "_a"),
-        _fault_changes(second, rows, keys, "_a", ""),
+        _fault_changes(second, rows, factors, "", "_a"),
+        _fault_changes(second, rows, factors, "_a", ""),
         _most_changed(table),
     )
 
@@ -261,10 +262,7 @@ def _differences(
     second: CampaignTable, rows: pl.LazyFrame, names: Collection[str], path: Path
 ) -> CampaignTable:
     """Make a campaign table of the differences, which shows as others do."""
-    limits = {name: _scale(second, name) for name in names}
-    jumps = [
-        ((pl.col(n) - pl.col(f"{n}_a")).abs() / limit).fill_nan(0.0) for n, limit in limits.items() if limit
-    ]
+    jumps = [jump.fill_nan(0.0) for jump in _jumps(second, names).values()]
     new = pl.col("failed").str.split(",").list.set_difference(pl.col("failed_a").str.split(","))
     failed = new.list.join(",")
     worse = (pl.col("verdict") == "fail") & (failed != "")
@@ -294,34 +292,35 @@ def _differences(
     )
 
 
-def _scale(table: CampaignTable, name: str) -> float | None:
-    """Return the size of what passes, in which changes of a judged metric are told."""
-    low, high = table.thresholds.bounds(name)
-    sizes = [
-        1 - bound if 0.5 < bound < 1 else abs(bound) or 1.0 for bound in (low, high) if math.isfinite(bound)
-    ]
-    return min(sizes) if sizes else None
+def _jumps(table: CampaignTable, names: Iterable[str]) -> dict[str, pl.Expr]:
+    """Return how far metrics with bounds changed, in units of what passes."""
+    jumps = {}
+    for name in names:
+        bounds = [bound for bound in table.thresholds.bounds(name) if math.isfinite(bound)]
+        if sizes := [1 - bound if 0.5 < bound < 1 else abs(bound) or 1.0 for bound in bounds]:
+            jumps[name] = (pl.col(name) - pl.col(f"{name}_a")).abs() / min(sizes)
+    return jumps
 
 
 def _metric_changes(
     second: CampaignTable, table: CampaignTable, names: Sequence[str]
 ) -> Iterator[MetricChange]:
     mosaic = list(table.row_kind.mosaic)
-    few = table.scan().select(*mosaic, *(pl.col(name).fill_nan(None) for name in names)).collect()
+    few = table.scan().select(*mosaic, pl.col(names).fill_nan(None)).collect()
     medians = few.group_by(mosaic).agg(pl.col(names).median())
-    own = second.scan().select(_spread(name) for name in names).collect().row(0, named=True)
+    scatters = few.select(map(_scatter, names)).row(0, named=True)
+    own = second.scan().select(map(_scatter, names)).collect().row(0, named=True)
     for name in names:
-        values = few[name].drop_nulls()
-        by_mosaic = medians[name].drop_nulls()
+        values, by_mosaic = few[name].drop_nulls(), medians[name].drop_nulls()
         tested = by_mosaic if len(by_mosaic) >= _LEAST_MOSAICS else values
         middle = float(values.median() or 0.0)  # type: ignore[arg-type]
-        scatter = float((values - middle).abs().median() or 0.0) * _SIGMA_PER_MAD  # type: ignore[arg-type]
-        relevant = abs(middle) > _LEAST_EFFECT * (own[name] or 0.0) and middle != 0
+        relevant = abs(middle) > _LEAST_EFFECT * (own[name] or 0.0)
         p_value = _signed_rank_test(tested.to_numpy())
+        scatter = scatters[name] or 0.0
         yield MetricChange(name, table.units[name], len(values), middle, scatter, p_value, relevant)
 
 
-def _spread(name: str) -> pl.Expr:
+def _scatter(name: str) -> pl.Expr:
     value = pl.col(name).fill_nan(None)
     return ((value - value.median()).abs().median() * _SIGMA_PER_MAD).alias(name)
 
@@ -343,40 +342,31 @@ def _sign_test(more: int, fewer: int, alternative: str = "two-sided") -> float:
 
 
 def _fault_changes(
-    table: CampaignTable, rows: pl.LazyFrame, keys: list[str], with_: str, without: str
+    table: CampaignTable, rows: pl.LazyFrame, names: Iterable[str], with_: str, without: str
 ) -> list[FaultChange]:
     """Find faults of rows that have them on one side alone, by more than noise."""
-    bounded = [name for name in table.metrics if _scale(table, name) is not None]
-    names = [name for name in bounded if name in rows.collect_schema().names()]
-    few = rows.filter((pl.col(f"failed{with_}") != "") & (pl.col("failed") != pl.col("failed_a")))
-    columns = [f"{name}{end}" for name in (*names, "failed", "fault", "severity") for end in ("", "_a")]
-    changes: dict[str, list[str]] = {}
-    for row in few.select(*keys, *columns).collect().iter_rows(named=True):
-        metrics = {*row[f"failed{with_}"].split(",")} - {*row[f"failed{without}"].split(",")}
-        by_peers = (row[f"severity{with_}"] or 0.0) > 1 + _LEAST_JUMP
-        if any(_jumps(table, row, name, by_peers) for name in metrics):
-            known = {_plain(words) for words in row[f"fault{without}"].split("; ")}
-            for words in row[f"fault{with_}"].split("; "):
-                if words and _plain(words) not in known:
-                    changes.setdefault(_plain(words), []).append(_label(keys, [row[k] for k in keys]))
-    found = [FaultChange(words, len(where), where[0]) for words, where in changes.items()]
-    return sorted(found, key=lambda change: -change.rows)
-
-
-def _jumps(table: CampaignTable, row: Mapping[str, Any], name: str, by_peers: bool) -> bool:
-    """Tell whether a value changed by more than noise; of one judged by its peers, whether it is far off."""
-    scale = _scale(table, name)
-    if scale is None or f"{name}_a" not in row:
-        return by_peers
-    one, other = row[name], row[f"{name}_a"]
-    if not (one is not None and other is not None and math.isfinite(one) and math.isfinite(other)):
-        return True
-    return bool(abs(one - other) > _LEAST_JUMP * scale)
-
-
-def _plain(words: str) -> str:
-    """Return the words of a fault, without how large and how sure it is."""
-    return words.partition(" (")[0]
+    failed, known = (pl.col(f"failed{end}").str.split(",") for end in (with_, without))
+    new, jumps = failed.list.set_difference(known), _jumps(table, names)
+    # Of a value that one side alone has, the change is not known; NaN is greater than any number.
+    far = [new.list.contains(name) & (jump > _LEAST_JUMP).fill_null(True) for name, jump in jumps.items()]
+    # What is judged by its peers has to be far off.
+    by_peers = new.list.set_difference([*jumps]).list.len() > 0
+    far.append(by_peers & (pl.col(f"severity{with_}") > 1 + _LEAST_JUMP))
+    keys = table.row_kind.image
+    columns = [f"{name}{end}" for name in (*jumps, "failed", "fault", "severity") for end in ("", "_a")]
+    others = rows.filter((pl.col(f"failed{with_}") != "") & (pl.col("failed") != pl.col("failed_a")))
+    faults = (
+        others.select(*keys, *columns)
+        .collect()
+        .filter(pl.any_horizontal(far))
+        .select(*keys, words=plain_faults(f"fault{with_}"), known=plain_faults(f"fault{without}"))
+        .explode("words")
+        .filter(pl.col("words") != "", ~pl.col("known").list.contains(pl.col("words")))
+        .group_by("words", maintain_order=True)
+        .agg(pl.len(), pl.col(keys).first())
+        .sort("len", descending=True, maintain_order=True)
+    )
+    return [FaultChange(words, count, _label(keys, row)) for words, count, *row in faults.rows()]
 
 
 def _most_changed(table: CampaignTable) -> dict[str, list[tuple[str, float]]]:

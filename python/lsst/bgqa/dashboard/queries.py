@@ -16,6 +16,7 @@ __all__ = (
     "metrics_of",
     "mosaics_of",
     "nearest_to_failing",
+    "plain_faults",
     "summarize",
 )
 
@@ -198,13 +199,14 @@ def summarize(table: CampaignTable, progress: Progress | None = None) -> Summary
     failing = rows.filter(pl.col("verdict") == "fail").select(sorted(columns)).collect()
     failures = failing.select("row", "band", *kind.tile, metric=pl.col("failed").str.split(","))
     failures = failures.explode("metric").with_columns(pl.col("metric").cast(pl.Categorical))
+    faults = failing.select(plain_faults("fault")).explode("fault")
     tiles, mosaics = _tiles(table, rows, failing), _mosaics(table, rows, failing)
     summary = Summary(
         metrics,
         _bands(rows),
         _groups(table, rows, failures),
         _most_common(failures, "metric"),
-        _most_common(_fault_words(failing), "fault"),
+        _most_common(faults.filter(pl.col("fault") != ""), "fault"),
         tiles.sort(_WORST, **_WORST_FIRST).head(_MOST_TILES).sort("key"),
         mosaics.sort(_WORST, **_WORST_FIRST),
         _worst(table, rows, {*tiles["worst"], *mosaics["worst"]} - {None}),
@@ -354,7 +356,7 @@ def is_relative(table: CampaignTable, name: str) -> bool:
 
 def _bands(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
     bands: dict[str, dict[str, int]] = {}
-    for band, verdict, count in rows.group_by("band", "verdict").agg(pl.len()).collect().rows():
+    for band, verdict, count in rows.group_by("band", "verdict").agg(pl.len()).collect().sort("band").rows():
         bands.setdefault(str(band), dict.fromkeys(VERDICTS, 0))[verdict] += count
     return bands
 
@@ -382,10 +384,10 @@ def _most_common(rows: pl.DataFrame, name: str) -> dict[str, int]:
     return {str(value): count for value, count in counts.rows()}
 
 
-def _fault_words(failing: pl.DataFrame) -> pl.DataFrame:
-    """Return the faults of rows, without how large and how sure they are."""
-    words = pl.col("fault").str.split("; ").list.eval(pl.element().str.replace(r" \(.*$", ""))
-    return failing.select(fault=words.list.unique()).explode("fault").filter(pl.col("fault") != "")
+def plain_faults(column: str) -> pl.Expr:
+    """List the faults of rows, without how large and how sure they are."""
+    words = pl.col(column).str.split("; ").list.eval(pl.element().str.replace(r" \(.*$", ""))
+    return words.list.unique(maintain_order=True)
 
 
 def _counts() -> list[pl.Expr]:
