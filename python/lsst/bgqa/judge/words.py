@@ -135,6 +135,11 @@ def words_for(metric: str, value: float, low: float, high: float) -> str:
     return words.low if value < low else words.high if value > high else ""
 
 
+def is_described(metric: str) -> bool:
+    """Return whether `describe_failure` looks at a metric where another one fails."""
+    return metric.startswith(("context_", "level_")) or metric.endswith("Amplitude")
+
+
 def describe_failure(
     metric: str, value: float, low: float, high: float, row: Mapping[str, float], place: str = ""
 ) -> str:

@@ -21,6 +21,7 @@ import astropy.units as u
 import numpy as np
 
 from ..judge import Failure, Judgement
+from ..judge.words import is_described
 from ..metrics import load_catalogue
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class CampaignWriter:
                 pa.field(name, pa.float64(), metadata={k: v for k, v in metadata.items() if v != ""})
             )
         self._names = tuple(names)
+        self._described = [column for column, name in enumerate(names) if is_described(name)]
         self._keys = tuple(keys)
         self.schema = pa.schema(fields)
         # A file without a name: nothing is left of it, even if the process is
@@ -143,8 +145,10 @@ class CampaignWriter:
         rows = range(len(judgement.verdicts))
         failing = [row for row in rows if judgement.verdicts[row] == "fail"]
         failed, faults, severity = [""] * len(rows), [""] * len(rows), [0.0] * len(rows)
-        for row, of_row in zip(failing, batch.values[failing].tolist(), strict=True):
-            values = dict(zip(self._names, of_row, strict=True))
+        described = [self._names[column] for column in self._described]
+        rows_described = batch.values[np.ix_(failing, self._described)].tolist()
+        for row, of_row in zip(failing, rows_described, strict=True):
+            values = dict(zip(described, of_row, strict=True))
             known = batch.known[row] if batch.known else ("", "")
             failed[row] = ",".join(judgement.failed(row))
             faults[row] = judgement.fault(row, values, None, known)
