@@ -12,6 +12,7 @@ __all__ = (
     "MosaicRows",
     "Summary",
     "WorstValue",
+    "band_order",
     "circular_mean",
     "metrics_of",
     "mosaics_of",
@@ -354,9 +355,16 @@ def is_relative(table: CampaignTable, name: str) -> bool:
     return name in (*_RELATIVE, *_SHARES) and "level_median" in table.units
 
 
+def band_order(band: str) -> tuple[int, str]:
+    """Return what to sort a band by."""
+    place = "ugrizy".find(band) if len(band) == 1 else -1
+    return (place if place >= 0 else 6), band
+
+
 def _bands(rows: pl.LazyFrame) -> dict[str, dict[str, int]]:
     bands: dict[str, dict[str, int]] = {}
-    for band, verdict, count in rows.group_by("band", "verdict").agg(pl.len()).collect().sort("band").rows():
+    counts = rows.group_by("band", "verdict").agg(pl.len()).collect()
+    for band, verdict, count in sorted(counts.rows(), key=lambda row: band_order(str(row[0]))):
         bands.setdefault(str(band), dict.fromkeys(VERDICTS, 0))[verdict] += count
     return bands
 

@@ -16,7 +16,7 @@ from ..campaign import CampaignTable
 from ..queries import Summary, WorstValue
 from ._pages import MosaicPages
 from ._panels import Tiles, overview_panels
-from ._tables import Cell, Column, Table, amount, band_order, count, number, share
+from ._tables import Cell, Column, Table, amount, count, number, share
 
 _WORST = 15
 
@@ -106,7 +106,6 @@ def section(report: TableReport, number: int, styles: Mapping[str, Mapping[str, 
         "id": f"table-{number}",
         "report": report,
         "headline": _headline(report),
-        "bands": sorted(summary.bands, key=band_order),
         "failures": Table(
             f"failures-{number}", "Most common failures", failures, rows, filter=False, tall=True
         ),

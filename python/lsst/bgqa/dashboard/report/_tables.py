@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..queries import band_order
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -68,12 +70,6 @@ class Table:
 def amount(value: float | None, unit: str = "", soft: str = "") -> Cell:
     """Show a number, by which its cell is sorted."""
     return Cell(number(value, unit), value if value is not None and math.isfinite(value) else None, soft=soft)
-
-
-def band_order(band: str) -> tuple[int, str]:
-    """Return what to sort a band by."""
-    place = "ugrizy".find(band) if len(band) == 1 else -1
-    return (place if place >= 0 else 6), band
 
 
 def number(value: float | None, unit: str = "") -> str:
