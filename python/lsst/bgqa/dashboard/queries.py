@@ -303,9 +303,8 @@ class _Steps:
             if found is not None:
                 self._summary.histograms[name] = found
             if len(by_it):
-                counts = by_it.group_by(self._tile).len()
-                counts = self._tiles.join(counts, on=self._tile, how="left", maintain_order="left")
-                self._summary.failing_tiles[name] = counts["len"].fill_null(0).to_numpy()
+                tiles = by_it.join(self._tiles, on=self._tile)["tile"]
+                self._summary.failing_tiles[name] = np.bincount(tiles, minlength=len(self._tiles))
 
 
 def nearest_to_failing(table: CampaignTable, most: int) -> set[tuple[Any, ...]]:
