@@ -49,6 +49,9 @@ COLOR = """
 const color = (figure) => figure.background_fill_color?.value ?? figure.background_fill_color;
 return Bokeh.documents.map((made) => color(made.roots()[0]));
 """
+# Tables with a column that is seen only by scrolling.
+CUT = """return [...document.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth)
+    .map((box) => box.getAttribute("aria-label"))"""
 OUT_OF_SIGHT = """
 const cells = [...document.querySelectorAll("table.cards tbody td")];
 return cells.filter((cell) => cell.getBoundingClientRect().right > innerWidth).length;
@@ -158,8 +161,8 @@ def test_pages_open_without_complaint_and_fit(
         browser.open(path, width=width, dark=dark)
         assert browser.complaints() == [], name
         assert all(entry.startswith(("file:", "data:", "blob:")) for entry in browser.loaded())
-        # Wide tables scroll in their own boxes.
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), name
+        assert browser.run(CUT) == [], name
         # Or, where there is little room, rows are cards whose parts are all in sight.
         assert browser.run(OUT_OF_SIGHT) == 0, name
         assert (browser.run("return document.querySelectorAll('table.cards').length") > 0) == (width == 390)

@@ -117,7 +117,8 @@ class Page(HTMLParser):
         self.texts: list[str] = []
         self.scripts: list[str] = []
         self._script = False
-        self.feed(path.read_text(encoding="utf-8"))
+        # Where a line may end is no part of a name.
+        self.feed(path.read_text(encoding="utf-8").replace("<wbr>", ""))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}

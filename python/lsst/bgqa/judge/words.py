@@ -54,6 +54,7 @@ _WORDS = {
     "closure_nanMismatchCount": _Words("", "pixels with a value in one coadd only"),
     "closure_edgeUnexplainedCount": _Words("", "unexplained pixels at the edge"),
     "closure_interiorUnexplainedCount": _Words("", "unexplained pixels inside"),
+    "closure_consistent": _Words("coadds that differ by more than the background", ""),
     "level_median": _Words("a level below the others'", "a level above the others'"),
     "edges_edgeExcess": _Words("bright edges", "dark edges"),
     "blocks_stepX": _Words("a step in x at the middle", "a step in x at the middle"),

@@ -136,7 +136,7 @@ def _headline(report: TableReport) -> list[str]:
     where += f"{worst['fail']:,} of its {worst['rows']:,} rows"
     bands = {band: (c["fail"], c["fail"] + c["pass"]) for band, c in summary.bands.items()}
     bands = {band: (fails, judged) for band, (fails, judged) in bands.items() if judged}
-    if len(bands) > 1:
+    if len({fails / judged for fails, judged in bands.values()}) > 1:
         band = max(bands, key=lambda band: bands[band][0] / bands[band][1])
         where += f"; of the bands, most in {band} ({share(*bands[band])})"
     nights = [cell for cell in summary.nights if summary.nights[cell]["failing"]]

@@ -9,6 +9,7 @@ import datetime
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from ._tables import count, share
 MARKER = "bgqa-report.json"
 _INCOMPLETE = ".incomplete"
 _OLD = ".old"
+_BREAK = re.compile(r"(?<=_)|(?<=[a-z])(?=[A-Z])")
 _ASSETS = ("report.css", "report.js")
 
 
@@ -76,6 +78,7 @@ class Site:
             undefined=jinja2.StrictUndefined,
         )
         self._environment.globals |= {"count": count, "share": share, "report": self.report}
+        self._environment.filters["breakable"] = _breakable
 
     def write(self, path: str, template: str, **values: Any) -> None:
         """Write a page."""
@@ -84,6 +87,13 @@ class Site:
         root = "../" * path.count("/")
         text = self._environment.get_template(template).render(root=root, here=path, **values)
         target.write_text(text, encoding="utf-8")
+
+
+def _breakable(name: str) -> Any:
+    """Let a long name go on in a new line after an underscore, and before a capital letter."""
+    from markupsafe import Markup, escape
+
+    return Markup(_BREAK.sub("<wbr>", str(escape(name))))
 
 
 @contextmanager

@@ -652,7 +652,10 @@
       const table = document.getElementById(this.section.dataset.table ?? "");
       const head = table?.querySelector("th.metric-value button");
       if (!head) return;
-      head.textContent = metric.name + (this.tileUnit(metric) && ` /${this.tileUnit(metric)}`);
+      const name = metric.name + (this.tileUnit(metric) && ` /${this.tileUnit(metric)}`);
+      // A long name may go on in a new line.
+      const parts = name.split(/(?<=_)|(?<=[a-z])(?=[A-Z])/).flatMap((part) => [element("wbr"), part]);
+      head.replaceChildren(element("span", {}, ...parts));
       const column = head.closest("th").cellIndex;
       const bad = this.failing(metric);
       for (const row of table.tBodies[0].rows) {
