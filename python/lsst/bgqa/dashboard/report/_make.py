@@ -167,9 +167,7 @@ class _Maker:
         with self._progress(f"Reading {what} of {table.name}") as advance:
             summary = summarize(table, advance)
         outlines, arrows = tile_outlines(self._datasets, table, summary)
-        pages = MosaicPages(
-            self._site, self._site.report, table, self._datasets, self._pictures, whole, wholes, outlines
-        )
+        pages = MosaicPages(self._site, table, self._datasets, self._pictures, whole, wholes, outlines)
         if wanted := self._wanted(table, summary.mosaics, wholes):
             with self._progress(f"Writing pages of {table.name}") as advance:
                 pages.write(wanted, advance)

@@ -45,7 +45,6 @@ class MosaicPages:
     def __init__(
         self,
         site: Site,
-        report: Any,
         table: CampaignTable,
         datasets: Datasets,
         pictures: Pictures,
@@ -53,7 +52,7 @@ class MosaicPages:
         wholes: Mapping[tuple[Any, ...], Mapping[str, Any]],
         reference: Mapping[tuple[Any, ...], np.ndarray],
     ) -> None:
-        self._site, self._report, self._table = site, report, table
+        self._site, self._table = site, table
         self._datasets, self._pictures = datasets, pictures
         self._whole_table, self._wholes, self._reference = whole_table, wholes, reference
         self._kind, self._metrics = table.row_kind, metrics_of(table)
@@ -127,7 +126,6 @@ class MosaicPages:
         self._site.write(
             path,
             "detail.html",
-            report=self._report,
             title=title,
             parent={"href": f"{self.section}.html", "label": f"All {self.section}"},
             **links,
