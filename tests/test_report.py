@@ -26,11 +26,11 @@ from matplotlib.figure import Figure
 
 from lsst.bgqa.cli import main
 from lsst.bgqa.dashboard import Campaign
-from lsst.bgqa.dashboard.queries import Summary, summarize
+from lsst.bgqa.dashboard.queries import Summary, band_order, summarize
 from lsst.bgqa.dashboard.report import _site, make_report
 from lsst.bgqa.dashboard.report._panels import dump
 from lsst.bgqa.dashboard.report._sky import on_focal_plane, project, separate, shared_borders, unit_vectors
-from lsst.bgqa.dashboard.report._tables import band_order, number, share, slug
+from lsst.bgqa.dashboard.report._tables import number, share, slug
 from lsst.bgqa.errors import UserError
 from lsst.bgqa.standalone._regions import polygon
 from lsst.daf.butler.registry import ConflictingDefinitionError

@@ -25,7 +25,7 @@ from .commands.inspect import inspect
 from .commands.metrics import metrics
 from .commands.report import report
 from .commands.requirement import requirement
-from .errors import BackgroundError, UserError, fault_of_the_machine, in_one_line, one_line
+from .errors import BackgroundError, UserError, errno_of, fault_of_the_machine, in_one_line, one_line
 
 # Without a handler, Python would print the libraries' warnings besides ours.
 _QUIET = logging.NullHandler()
@@ -52,8 +52,7 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            # Polars tells of the system's errors in words alone.
-            if isinstance(error, OSError) and f"(os error {errno.EPIPE})" in str(error):
+            if isinstance(error, OSError) and errno_of(error) == errno.EPIPE:
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
             # A folder that may not be written, a full disk.
             if (reason := fault_of_the_machine(error)) is None:

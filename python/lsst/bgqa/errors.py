@@ -6,6 +6,7 @@ import re
 __all__ = (
     "BackgroundError",
     "UserError",
+    "errno_of",
     "fault_of_the_machine",
     "in_one_line",
     "one_line",
@@ -46,6 +47,12 @@ class BackgroundError(Exception):
     The message is one line that names the file or layer, the HDU where there
     is one, and the fault.
     """
+
+
+def errno_of(error: OSError) -> int | None:
+    """Return the system's number of an error, which Polars has in words alone."""
+    words = re.search(r"\(os error (\d+)\)", str(error))
+    return int(words[1]) if words else error.errno
 
 
 def fault_of_the_machine(error: BaseException) -> str | None:

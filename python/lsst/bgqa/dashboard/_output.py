@@ -8,7 +8,6 @@ __all__ = ("held", "naming", "output_file", "remove_stale", "whole_file")
 import contextlib
 import errno
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -16,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from ..errors import errno_of
 
 _PART = ".part"
 # What processes have open is under these; it is not to be replaced.
@@ -48,9 +49,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Polars has the system's errors in words alone.
-        words = re.search(r"\(os error (\d+)\)$", str(error))
-        number = int(words[1]) if words else error.errno
+        number = errno_of(error)
         if error.filename is not None or number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error

@@ -22,6 +22,7 @@ from lsst.daf.butler import DeferredDatasetHandle
 from ..background import BackgroundModel
 from ..errors import one_line
 from ..judge import Thresholds
+from ..statistics.robust import SIGMA_PER_MAD
 from ..tasks._inputs import read_background
 from .campaign import Campaign
 from .queries import plain_faults
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _AT_ONCE = 8
-_SIGMA_PER_MAD = 1.482602218505602
 # With fewer visits (tracts), rows are what is tested.
 _LEAST_MOSAICS = 10
 # A median difference below this part of the scatter of the rows says nothing, however sure it is.
@@ -322,7 +322,7 @@ def _metric_changes(
 
 def _scatter(name: str) -> pl.Expr:
     value = pl.col(name).fill_nan(None)
-    return ((value - value.median()).abs().median() * _SIGMA_PER_MAD).alias(name)
+    return ((value - value.median()).abs().median() * SIGMA_PER_MAD).alias(name)
 
 
 def _signed_rank_test(differences: np.ndarray) -> float:

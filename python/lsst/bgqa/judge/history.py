@@ -17,7 +17,7 @@ from .visit import SMOOTH
 # Two others that differ by more do not say which of them is usual.
 _AGREEMENT = 4.0
 _MOST = 256
-_STEPS = (128, 64, 32, 16, 8, 4, 2, 1)
+_STEPS = (128, 64, 32, 16, 8, 4, 2, 1, 1)
 # Distance of the quartiles of a normal distribution.
 _QUARTILES = 1.349
 _COMPARED = ("context_levelDeviation", *SMOOTH)
@@ -131,7 +131,7 @@ class History:
         count = np.minimum(self._counts[rows], _MOST) - 1
         # A binary search in each row: how many are less.
         rank_of_own = np.zeros(len(known), dtype=np.intp)
-        for step in (*_STEPS, 1):
+        for step in _STEPS:
             rank_of_own += step * (self._samples[rows, rank_of_own + step - 1] < own)
 
         def other(rank: np.ndarray) -> np.ndarray:

@@ -18,14 +18,14 @@ from functools import cached_property
 import numpy as np
 
 from ..background import Box
+from ..statistics.robust import SIGMA_PER_MAD
 from ._apertures import Apertures, aperture_tiles
 from ._config import ResidualConfig
 from ._image import SkyImage
 
 _PARTS = 4
-_SIGMA_PER_MAD = 1.482602218505602
 # Median of the square of a normal deviate.
-_MEDIAN_SQUARE = _SIGMA_PER_MAD**-2
+_MEDIAN_SQUARE = SIGMA_PER_MAD**-2
 # A background does not follow the sources of a cell but those of its bins:
 # the fraction is averaged like this, in cells (64 pixels; bins have 128).
 _SMOOTHING = 1.0
@@ -326,10 +326,10 @@ def _median_and_sigma(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = np.isfinite(sample).sum(axis=1)
     center = _row_medians(sample, count)
     deviation = np.abs(sample - center[:, np.newaxis])
-    sigma = _SIGMA_PER_MAD * _row_medians(deviation, count)
+    sigma = SIGMA_PER_MAD * _row_medians(deviation, count)
     if (few := count < _SURE_SAMPLE).any():
         finite = deviation[np.isfinite(deviation)]
-        common = _SIGMA_PER_MAD * np.median(finite) if len(finite) else 0.0
+        common = SIGMA_PER_MAD * np.median(finite) if len(finite) else 0.0
         sigma[few] = np.fmax(sigma[few], common)
     if (few := count < _MIN_SAMPLE).any():
         finite = sample[np.isfinite(sample)]

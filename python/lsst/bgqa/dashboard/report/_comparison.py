@@ -9,12 +9,12 @@ from typing import Any
 
 from ..campaign import Campaign
 from ..compare import TableComparison, compare_models
-from ..queries import summarize
+from ..queries import band_order, summarize
 from ._datasets import Datasets
 from ._make import tile_outlines
 from ._panels import overview_panels, tiles_of
 from ._site import Site, load_figures, making
-from ._tables import Cell, Column, Table, amount, band_order
+from ._tables import Cell, Column, Table, amount
 
 
 def make_comparison(

@@ -15,7 +15,7 @@ import polars as pl
 
 from ...errors import UserError
 from ..campaign import Campaign, CampaignTable
-from ..queries import Summary, nearest_to_failing, summarize
+from ..queries import Summary, band_order, nearest_to_failing, summarize
 from ._datasets import Datasets, Pictures, table_corners
 from ._overview import TableReport, mosaic_table, section, stack_table
 from ._pages import MosaicPages
@@ -23,7 +23,7 @@ from ._panels import tiles_of
 from ._runs import run_tables
 from ._site import Site, load_figures, making
 from ._sky import lay_out
-from ._tables import Table, band_order
+from ._tables import Table
 
 Detail = Literal["flagged", "all", "none"]
 """Which visits and tracts get a page."""

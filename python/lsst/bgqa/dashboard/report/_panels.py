@@ -27,8 +27,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..campaign import CampaignTable
-from ..queries import Metric, Summary, is_relative
-from ._tables import band_order
+from ..queries import Metric, Summary, band_order, is_relative
 
 FAILING_SHARE = "verdict_failingShare"
 """What the share of rows that fail is called."""

@@ -8,7 +8,6 @@ __all__ = (
     "Column",
     "Table",
     "amount",
-    "band_order",
     "count",
     "number",
     "share",
@@ -22,8 +21,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from ..queries import band_order
 
 
 @dataclass(frozen=True)
