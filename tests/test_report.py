@@ -344,6 +344,22 @@ def test_detectors_are_mapped_as_in_the_table_of_a_visit(tmp_path: Path) -> None
     assert view["tiles"]["arrows"]["E"] == pytest.approx((0, -1), abs=1e-3)
 
 
+def test_where_a_table_of_a_visit_has_no_corners_the_regions_have_them(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path / "repo", visits=1, detectors=2)
+    made.put_campaign("run")
+    for detector in made.detectors:
+        record = {"instrument": "Cam", "visit": 1, "detector": detector, "region": _region(detector)}
+        made.butler.registry.insertDimensionData("visit_detector_region", record)
+    table = Table({"detector": [0, 1], "trend_level": [1.0, 2.0]})
+    table["ra_corners"] = table["dec_corners"] = np.array([[0.0, 0.1, 0.1, 0.0], [np.nan] * 4])
+    made.put(table, "calexpBackground_visit_table", "ArrowAstropy", "run", instrument="Cam", visit=1)
+    index = make_report(made.path, "run", tmp_path / "report", detail="all")
+    for path in (index, page_of_visit(index.parent, 1)):
+        (view,) = Page(path).views
+        x = np.mean(view["tiles"]["xs"], axis=1)
+        assert abs(x[1] - x[0]) == pytest.approx(0.2, rel=1e-3)
+
+
 def test_tables_of_visits_with_odd_columns_spoil_no_page(tmp_path: Path) -> None:
     made = MadeUp(tmp_path / "repo", visits=3, detectors=2)
     made.put_campaign("run")

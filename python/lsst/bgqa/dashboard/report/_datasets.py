@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Datasets", "MosaicDatasets", "Pictures", "table_corners", "unit_of")
+__all__ = ("Datasets", "MosaicDatasets", "Pictures", "unit_of")
 
 import logging
 import os
@@ -48,6 +48,7 @@ class MosaicDatasets:
     plots: dict[tuple[Any, ...], list[DatasetRef]] = field(default_factory=dict)
     corners: dict[tuple[Any, ...], np.ndarray] = field(default_factory=dict)
     tables: dict[str, DatasetRef] = field(default_factory=dict)
+    of_visit: pa.Table | None = None
 
 
 class Datasets:
@@ -125,8 +126,13 @@ class Datasets:
             for mine, ref in of(f"{background}_{name}"):
                 mine.tables[name] = ref
         element = "visit_detector_region" if kind.name == "detector" else "patch"
-        # The table of a visit has the corners of its detectors.
-        bare = {key[0] for key, mine in found.items() if "visit_table" not in mine.tables}
+        # The table of a visit has the corners of its detectors, where they are known, as the pixels lie.
+        bare = set()
+        for key, mine in found.items():
+            mine.of_visit = self.read(mine.tables.get("visit_table"))
+            mine.corners = _table_corners(mine.of_visit)
+            if not mine.of_visit or len(mine.corners) < len(mine.of_visit):
+                bare.add(key[0])
         for record, corners in self._corners(element, *where[:2], sorted(bare)) if bare else ():
             tile = tuple(record.dataId[name] for name in kind.tile)
             for key in keys if kind.name == "patch" else [(record.visit,)]:
@@ -159,7 +165,7 @@ def unit_of(table: pa.Table, name: str) -> str:
     return ((table.schema.field(name).metadata or {}).get(b"unit") or b"").decode()
 
 
-def table_corners(table: pa.Table | None) -> dict[tuple[Any, ...], np.ndarray]:
+def _table_corners(table: pa.Table | None) -> dict[tuple[Any, ...], np.ndarray]:
     """Return unit vectors of the corners of detectors from a visit's table, if it has them."""
     four = pl.Array(pl.Float64, 4)
     types = {"detector": pl.Int64, "ra_corners": four, "dec_corners": four}

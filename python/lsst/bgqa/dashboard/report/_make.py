@@ -16,7 +16,7 @@ import polars as pl
 from ...errors import UserError
 from ..campaign import Campaign, CampaignTable
 from ..queries import Summary, band_order, nearest_to_failing, summarize
-from ._datasets import Datasets, Pictures, table_corners
+from ._datasets import Datasets, Pictures
 from ._overview import TableReport, mosaic_table, section, stack_table
 from ._pages import MosaicPages
 from ._panels import tiles_of
@@ -274,9 +274,8 @@ def tile_outlines(
     best: dict[tuple[Any, ...], np.ndarray] = {}
     tried = datasets.look_up(table.name, table.row_kind, table.root, largest.select("visit").rows())
     for found in tried.values():
-        corners = table_corners(datasets.read(found.tables.get("visit_table"))) or found.corners
-        if len(corners) > len(best):
-            best, _ = lay_out(corners, as_pixels=True)
+        if len(found.corners) > len(best):
+            best, _ = lay_out(found.corners, as_pixels=True)
         if len(best) >= largest["rows"][0]:
             break
     return best, {"x": (1.0, 0.0), "y": (0.0, 1.0)}

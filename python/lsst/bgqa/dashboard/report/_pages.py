@@ -20,7 +20,7 @@ from ...metrics import load_catalogue
 from .._provenance import visit_begins
 from ..campaign import VERDICTS, CampaignTable
 from ..queries import Metric, MosaicRows, metrics_of, mosaics_of
-from ._datasets import Datasets, MosaicDatasets, Pictures, table_corners, unit_of
+from ._datasets import Datasets, MosaicDatasets, Pictures, unit_of
 from ._panels import Tiles, mosaic_panels
 from ._site import Site
 from ._sky import lay_out, shared_borders
@@ -103,13 +103,12 @@ class MosaicPages:
         root = "../" * path.count("/")
         data_id = {self._kind.root: self._table.root, **dict(zip(self._kind.mosaic, key, strict=True))}
         where = " AND ".join(f"{name}={_quoted(value)}" for name, value in data_id.items())
-        of_visit = self._datasets.read(found.tables.get("visit_table"))
         tiles = rows.columns.select(self._kind.tile).rows()
-        shown = self._tiles(tiles, rows, found, of_visit, root)
+        shown = self._tiles(tiles, rows, found, root)
         steps, seams = self._steps(
             found, dict(zip((t[-1] for t in tiles), shown.outlines or (), strict=False))
         )
-        metrics, values = self._values(rows, [tile[-1] for tile in tiles], of_visit)
+        metrics, values = self._values(rows, [tile[-1] for tile in tiles], found.of_visit)
         known: dict[str, Any] = {
             name: rows.columns[name].to_list()
             for name in ("verdict", "severity", "failed", "fault", "dataset_id")
@@ -190,7 +189,6 @@ class MosaicPages:
         tiles: Sequence[tuple[Any, ...]],
         rows: MosaicRows,
         found: MosaicDatasets,
-        of_visit: Any,
         root: str,
     ) -> Tiles:
         """Return tiles with outlines, and how to read them."""
@@ -199,11 +197,8 @@ class MosaicPages:
         anchors = [self.anchor(tile[-1]) for tile in tiles]
         pictures = [self._shown(found.plots.get(tile, ()), root) for tile in tiles]
         every = set(tiles)
-        # A visit's table has corners in the order of the pixels.
-        of_table = table_corners(of_visit)
-        corners = of_table if every <= of_table.keys() else found.corners
-        if every <= corners.keys():
-            outlines, arrows = lay_out({tile: corners[tile] for tile in tiles}, as_pixels=self.visits)
+        if every <= found.corners.keys():
+            outlines, arrows = lay_out({tile: found.corners[tile] for tile in tiles}, as_pixels=self.visits)
             text, figure = "On the sky, north up and east to the left.", "sky"
             if self.visits:
                 text, figure = "As the pixels lie; arrows show the sky.", "map"
